@@ -1,0 +1,35 @@
+"""Typer. One module a command: options -> config -> one library call -> what to say."""
+
+import typer
+
+from adgan_cli import __version__
+from adgan_cli.cli.console import ErrorsAsLines
+from adgan_cli.cli.info import info
+from adgan_cli.cli.train import train
+
+app = typer.Typer(
+    name="adgan",
+    cls=ErrorsAsLines,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # tensors would fill the screen
+    rich_markup_mode=None,
+    help="Find the pictures in a folder that do not belong there, without labels.",
+    epilog="First `adgan train FOLDER`, then `adgan rank FOLDER`. Everything stays on this machine.",
+)
+app.command()(train)
+app.command()(info)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"adgan {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def main(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """Find the pictures in a folder that do not belong there, without labels."""

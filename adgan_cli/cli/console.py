@@ -1,0 +1,122 @@
+"""How commands talk: to people on stderr, errors as one line, stopping when asked to."""
+
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from typer.core import TyperGroup
+
+from adgan_cli.errors import AdganError, ConfigError
+
+INTERRUPTED = 130  # exit code: stopped by Ctrl-C or SIGTERM, state saved
+
+stderr = Console(stderr=True, highlight=False)
+
+
+class ErrorsAsLines(TyperGroup):
+    """Turn errors a user can cause into one line and an exit code; bugs keep their traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AdganError as error:
+            say(f"error: {error}")
+            raise typer.Exit(error.exit_code) from error
+
+
+def say(text: str) -> None:
+    """One line to a person, whatever characters a file name brings."""
+    safe = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in safe)
+    # soft_wrap: a path that is broken over lines cannot be copied
+    stderr.print(line, markup=False, soft_wrap=True, emoji=False)
+
+
+@contextmanager
+def progress(*columns: ProgressColumn | str, quiet: bool = False) -> Iterator[Progress]:
+    """A bar on a terminal; nothing elsewhere, where callers say sparse lines instead."""
+    shown = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        *columns,
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        console=stderr,
+        disable=quiet or not stderr.is_terminal,
+        expand=False,
+    )
+    with shown:
+        yield shown
+
+
+@contextmanager
+def stop_on_signal(said: str, *, quiet: bool = False) -> Iterator[Callable[[], bool]]:
+    """Within the block, Ctrl-C and SIGTERM only make the yielded function true, once.
+
+    The second Ctrl-C ends the command as if this were not here.
+    """
+    asked = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(number: int, frame: object) -> None:
+        asked.set()
+        restore()
+        if not quiet:
+            say(said)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield asked.is_set
+    finally:
+        restore()
+
+
+def parse_duration(text: str, option: str) -> float | None:
+    """`90s`, `30m`, `1h30m` or plain seconds; None for `none`. Raises ConfigError."""
+    text = text.strip().lower()
+    if text == "none":
+        return None
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    if not text or not match:
+        raise ConfigError(f"{option} must be like 90s, 30m, 1h30m or none, got {text!r}")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return 3600.0 * hours + 60 * minutes + seconds
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 8 s, 12 min, 3.5 h."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if seconds < 99.5 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size(count: float) -> str:
+    """Bytes for people: 37 MB, 1.2 GB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """1 picture, 3,000 pictures."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"

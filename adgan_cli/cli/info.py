@@ -1,0 +1,52 @@
+"""adgan info: what a model is, from its header alone, without torch."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adgan_cli.cli.options import DEFAULT_MODEL
+
+
+def info(
+    model: Annotated[
+        Path, typer.Argument(envvar="ADGAN_MODEL", help="A model directory or .safetensors file.")
+    ] = DEFAULT_MODEL,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what a model is: settings, how it was trained, digest.
+
+    Example: adgan info ./adgan-model
+    """
+    import hashlib
+
+    from adgan_cli.engine.header import MODEL_FILE, read_header
+
+    path = model if model.suffix == ".safetensors" else model / MODEL_FILE
+    header = read_header(path, "model")
+    numbers = sum(_product(shape) for shape in header.shapes.values())
+    content = {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "numbers": numbers,
+        **header.content,
+    }
+    if as_json:
+        typer.echo(json.dumps(content, indent=2, sort_keys=True))
+        return
+    for name, value in content.items():
+        if isinstance(value, dict):
+            typer.echo(name)
+            for inner, entry in value.items():
+                typer.echo(f"  {inner.replace('_', ' '):22}{entry}")
+        else:
+            typer.echo(f"{name:24}{value}")
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    total = 1
+    for side in shape:
+        total *= side
+    return total

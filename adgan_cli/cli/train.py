@@ -1,0 +1,344 @@
+"""adgan train: learn what a folder of pictures looks like."""
+
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adgan_cli.cli.console import (
+    INTERRUPTED,
+    counted,
+    duration,
+    parse_duration,
+    progress,
+    say,
+    size,
+    stop_on_signal,
+)
+from adgan_cli.cli.options import (
+    DEFAULT_MODEL,
+    MACHINE,
+    MODEL,
+    OUTPUT,
+    TRAINING,
+    Device,
+    Quiet,
+    Verbose,
+    Workers,
+)
+from adgan_cli.config import (
+    OBJECTIVES,
+    PRESETS,
+    SIZES,
+    Config,
+    ModelConfig,
+    TrainConfig,
+    flag,
+    to_dict,
+)
+from adgan_cli.errors import ConfigError, ModelFileError
+
+if TYPE_CHECKING:
+    from adgan_cli.engine.training import TrainState, TrainStep
+    from adgan_cli.images.load import PixelSet
+
+FEW = 200  # pictures; below, a generator learns them by heart
+LINE_EVERY = 60.0  # seconds between lines where there is no terminal to draw a bar on
+
+
+def train(
+    folder: Annotated[Path, typer.Argument(help="The folder of pictures, searched recursively.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Where the model goes.", rich_help_panel=OUTPUT)
+    ] = DEFAULT_MODEL,
+    preset: Annotated[
+        str, typer.Option(help=f"Defaults: {', '.join(PRESETS)}.", rich_help_panel=TRAINING)
+    ] = "default",
+    size: Annotated[
+        int | None,
+        typer.Option(help=f"Pixels: {', '.join(map(str, SIZES))}.", rich_help_panel=MODEL),
+    ] = None,
+    channels: Annotated[
+        str,
+        typer.Option(help="1, 3, or auto: 1 if every picture is grey.", rich_help_panel=MODEL),
+    ] = "auto",
+    latent_dim: Annotated[
+        int | None, typer.Option(help="Latent dimensions, d'.", rich_help_panel=MODEL)
+    ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(help="Feature maps next to the picture.", rich_help_panel=MODEL),
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help=f"{' or '.join(OBJECTIVES)}.", rich_help_panel=TRAINING)
+    ] = None,
+    iters: Annotated[
+        int | None, typer.Option(help="Generator steps, at most.", rich_help_panel=TRAINING)
+    ] = None,
+    max_time: Annotated[
+        str | None,
+        typer.Option(help="Stop after 90s, 30m, 2h, or none.", rich_help_panel=TRAINING),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("-b", "--batch-size", rich_help_panel=TRAINING)
+    ] = None,
+    critic_steps: Annotated[
+        int | None,
+        typer.Option(help="Critic steps to a generator step.", rich_help_panel=TRAINING),
+    ] = None,
+    clip: Annotated[
+        float | None,
+        typer.Option(help="Bound on the critic's weights (wgan).", rich_help_panel=TRAINING),
+    ] = None,
+    penalty: Annotated[
+        float | None,
+        typer.Option(help="Weight of the gradient penalty (wgan-gp).", rich_help_panel=TRAINING),
+    ] = None,
+    ema: Annotated[
+        float | None,
+        typer.Option(help="Decay of the averaged generator; 0: none.", rich_help_panel=TRAINING),
+    ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option(help="Mirror pictures at random, or not.", rich_help_panel=TRAINING),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(rich_help_panel=TRAINING)] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on exactly where OUT stopped.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the model in OUT.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("-n", "--dry-run", help="Print the plan and exit.")
+    ] = False,
+    save_every: Annotated[
+        str,
+        typer.Option(help="Time between checkpoints and samples.", rich_help_panel=OUTPUT),
+    ] = "2m",
+    device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32 or bf16.", rich_help_panel=MACHINE)
+    ] = "auto",
+    workers: Workers = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Learn what the pictures in FOLDER look like, without labels.
+
+    Trains a DCGAN with the Wasserstein objective and writes a model directory. Ctrl-C saves and
+    stops; --resume goes on. Example: adgan train ./bedrooms
+    """
+    given = {
+        "size": size, "latent_dim": latent_dim, "width": width, "objective": objective,
+        "iters": iters, "batch_size": batch_size, "critic_steps": critic_steps, "clip": clip,
+        "penalty": penalty, "ema": ema, "flip": flip, "seed": seed,
+    }  # fmt: skip
+    given = {name: value for name, value in given.items() if value is not None}
+    if preset not in PRESETS:
+        raise ConfigError(f"--preset must be one of {', '.join(PRESETS)}, got {preset}")
+    if resume and overwrite:
+        raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")
+    limit = parse_duration(max_time or PRESETS[preset].max_time, "--max-time")
+    save_seconds = parse_duration(save_every, "--save-every")
+    model_config = _with(PRESETS[preset].model, {**given, **_channels(channels)})
+    train_config = _with(PRESETS[preset].train, given)
+
+    from adgan_cli.engine.device import pick_device, pick_precision
+    from adgan_cli.engine.training import new_state
+    from adgan_cli.pipeline import train as pipeline
+
+    where = pick_device(device)
+    exact = pick_precision(precision, where)
+    if resume:
+        then = pipeline.read_checkpoint(out)
+        _refuse_other_settings(then, {**given, **_channels(channels)})
+        model_config = replace(model_config, size=then["model"]["size"])
+        channels = str(then["model"]["channels"])
+    if not dry_run:
+        pipeline.prepare_out(out, resume=resume, overwrite=overwrite)
+    pictures = _load(folder, model_config.size, channels, workers, quiet)
+    model_config = replace(model_config, channels=pictures.pixels.shape[-1])
+    if resume:
+        state = pipeline.resumed_state(out, pictures, where, iters=iters)
+    else:
+        state = new_state(model_config, train_config, device=where, precision=exact)
+    if dry_run:
+        _print_plan(state, pictures, folder, out, limit)
+        return
+    _train(state, pictures, out, limit, save_seconds, quiet, verbose)
+
+
+def _train(
+    state: "TrainState",
+    pictures: "PixelSet",
+    out: Path,
+    limit: float | None,
+    save_seconds: float | None,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    from adgan_cli.pipeline.train import train_into
+
+    first, goal, started = state.step, state.train_config.iters, time.monotonic()
+    if not quiet:
+        until = f"{goal:,} steps" + (f" or {duration(limit)}" if limit is not None else "")
+        say(
+            f"training {state.train_config.objective} at {state.model_config.size} px on "
+            f"{state.device.type} ({state.precision}), until {until}; Ctrl-C saves and stops"
+        )
+    report = _Report(first, goal, limit, quiet)
+    late = lambda: limit is not None and time.monotonic() - started >= limit  # noqa: E731
+    with (
+        stop_on_signal("stopping: saving the model, a moment...", quiet=quiet) as asked,
+        report.bar,
+    ):
+        model = train_into(
+            out,
+            state,
+            pictures,
+            on_step=report.step,
+            on_save=lambda step: say(f"saved step {step:,}") if verbose else None,
+            should_stop=lambda: asked() or late(),
+            save_every=float("inf") if save_seconds is None else save_seconds,
+        )
+        stopped = asked() and state.step < goal
+    if not quiet:
+        spent = duration(time.monotonic() - started)
+        say(f"{state.step:,} of {goal:,} steps in {spent}; model in {out} ({model.digest[:12]})")
+        if state.step < goal:
+            say("go on: the same command with --resume")
+        say(f"look at {out / 'samples'}: the less they look like {'real.png'}, the longer to train")
+    if stopped:
+        raise typer.Exit(INTERRUPTED)
+
+
+class _Report:
+    """Progress of training: a bar on a terminal, a line a minute elsewhere."""
+
+    def __init__(self, first: int, goal: int, limit: float | None, quiet: bool) -> None:
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TextColumn,
+        )
+
+        from adgan_cli.cli.console import stderr
+
+        self.first, self.goal, self.limit, self.quiet = first, goal, limit, quiet
+        self.smooth: float | None = None  # the estimate, averaged over some 20 steps
+        self.said = time.monotonic()
+        self.bar = Progress(
+            TextColumn("step {task.fields[step]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[told]}"),
+            console=stderr,
+            disable=quiet or not stderr.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=1.0, step=f"{first:,}", told="starting")
+
+    def step(self, told: "TrainStep") -> None:
+        old = told.wasserstein if self.smooth is None else self.smooth
+        self.smooth = old + 0.05 * (told.wasserstein - old)
+        done = (told.step - self.first) / max(1, self.goal - self.first)
+        if self.limit:
+            done = max(done, told.seconds / self.limit)
+        done = min(done, 1.0)
+        left = told.seconds * (1 - done) / done
+        line = (
+            f"{told.pictures / told.seconds:,.0f} images/s  "
+            f"Wasserstein {self.smooth:.3g}  {duration(left)} left"
+        )
+        self.bar.update(self.task, completed=done, step=f"{told.step:,}", told=line)
+        if self.bar.disable and not self.quiet and time.monotonic() - self.said >= LINE_EVERY:
+            self.said = time.monotonic()
+            say(f"step {told.step:,}  {line}")
+
+
+def _load(
+    folder: Path, size: int, channels: str, workers: int | None, quiet: bool
+) -> "PixelSet":
+    from adgan_cli.pipeline.train import load_training_pictures
+
+    with progress(quiet=quiet) as bar:
+        task = bar.add_task("reading pictures", total=None)
+        pictures = load_training_pictures(
+            folder,
+            size,
+            None if channels == "auto" else int(channels),
+            workers=workers,
+            on_found=lambda count: bar.update(task, total=count),
+            on_picture=lambda done: bar.update(task, completed=done),
+        )
+    if not quiet:
+        kind = "grey" if pictures.pixels.shape[-1] == 1 else "colour"
+        say(f"{counted(len(pictures.names), 'picture')} in {folder}, read as {size} px {kind}")
+        if len(pictures.names) < FEW:
+            say(f"warning: that is few; below {FEW} a generator learns them by heart")
+    for name, reason in pictures.failures[:5]:
+        say(f"warning: left out {name}: {reason}")
+    if len(pictures.failures) > 5:
+        say(f"warning: left out {len(pictures.failures) - 5} more files that cannot be read")
+    return pictures
+
+
+def _print_plan(
+    state: "TrainState", pictures: "PixelSet", folder: Path, out: Path, limit: float | None
+) -> None:
+    from adgan_cli.pipeline.train import estimate
+
+    need = estimate(state, pictures)
+    left = state.train_config.iters - state.step
+    full = need.seconds_per_step * left
+    plan: dict[str, Any] = {
+        "folder": folder,
+        "out": out,
+        "pictures": f"{len(pictures.names):,}",
+        "left out": f"{len(pictures.failures):,}",
+        **to_dict(state.model_config),
+        **to_dict(state.train_config),
+        "device": state.device,
+        "precision": state.precision,
+        "memory": f"about {size(need.memory)}",
+        "speed": f"{1 / need.seconds_per_step:.2g} generator steps a second",
+        "time for all steps": f"about {duration(full)}",
+        "time limit": "none" if limit is None else duration(limit),
+    }
+    if limit is not None and full > limit:
+        reached = int(limit / need.seconds_per_step) + state.step
+        plan["steps within the limit"] = f"about {reached:,}"
+    for name, value in plan.items():
+        typer.echo(f"{name.replace('_', ' '):24}{value}")
+
+
+def _with(config: Config, given: dict[str, Any]) -> Config:
+    mine = {field.name for field in fields(config)}
+    return replace(config, **{name: value for name, value in given.items() if name in mine})
+
+
+def _channels(text: str) -> dict[str, int]:
+    if text not in ("auto", "1", "3"):
+        raise ConfigError(f"--channels must be auto, 1 or 3, got {text}")
+    return {} if text == "auto" else {"channels": int(text)}
+
+
+def _refuse_other_settings(then: dict[str, Any], given: dict[str, Any]) -> None:
+    """What --resume continues has settings already; only the goal may move, and only onwards."""
+    try:
+        settings = {**then["model"], **then["training"]}
+        step = int(then["step"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"the checkpoint is corrupt ({error}); use --overwrite") from error
+    for name, value in given.items():
+        if name == "iters":
+            if value < step:
+                raise ConfigError(f"--iters {value}: {step} steps are done already")
+        elif settings.get(name) != value:
+            raise ConfigError(
+                f"{flag(name)} {value} differs from the {settings.get(name)} of the run to resume; "
+                "leave it out, or start anew with --overwrite"
+            )
+
+

@@ -1,0 +1,142 @@
+"""The settings of each stage: what is trained, how, and how pictures are scored.
+
+Frozen, validated when made, and stored with the model as JSON. Every field is a command-line
+option of the same name with dashes. No torch in here.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+from adgan_cli.errors import ConfigError
+
+SIZES = (16, 32, 64, 128, 256)  # DCGAN doubles from 4 x 4
+OBJECTIVES = ("wgan", "wgan-gp")
+SEED_LIMIT = 2**63  # what torch.Generator takes
+
+Config = TypeVar("Config", "ModelConfig", "TrainConfig", "SearchConfig")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of generator and critic."""
+
+    size: int = 64  # pixels; pictures are squares of this side
+    channels: int = 3  # 1 grey, 3 RGB
+    latent_dim: int = 256  # d', section 4.2, after Metz et al. (2016)
+    width: int = 64  # feature maps of the layer next to the picture, DCGAN's ngf and ndf
+
+    def __post_init__(self) -> None:
+        _check(self.size in SIZES, "size", f"one of {', '.join(map(str, SIZES))}", self.size)
+        _check(self.channels in (1, 3), "channels", "1 (grey) or 3 (RGB)", self.channels)
+        _check_count("latent_dim", self.latent_dim)
+        _check_count("width", self.width)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the generator is trained. Two runs with equal settings and pictures are equal."""
+
+    objective: str = "wgan-gp"
+    iters: int = 20_000  # generator steps
+    batch_size: int = 64  # reference WGAN
+    critic_steps: int = 5  # n_critic; WGAN and WGAN-GP, Algorithm 1 of each
+    clip: float = 0.01  # c of WGAN, Arjovsky et al. (2017), Algorithm 1; only `wgan`
+    penalty: float = 10.0  # lambda of WGAN-GP, Gulrajani et al. (2017); only `wgan-gp`
+    ema: float = 0.999  # decay of the averaged generator, the one that is saved; 0 saves the last
+    flip: bool = False  # mirror pictures at random: right for rooms, wrong for digits
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self.objective in OBJECTIVES, "objective", " or ".join(OBJECTIVES), self.objective)
+        _check_count("iters", self.iters)
+        _check(self.batch_size >= 2, "batch_size", "at least 2 (batch norm)", self.batch_size)
+        _check_count("critic_steps", self.critic_steps)
+        _check(self.clip > 0, "clip", "above 0", self.clip)
+        _check(self.penalty > 0, "penalty", "above 0", self.penalty)
+        _check(0 <= self.ema < 1, "ema", "at least 0 and below 1", self.ema)
+        _check_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Algorithm 1: the search for each picture in the generator's latent space."""
+
+    n_seed: int = 8  # starting points, section 4.2
+    k: int = 5  # steps from each of them, section 4.2
+    lr_z: float = 0.25  # gamma, footnote 5
+    lr_theta: float = 5e-5  # gamma_theta, footnote 5; 0 keeps the generator as trained
+    loss: str = "l2"  # squared error summed over pixels and channels in [-1, 1], section 4.2
+    seed: int = 0  # of the starting points
+
+    def __post_init__(self) -> None:
+        _check_count("n_seed", self.n_seed)
+        _check(self.k >= 0, "k", "at least 0", self.k)
+        _check(self.lr_z >= 0, "lr_z", "at least 0", self.lr_z)
+        _check(self.lr_theta >= 0, "lr_theta", "at least 0", self.lr_theta)
+        _check(self.loss == "l2", "loss", "l2", self.loss)
+        _check_seed(self.seed)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The settings as plain JSON values, one key a field."""
+    return asdict(config)
+
+
+def from_dict(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    """Build `kind` from what to_dict gave.
+
+    Raises ConfigError when a field is missing, unknown or of another type.
+    """
+    known = {field.name: type(field.default) for field in fields(kind)}
+    if set(values) != set(known):
+        odd = ", ".join(sorted(set(values) ^ set(known)))
+        raise ConfigError(f"{kind.__name__} has other fields here: {odd}")
+    for name, wanted in known.items():
+        got = values[name]
+        whole_float = wanted is float and type(got) is int  # JSON has one kind of number
+        if type(got) is not wanted and not whole_float:
+            raise ConfigError(f"{name} must be {wanted.__name__}, got {got!r}")
+    return kind(**{name: wanted(values[name]) for name, wanted in known.items()})
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces, so that equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def flag(field: str) -> str:
+    """The command-line option of a field: lr_theta -> --lr-theta."""
+    return "--" + field.replace("_", "-")
+
+
+def _check(fine: bool, field: str, allowed: str, got: object) -> None:
+    if not fine:
+        raise ConfigError(f"{flag(field)} must be {allowed}, got {got}")
+
+
+def _check_count(field: str, got: int) -> None:
+    _check(got >= 1, field, "at least 1", got)
+
+
+def _check_seed(got: int) -> None:
+    _check(0 <= got < SEED_LIMIT, "seed", "at least 0 and below 2^63", got)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A set of defaults for `train`; every option given beside it wins."""
+
+    model: ModelConfig
+    train: TrainConfig
+    max_time: str  # as --max-time takes it
+
+
+PRESETS = {
+    # a first answer within minutes on a laptop
+    "quick": Preset(ModelConfig(size=32), TrainConfig(iters=1500), "10m"),
+    "default": Preset(ModelConfig(), TrainConfig(), "30m"),
+    # weight clipping on the reference schedule, the last generator, as long as it takes
+    "paper": Preset(ModelConfig(), TrainConfig(objective="wgan", ema=0.0), "none"),
+}

@@ -1,0 +1,1 @@
+"""PyTorch, silent: device, networks, objectives, training, losses, search, model file."""

@@ -1,0 +1,105 @@
+"""Training put down and taken up again: a TrainState as one safetensors file, no pickle."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+from torch.optim import Optimizer
+
+from adgan_cli.atomic import replacing
+from adgan_cli.config import ModelConfig, TrainConfig, from_dict, to_dict
+from adgan_cli.engine.header import CHECKPOINT_FILE, metadata, read_header
+from adgan_cli.engine.model_file import load_tensors, read_tensors, state_tensors
+from adgan_cli.engine.training import TrainState, new_state
+from adgan_cli.errors import ConfigError, ModelFileError
+
+NETWORKS = ("generator", "critic", "averaged")
+OPTIMIZERS = ("generator_optimizer", "critic_optimizer")
+
+
+def save_checkpoint(state: TrainState, folder: Path, data: dict[str, Any]) -> None:
+    """Write checkpoint.safetensors: networks, both optimizers, random state, position.
+
+    data: what the run was trained on, plain JSON; read_checkpoint gives it back.
+    """
+    tensors: dict[str, Tensor] = {"rng": state.rng.get_state()}
+    for part in NETWORKS:
+        tensors |= _prefixed(part, state_tensors(getattr(state, part)))
+    for part in OPTIMIZERS:
+        tensors |= _prefixed(part, _optimizer_tensors(getattr(state, part)))
+    content = {
+        "model": to_dict(state.model_config),
+        "training": to_dict(state.train_config),
+        "precision": state.precision,
+        "step": state.step,
+        "critic_step": state.critic_step,
+        "data": data,
+    }
+    with replacing(folder / CHECKPOINT_FILE) as temporary:
+        temporary.write_bytes(save(tensors, metadata("checkpoint", content)))
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself, as saved: model, training, precision, step, data.
+
+    Raises ModelFileError, as does load_checkpoint.
+    """
+    return read_header(folder / CHECKPOINT_FILE, "checkpoint").content
+
+
+def load_checkpoint(folder: Path, device: torch.device, *, iters: int | None = None) -> TrainState:
+    """The TrainState that save_checkpoint wrote, on `device`; `iters` can move the goal."""
+    file, content = folder / CHECKPOINT_FILE, read_checkpoint(folder)
+    try:
+        train_config = from_dict(TrainConfig, content["training"])
+        state = new_state(
+            from_dict(ModelConfig, content["model"]),
+            replace(train_config, iters=iters or train_config.iters),
+            device=device,
+            precision=content["precision"],
+        )
+        state.step, state.critic_step = content["step"], content["critic_step"]
+    except (ConfigError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{file} is corrupt: its settings do not hold ({error})") from error
+    tensors = read_tensors(file)
+    for part in NETWORKS:
+        load_tensors(getattr(state, part), _unprefixed(part, tensors), file)
+    try:
+        for part in OPTIMIZERS:
+            _load_optimizer(getattr(state, part), _unprefixed(part, tensors))
+        state.rng.set_state(tensors["rng"])
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ModelFileError(f"{file} is corrupt: its optimizers do not fit ({error})") from error
+    return state
+
+
+def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Everything an optimizer remembers, as {"parameter index.name": tensor}."""
+    return {
+        f"{index}.{name}": tensor.cpu().contiguous()
+        for index, entry in optimizer.state_dict()["state"].items()
+        for name, tensor in entry.items()
+    }
+
+
+def _load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    entries: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".")
+        if tensor.dim() == 4:  # laid out as its weight is, so that the same kernels go on
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
+        entries.setdefault(int(index), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": entries, "param_groups": groups})
+
+
+def _prefixed(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{part}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def _unprefixed(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{part}/"
+    return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}

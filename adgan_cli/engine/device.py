@@ -1,0 +1,84 @@
+"""Which device computes, and in which precision it trains fastest."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from adgan_cli.errors import ConfigError
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`auto` takes CUDA, then Apple's MPS, then the CPU; anything else is taken at its word.
+
+    Raises ConfigError for a device that is asked for and absent: never a silent CPU run.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"--device must be auto, cpu, cuda, cuda:N or mps, got {name}") from error
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = device.index or 0
+        if index >= count:
+            raise ConfigError(f"--device {name}: this machine shows {count} CUDA devices; try cpu")
+        return torch.device("cuda", index)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("--device mps: not available on this machine; try cpu")
+    if device.type not in ("cpu", "mps"):
+        raise ConfigError(f"--device must be auto, cpu, cuda, cuda:N or mps, got {name}")
+    return device
+
+
+def pick_precision(name: str, device: torch.device) -> str:
+    """`fp32` or `bf16` for training; `auto` is bf16 where the device multiplies it natively.
+
+    Decided from what the hardware says of itself, not from a timing, so that two runs on one
+    machine agree. Raises ConfigError for an unknown name.
+    """
+    if name not in PRECISIONS:
+        raise ConfigError(f"--precision must be one of {', '.join(PRECISIONS)}, got {name}")
+    if name != "auto":
+        return name
+    return "bf16" if _multiplies_bf16(device) else "fp32"
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        # private, hence the default: without it we only lose speed
+        names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+    return False
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be taken on `device` (4 GiB where the system does not tell)."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on Windows, not all on macOS
+        return 4 * 2**30
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Keep float32 products exact: TF32 keeps 10 bits, and steps of 5e-5 would drown in it."""
+    before = torch.get_float32_matmul_precision()
+    cudnn = torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+        torch.backends.cudnn.allow_tf32 = cudnn

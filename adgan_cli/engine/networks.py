@@ -1,0 +1,107 @@
+"""DCGAN's generator and critic (Radford et al., 2015), for pictures of 16 to 256 pixels.
+
+Letters in the shapes: N pictures, Z latent dimensions (the paper's d'), C channels, S size.
+"""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adgan_cli.config import ModelConfig
+
+MAX_FACTOR = 8  # feature maps stop doubling at 8 x width, as at 64 pixels; 256 would need 32 x
+
+
+class Generator(nn.Module):
+    """g_theta: latent vectors to pictures, z: (N, Z) -> (N, C, S, S) in [-1, 1].
+
+    A first 4 x 4 transposed convolution of the latent vector, then one that doubles the side per
+    layer; batch norm and ReLU after each but the last, which ends in tanh.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        maps = _feature_maps(config)
+        self.first = nn.ConvTranspose2d(config.latent_dim, maps[0], 4, 1, 0, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(m) for m in maps)
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(i, o, 4, 2, 1, bias=False)
+            for i, o in zip(maps, [*maps[1:], config.channels], strict=True)
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = self.first(z[:, :, None, None])  # (N, M, 4, 4)
+        for norm, up in zip(self.norms, self.ups, strict=True):
+            h = up(norm(h).relu())  # (N, M / 2, 2 s, 2 s)
+        return h.tanh()  # (N, C, S, S)
+
+
+class Critic(nn.Module):
+    """d_omega of eq. (2): x: (N, C, S, S) -> (N,), unbounded; the generator's mirror image.
+
+    `batch_norm` as in the reference WGAN; WGAN-GP must do without, because its penalty is on the
+    gradient of each picture alone (Gulrajani et al., 2017, section 4).
+    """
+
+    def __init__(self, config: ModelConfig, *, batch_norm: bool) -> None:
+        super().__init__()
+        maps = _feature_maps(config)[::-1]
+        layers: list[nn.Module] = []
+        for i, o in zip([config.channels, *maps], maps, strict=False):
+            layers.append(nn.Conv2d(i, o, 4, 2, 1, bias=not batch_norm))
+            if batch_norm and i != config.channels:  # none on the first layer, as DCGAN
+                layers.append(nn.BatchNorm2d(o))
+            layers.append(nn.LeakyReLU(0.2))
+        self.body = nn.Sequential(*layers)
+        self.last = nn.Conv2d(maps[-1], 1, 4, 1, 0, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.body(x)).flatten()  # (N, M, 4, 4) -> (N,)
+
+
+def initialise(network: nn.Module, rng: torch.Generator) -> None:
+    """DCGAN's initialisation: weights N(0, 0.02), batch-norm gamma N(1, 0.02), zeros elsewhere."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(module.weight, 0.0, 0.02, generator=rng)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02, generator=rng)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _feature_maps(config: ModelConfig) -> list[int]:
+    """Feature maps at 4, 8, ... S / 2 pixels: 512, 256, 128, 64 at 64 pixels and width 64."""
+    factors = [1]
+    while 4 * 2 ** len(factors) < config.size:
+        factors.append(min(2 * factors[-1], MAX_FACTOR))
+    return [config.width * factor for factor in reversed(factors)]
+
+
+def generate_each(
+    generator: Generator, theta: Mapping[str, Tensor], z: Tensor
+) -> Tensor:
+    """P generators at once, each with weights of its own: z: (P, Z) -> (P, C, S, S).
+
+    theta: the generator's parameters by name, each with a leading P. Batch norm is in eval mode,
+    with the generator's own running statistics. A transposed convolution per pair is a batched
+    matrix product and a fold; grouped convolutions would compute the same, many times slower.
+    """
+    pairs = len(z)
+    h = torch.bmm(z[:, None], theta["first.weight"].flatten(2))  # (P, 1, M * 16)
+    h = h.view(pairs, -1, 16)  # (P, M, 4 * 4)
+    side = 4
+    for index, norm in enumerate(generator.norms):
+        scale = theta[f"norms.{index}.weight"] * (norm.running_var + norm.eps).rsqrt()  # (P, M)
+        shift = theta[f"norms.{index}.bias"] - norm.running_mean * scale  # (P, M)
+        h = torch.addcmul(shift[:, :, None], h.flatten(2), scale[:, :, None]).relu()
+        weight = theta[f"ups.{index}.weight"].flatten(2)  # (P, M, M' * 16)
+        columns = torch.bmm(weight.transpose(1, 2), h)  # (P, M' * 16, side * side)
+        side *= 2
+        h = F.fold(columns, (side, side), kernel_size=4, stride=2, padding=1)  # (P, M', side, side)
+    return h.tanh()

@@ -1,0 +1,246 @@
+"""Algorithm 1 of the ADGAN paper: score pictures by searching the generator's latent space.
+
+Every pair of a picture and a starting point has a latent vector, a copy of theta and Adam moments
+of its own, so a score depends on the picture alone. On a CPU each pair is computed by itself, on
+one core, always in the same shapes: neither order nor companions nor the number of cores can
+change one bit of it.
+
+Letters in the shapes: N pictures, S starting points, P pairs, Z latent dimensions.
+"""
+
+import copy
+import queue
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.optim.adam import adam
+
+from adgan_cli.config import SearchConfig
+from adgan_cli.engine.device import free_memory, full_float32
+from adgan_cli.engine.losses import l2
+from adgan_cli.engine.networks import Generator, generate_each
+from adgan_cli.errors import ConfigError
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # (P, C, H, W), same -> (P,)
+Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]  # theta, z: (P, Z) -> (P, C, H, W)
+
+BETAS = 0.5, 0.999  # of Adam, footnote 5
+EPS = 1e-8  # of Adam, its default
+MAX_BATCH = 256  # pictures at once on a GPU; more gains nothing
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What the search found for N pictures, on the CPU."""
+
+    score: Tensor  # (N,), line 8: the mean of `losses` over the starting points
+    losses: Tensor  # (N, S), after k steps
+    reconstruction: Tensor  # (N, C, H, W), of the starting point with the least loss
+
+
+def starting_points(n_seed: int, latent_dim: int, seed: int) -> Tensor:
+    """z_0 of line 1: (S, Z), standard normal, the same for every picture, device and run."""
+    return torch.randn(n_seed, latent_dim, generator=torch.Generator().manual_seed(seed))
+
+
+def search(
+    generator: nn.Module,
+    x: Tensor,
+    config: SearchConfig = SearchConfig(),  # noqa: B008  frozen
+    *,
+    z0: Tensor | None = None,
+    loss: Loss = l2,
+    batch_size: int | None = None,
+) -> SearchResult:
+    """Run Algorithm 1 for the pictures x: (N, C, H, W) in [-1, 1].
+
+    generator: adgan's own, or any nn.Module that maps (P, Z) to (P, C, H, W), is differentiable,
+    and has batch norm, if any, with running statistics; that one goes through torch.func, slower.
+    z0: (S, Z), instead of starting_points(...); needed where the generator has no `config`.
+    batch_size: pictures at once; a matter of memory only. It is halved when memory runs out.
+    The generator is left as it was, to the bit. Raises ConfigError when one picture does not fit.
+    """
+    device = next(generator.parameters()).device
+    if z0 is None:
+        z0 = starting_points(config.n_seed, latent_dim(generator), config.seed)
+    z0 = z0.to(device, torch.float32)
+    batch_size = batch_size or default_batch(generator, config, device)
+    with full_float32():
+        while True:
+            try:
+                found = _search_on(device, generator, x, z0, config, loss, batch_size)
+                break
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+            if batch_size == 1:
+                raise ConfigError("no memory to search for one picture; try a smaller --n-seed")
+            batch_size //= 2
+    losses = torch.stack([f[0] for f in found])  # (N, S)
+    return SearchResult(losses.mean(1), losses, torch.stack([f[1] for f in found]))
+
+
+def latent_dim(generator: nn.Module) -> int:
+    """Z of one of adgan's own generators; ConfigError for others, which must bring z0."""
+    if isinstance(generator, Generator):
+        return generator.config.latent_dim
+    raise ConfigError("search() needs z0=starting_points(n_seed, latent_dim, seed) for a generator "
+                      "that is not adgan's own")  # fmt: skip
+
+
+def default_batch(generator: nn.Module, config: SearchConfig, device: torch.device) -> int:
+    """Pictures to search for at once: one a core, or what fills half of a GPU's free memory."""
+    weights = sum(4 * weight.numel() for weight in generator.parameters())
+    copies = 4 if config.lr_theta else 0  # theta, its gradient, two moments
+    # activations and their gradients: about as much again as the weights at 64 pixels, so twice
+    pair = (copies + 2) * weights
+    fitting = int(free_memory(device) / 2 / (pair * config.n_seed))
+    most = torch.get_num_threads() if device.type == "cpu" else MAX_BATCH
+    return max(1, min(fitting, most))
+
+
+def _search_on(
+    device: torch.device,
+    generator: nn.Module,
+    x: Tensor,
+    z0: Tensor,
+    config: SearchConfig,
+    loss: Loss,
+    batch_size: int,
+) -> list[tuple[Tensor, Tensor]]:
+    """For each picture: losses (S,) and the best reconstruction (C, H, W)."""
+    points = len(z0)
+    if device.type != "cpu":
+        pairs = _Pairs(generator, batch_size * points, config, loss)
+        return [found for part in x.split(batch_size) for found in _batch(pairs, part, z0)]
+
+    # one pair after another per core while theta moves: its weights, moments and gradients then
+    # stay in that core's cache; all points of a picture at once where there is only z to move
+    at_once = 1 if config.lr_theta else points
+    workers = min(batch_size, len(x)) or 1
+    free: queue.SimpleQueue[_Pairs] = queue.SimpleQueue()
+    for _ in range(workers):
+        free.put(_Pairs(generator, at_once, config, loss))
+
+    def one(picture: Tensor) -> tuple[Tensor, Tensor]:
+        pairs = free.get()
+        try:
+            tried = [pairs.search(picture[None], z) for z in z0.split(at_once)]
+        finally:
+            free.put(pairs)
+        losses = torch.cat([losses for losses, _ in tried])  # (S,)
+        best = losses.argmin()
+        return losses, torch.cat([y for _, y in tried])[best]
+
+    with one_thread_each(), ThreadPoolExecutor(workers, "adgan-search") as pool:
+        return list(pool.map(one, x))
+
+
+def _batch(pairs: "_Pairs", x: Tensor, z0: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """A batch of pictures from all points at once, filled up to the one shape of `pairs`."""
+    points = len(z0)
+    full = pairs.count // points
+    padded = torch.cat([x, x[:1].expand(full - len(x), *x.shape[1:])]).to(z0.device)
+    losses, y = pairs.search(padded.repeat_interleave(points, 0), z0.repeat(full, 1))
+    losses, y = losses.view(full, points), y.view(full, points, *y.shape[1:])
+    best = y[torch.arange(full, device=y.device), losses.argmin(1)]
+    return list(zip(losses.cpu(), best.cpu(), strict=True))[: len(x)]
+
+
+class _Pairs:
+    """P pairs searched side by side; their memory is kept from one search to the next."""
+
+    def __init__(self, generator: nn.Module, count: int, config: SearchConfig, loss: Loss) -> None:
+        self.count, self.config, self.loss = count, config, loss
+        # a copy: functional_call swaps weights in place, which threads must not do to one module;
+        # eval mode, or a score would depend on its batch mates through batch norm
+        generator = copy.deepcopy(generator).eval().requires_grad_(False)
+        self.trained = dict(generator.named_parameters())
+        self.forward = _forward(generator, each=config.lr_theta > 0)
+        device = next(iter(self.trained.values())).device
+        moving = self.trained if config.lr_theta else {}
+        self.theta = {
+            name: torch.empty(count, *weight.shape, device=device, requires_grad=True)
+            for name, weight in moving.items()
+        }
+        self.adams = [_Adam(weight, config.lr_theta) for weight in self.theta.values()]
+        # in our own network a gradient is complete only after the last use of its weight, so the
+        # step can be taken there and then: gradient and moments are still in cache
+        self.eager = isinstance(generator, Generator)
+        if self.eager:
+            for weight, own in zip(self.theta.values(), self.adams, strict=True):
+                weight.register_post_accumulate_grad_hook(own.step)
+
+    def search(self, x: Tensor, z0: Tensor) -> tuple[Tensor, Tensor]:
+        """x: (P or 1, C, H, W), z0: (P, Z) -> losses (P,) after k steps, pictures (P, C, H, W)."""
+        z = z0.clone().requires_grad_()
+        adam_z = _Adam(z, self.config.lr_z)
+        for name, weight in self.theta.items():  # line 1
+            weight.detach().copy_(self.trained[name])
+        for own in self.adams:
+            own.reset()
+        for _ in range(self.config.k):  # line 3
+            # both gradients at the old (z, theta)
+            self.loss(self.forward(self.theta, z), x).sum().backward()
+            adam_z.step(z)  # line 4
+            if not self.eager:
+                for weight, own in zip(self.theta.values(), self.adams, strict=True):
+                    own.step(weight)  # line 5
+        with torch.no_grad():
+            y = self.forward(self.theta, z)
+            return self.loss(y, x), y  # line 8
+
+
+class _Adam:
+    """Adam's moments for one tensor of pairs, and its step (footnote 5)."""
+
+    def __init__(self, weight: Tensor, lr: float) -> None:
+        self.lr = lr
+        self.m, self.v = torch.zeros_like(weight), torch.zeros_like(weight)
+        self.count = torch.zeros((), device=weight.device)
+
+    def step(self, weight: Tensor) -> None:
+        adam(
+            [weight.detach()], [weight.grad], [self.m], [self.v], [], [self.count],
+            fused=weight.device.type in ("cpu", "cuda"), foreach=False,
+            amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=self.lr, weight_decay=0.0, eps=EPS,
+            maximize=False,
+        )  # fmt: skip
+        weight.grad = None
+
+    def reset(self) -> None:
+        for tensor in (self.m, self.v, self.count):
+            tensor.zero_()
+
+
+def _forward(generator: nn.Module, *, each: bool) -> Forward:
+    """theta, z -> pictures, with theta separate for each pair or, else, as trained for all."""
+    if not each:
+        return lambda theta, z: generator(z)
+    if isinstance(generator, Generator):
+        return lambda theta, z: generate_each(generator, theta, z)
+    return vmap(lambda theta, z: functional_call(generator, dict(theta), (z[None],))[0])
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """One torch thread in each of our own threads: pairs share no sums, so nothing is gained
+    by splitting one, and a sum split differently would be another sum."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    # the CPU allocator has no error class of its own
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

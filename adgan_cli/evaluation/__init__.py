@@ -1,0 +1,1 @@
+"""Section 4 of the paper: how well does it find what does not belong? Metrics so far."""

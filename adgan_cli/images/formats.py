@@ -1,0 +1,79 @@
+"""What counts as a picture: the formats Pillow may try, their extensions and their first bytes."""
+
+import os
+import re
+from functools import lru_cache
+from importlib import import_module
+
+from PIL import Image
+
+# Formats that Pillow registers and that are never tried: EPS and PDF run an interpreter, the stubs
+# (WMF, BUFR, GRIB, HDF5) cannot be decoded, MPEG is video, and the rest are not pictures of today.
+_NOT_PICTURES = frozenset(
+    "EPS PDF WMF BUFR GRIB HDF5 MPEG IPTC FPX MIC IMT SPIDER XVTHUMB MCIDAS".split()
+)
+# These have no signature, so any garbage may pass for one: tried only when the extension says so.
+_BY_EXTENSION_ONLY = frozenset({"TGA", "IM", "PCD"})
+# Pictures even where this Pillow cannot read them: they become rows with a reason, never a gap.
+_ALWAYS_PICTURES = frozenset({".avif", ".heic", ".heif", ".hif", ".jp2", ".webp"})
+
+HEADER_BYTES = 32  # enough for every signature below
+
+_SIGNATURES = (
+    ("JPEG", re.compile(rb"\xff\xd8\xff")),
+    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("GIF", re.compile(rb"GIF8[79]a")),
+    ("WebP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
+    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]")),
+    # two letters prove little: ask also for a header length that exists
+    ("BMP", re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)),
+    ("JPEG 2000", re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51")),
+    ("AVIF", re.compile(rb".{4}ftypavi[fs]", re.DOTALL)),
+    ("HEIC", re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)),
+    ("PNM", re.compile(rb"P[1-6]\s+(?:#|\d)")),
+)
+
+
+def sniff(header: bytes) -> str | None:
+    """Name the picture format that the first HEADER_BYTES of a file announce, if any."""
+    for name, signature in _SIGNATURES:
+        if signature.match(header):
+            return name
+    return None
+
+
+def has_picture_extension(name: str) -> bool:
+    """Tell whether a file name ends like a picture's, in any case."""
+    return os.path.splitext(name)[1].lower() in _extensions()
+
+
+def formats_for(name: str) -> tuple[str, ...]:
+    """List the Pillow formats to try on a file of this name."""
+    named = _extensions().get(os.path.splitext(name)[1].lower())
+    return (*_signed_formats(), named) if named in _BY_EXTENSION_ONLY else _signed_formats()
+
+
+@lru_cache(maxsize=1)
+def _extensions() -> dict[str, str]:
+    _load_plugins()
+    known = {extension: "" for extension in _ALWAYS_PICTURES}
+    for extension, name in Image.registered_extensions().items():
+        if name in Image.OPEN and name not in _NOT_PICTURES:
+            known[extension] = name
+    return known
+
+
+@lru_cache(maxsize=1)
+def _signed_formats() -> tuple[str, ...]:
+    _load_plugins()
+    return tuple(n for n in Image.ID if n not in _NOT_PICTURES and n not in _BY_EXTENSION_ONLY)
+
+
+def _load_plugins() -> None:
+    try:
+        heif = import_module("pillow_heif")  # optional extra: adgan[heif]
+    except ImportError:
+        pass
+    else:
+        heif.register_heif_opener()
+    Image.init()

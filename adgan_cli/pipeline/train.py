@@ -1,0 +1,276 @@
+"""From a folder of pictures to a model directory that can always be used and gone on with."""
+
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adgan_cli import __version__
+from adgan_cli.config import ModelConfig, TrainConfig, to_dict
+from adgan_cli.engine.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
+from adgan_cli.engine.device import free_memory, pick_device, pick_precision
+from adgan_cli.engine.header import CHECKPOINT_FILE, MODEL_FILE
+from adgan_cli.engine.model_file import CONFIG_FILE, Model, save_model
+from adgan_cli.engine.networks import Generator
+from adgan_cli.engine.pixels import to_uint8
+from adgan_cli.engine.search import starting_points
+from adgan_cli.engine.training import (
+    TrainState,
+    TrainStep,
+    averaged_generator,
+    new_state,
+    parameter_count,
+    run,
+)
+from adgan_cli.errors import ConfigError, DivergedError, NoImagesError, OutputError
+from adgan_cli.images.find import find_inputs
+from adgan_cli.images.load import PixelSet, default_workers, load_pixels
+from adgan_cli.results.grid import write_grid
+
+HISTORY_FILE = "history.csv"
+SAMPLES_FOLDER = "samples"
+SAMPLES = 64  # pictures on a grid
+SAVE_EVERY = 120.0  # seconds
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What training will take, told before it starts."""
+
+    seconds_per_step: float  # measured
+    memory: int  # bytes, counted
+
+
+def train(
+    folder: str | Path,
+    model_config: ModelConfig = ModelConfig(),  # noqa: B008  frozen
+    train_config: TrainConfig = TrainConfig(),  # noqa: B008  frozen
+    *,
+    out: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    on_step: Callable[[TrainStep], None] | None = None,
+) -> Model:
+    """Learn what the pictures below `folder` look like; with `out`, keep a model directory.
+
+    Raises NoImagesError for a folder without one, DivergedError, ConfigError, OutputError.
+    """
+    pictures = load_training_pictures(folder, model_config.size, model_config.channels)
+    where = pick_device(device)
+    state = new_state(
+        model_config, train_config, device=where, precision=pick_precision(precision, where)
+    )
+    if out is not None:
+        return train_into(Path(out), state, pictures, on_step=on_step)
+    run(state, _placed(pictures, where), on_step=on_step)
+    return _model(state, pictures)
+
+
+def load_training_pictures(
+    folder: str | Path,
+    size: int,
+    channels: int | None,
+    *,
+    workers: int | None = None,
+    on_found: Callable[[int], None] | None = None,
+    on_picture: Callable[[int], None] | None = None,
+) -> PixelSet:
+    """Decode the pictures below `folder` once; channels None takes 1 if all are grey, else 3.
+
+    Raises NoImagesError when there is none to learn from, naming what was there instead.
+    """
+    unreadable: list[tuple[str, str]] = []
+    folder = Path(folder)
+    if folder.is_file():
+        raise ConfigError(f"{folder} is a file; give the folder that holds the pictures")
+    _, found = find_inputs([folder], on_error=lambda path, why: unreadable.append((str(path), why)))
+    if on_found:
+        on_found(len(found))
+    pictures = load_pixels(
+        found, size, channels, workers=workers or default_workers(), on_picture=on_picture
+    )
+    pictures = replace(pictures, failures=(*unreadable, *pictures.failures))
+    if not pictures.names:
+        raise NoImagesError(_nothing_usable(folder, pictures))
+    return pictures
+
+
+def prepare_out(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make the model directory, or refuse: one with files in it needs --resume or --overwrite.
+
+    Raises ConfigError, or OutputError when it cannot be written to.
+    """
+    if out.is_file():
+        raise ConfigError(f"-o {out} is a file; give a folder for the model")
+    if out.is_dir() and any(out.iterdir()) and not (resume or overwrite):
+        raise ConfigError(
+            f"{out} is not empty; use --resume to go on with it, --overwrite to start anew, "
+            "or another -o"
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".adgan-{time.time_ns()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write to {out}: {error.strerror}; choose another -o") from error
+
+
+def resumed_state(
+    out: Path, pictures: PixelSet, device: torch.device, *, iters: int | None
+) -> TrainState:
+    """The run that `out` holds, ready to go on with the same pictures.
+
+    Raises ModelFileError for a missing or damaged checkpoint, ConfigError for other pictures.
+    """
+    then = read_checkpoint(out)["data"]
+    now = _described(pictures)
+    if then != now:
+        raise ConfigError(
+            f"{out} was trained on other pictures ({then['pictures']} then, {now['pictures']} now, "
+            "or changed); --resume continues exactly: restore them, or start anew with --overwrite"
+        )
+    return load_checkpoint(out, device, iters=iters)
+
+
+def estimate(state: TrainState, pictures: PixelSet) -> Estimate:
+    """Time a generator step on throw-away networks; count what training holds in memory."""
+    config = replace(state.train_config, iters=4, objective=state.train_config.objective)
+    trial = new_state(state.model_config, config, device=state.device, precision=state.precision)
+    trial.step = 25 * (config.objective == "wgan")  # past the warm-up of a hundred critic steps
+    trial.train_config = replace(config, iters=trial.step + 3)
+    seconds: list[float] = []
+    run(trial, _placed(pictures, state.device), on_step=lambda told: seconds.append(told.seconds))
+    weights = parameter_count(state.generator) * 5 + parameter_count(state.critic) * 4
+    model = state.model_config
+    activations = 12 * state.train_config.batch_size * model.size**2 * model.width
+    per_step = (seconds[-1] - seconds[0]) / 2 if len(seconds) > 1 else seconds[-1] / 3
+    return Estimate(per_step, pictures.pixels.nbytes + 4 * weights + 4 * activations)
+
+
+def train_into(
+    out: Path,
+    state: TrainState,
+    pictures: PixelSet,
+    *,
+    on_step: Callable[[TrainStep], None] | None = None,
+    on_save: Callable[[int], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    save_every: float = SAVE_EVERY,
+) -> Model:
+    """Train `state` and keep in `out` what design calls a model directory.
+
+    Every `save_every` seconds, and when it ends or is stopped: model.safetensors, a checkpoint,
+    a grid of samples. After kill -9 the last of them are whole. A diverged run leaves them alone.
+    """
+    if state.step == 0 and state.critic_step == 0:
+        _clear(out)
+    pixels = _placed(pictures, state.device)
+    write_grid(out / SAMPLES_FOLDER / "real.png", pictures.pixels[:: _stride(pictures)][:SAMPLES])
+    saved_at, saved_step = time.monotonic(), state.step
+
+    def save() -> Model:
+        nonlocal saved_at, saved_step
+        model = _model(state, pictures)
+        digest = save_model(model, out)
+        save_checkpoint(state, out, _described(pictures))
+        _write_samples(out / SAMPLES_FOLDER / f"{state.step:06d}.png", model.generator)
+        saved_at, saved_step = time.monotonic(), state.step
+        if on_save:
+            on_save(state.step)
+        return replace(model, digest=digest)
+
+    with open(_history(out, state.step), "a", encoding="utf-8", newline="", buffering=1) as file:
+        history = csv.writer(file, lineterminator="\n")
+
+        def stepped(told: TrainStep) -> None:
+            history.writerow(
+                [told.step, told.wasserstein, told.generator_loss, round(told.seconds, 3)]
+            )
+            if on_step:
+                on_step(told)
+            if time.monotonic() - saved_at >= save_every:
+                save()
+
+        try:
+            run(state, pixels, on_step=stepped, should_stop=should_stop)
+            return save()
+        except DivergedError as error:
+            kept = (
+                f"the model of step {saved_step} is kept in {out}"
+                if (out / MODEL_FILE).exists()
+                else "no model was saved yet"
+            )
+            raise DivergedError(f"{error}; {kept}") from error
+
+
+def _model(state: TrainState, pictures: PixelSet) -> Model:
+    generator = averaged_generator(state)
+    if not all(weight.isfinite().all() for weight in generator.state_dict().values()):
+        raise DivergedError(f"training diverged by step {state.step}: weights are not numbers; "
+                            "try --precision fp32 or another --seed")  # fmt: skip
+    provenance = {
+        "adgan": __version__,
+        # not `iters`, where training was meant to end, but where it did
+        "training": {**to_dict(state.train_config), "iters": state.step}
+        | {"precision": state.precision},
+        "data": _described(pictures),
+    }
+    return Model(generator, state.model_config, provenance=provenance)
+
+
+def _described(pictures: PixelSet) -> dict[str, Any]:
+    return {"pictures": len(pictures.names), "digest": pictures.digest()}
+
+
+def _placed(pictures: PixelSet, device: torch.device) -> torch.Tensor:
+    """The pixels where sampling them is fastest: on the device, if a third of it holds them."""
+    pixels = torch.from_numpy(pictures.pixels)
+    fits = device.type == "cuda" and 3 * pixels.nbytes < free_memory(device)
+    return pixels.to(device) if fits else pixels
+
+
+def _history(out: Path, step: int) -> Path:
+    """history.csv with what was done up to `step`, ready to be added to."""
+    path, header = out / HISTORY_FILE, "step,wasserstein,generator_loss,seconds\n"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[1:] if path.exists() else []
+    # kill -9 may have come after rows that the checkpoint does not know, or amid one
+    whole = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
+    path.write_text(header + "".join(whole), encoding="utf-8")
+    return path
+
+
+def _write_samples(path: Path, generator: Generator) -> None:
+    device = generator.first.weight.device
+    z = starting_points(SAMPLES, generator.config.latent_dim, seed=0).to(device)
+    with torch.no_grad():
+        write_grid(path, to_uint8(generator(z)))
+
+
+def _stride(pictures: PixelSet) -> int:
+    # over the whole set, which may be sorted by folder
+    return max(1, math.ceil(len(pictures.names) / SAMPLES))
+
+
+def _clear(out: Path) -> None:
+    """Remove what an earlier run left in `out`, and nothing else."""
+    for name in (MODEL_FILE, CONFIG_FILE, CHECKPOINT_FILE, HISTORY_FILE):
+        (out / name).unlink(missing_ok=True)
+    for grid in (out / SAMPLES_FOLDER).glob("*.png"):
+        if grid.stem == "real" or grid.stem.isdecimal():
+            grid.unlink()
+
+
+def _nothing_usable(folder: Path, pictures: PixelSet) -> str:
+    if not pictures.failures:
+        return f"no pictures in {folder}; give a folder that holds some"
+    name, reason = pictures.failures[0]
+    return (
+        f"no usable picture in {folder}: all {len(pictures.failures)} failed, "
+        f"the first is {name}: {reason}"
+    )

@@ -1,0 +1,1 @@
+"""Scores become tables and pictures: CSV rows, ranking, contact sheet, figure. No torch in here."""

@@ -1,0 +1,98 @@
+"""The whole folder in order: ranking.csv and the summary of a run."""
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from adgan_cli.atomic import write_text
+from adgan_cli.results.names import printable
+from adgan_cli.results.scores import COLUMNS, ScoreRow, count_rows, csv_cells, csv_line
+
+LISTED_FAILURES = 100  # summary.json is read by people too; ranking.csv has them all
+
+
+class RankedRow(NamedTuple):
+    """A row and its place, 1 = most anomalous; no place for a file without a score."""
+
+    rank: int | None
+    row: ScoreRow
+
+
+def rank_rows(rows: Iterable[ScoreRow]) -> list[RankedRow]:
+    """Sort by falling score, equal scores by path; files without a score last, by path."""
+    rows = list(rows)
+    scored = sorted(
+        ((-row.score, row.path, row) for row in rows if row.score is not None),
+        key=lambda item: item[:2],
+    )
+    failed = sorted((row for row in rows if row.score is None), key=lambda row: row.path)
+    return [
+        *(RankedRow(rank, row) for rank, (_, _, row) in enumerate(scored, start=1)),
+        *(RankedRow(None, row) for row in failed),
+    ]
+
+
+def write_ranking(path: Path, ranked: Iterable[RankedRow]) -> None:
+    """Write ranking.csv: the columns of `score` behind a rank."""
+    lines = [csv_line(("rank", *COLUMNS))]
+    lines += [
+        csv_line(["" if rank is None else str(rank), *csv_cells(row)]) for rank, row in ranked
+    ]
+    write_text(path, "".join(lines))
+
+
+def write_summary(
+    path: Path,
+    rows: Iterable[ScoreRow],
+    *,
+    found: int,
+    root: str,
+    model: Mapping[str, object],
+    settings: Mapping[str, object],
+) -> None:
+    """Write summary.json: what was looked at, with which model, and what came out.
+
+    `found` is what the finder counted; a row for each, scored or failed, or it is a bug.
+    """
+    rows = sorted(rows, key=lambda row: row.path)
+    counts = count_rows(rows, found=found)
+    failures = [{"path": row.path, "error": row.error} for row in rows if row.score is None]
+    summary = {
+        "root": root,
+        "found": counts.found,
+        "scored": counts.scored,
+        "failed": counts.failed,
+        "failures": failures[:LISTED_FAILURES],
+        "failures_not_listed": max(0, len(failures) - LISTED_FAILURES),
+        "scores": _quantiles([row.score for row in rows if row.score is not None]),
+        "model": model,
+        "settings": settings,
+    }
+    text = json.dumps(
+        _printable_throughout(summary),
+        indent=2,
+        sort_keys=True,
+        ensure_ascii=False,
+        allow_nan=False,
+    )
+    write_text(path, text + "\n")
+
+
+def _quantiles(scores: Sequence[float]) -> dict[str, float] | None:
+    if not scores:
+        return None
+    return {
+        "min": float(min(scores)),
+        "median": float(statistics.median(scores)),
+        "max": float(max(scores)),
+    }
+
+
+def _printable_throughout(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {printable(str(key)): _printable_throughout(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable_throughout(item) for item in value]
+    return printable(str(value)) if isinstance(value, str | Path) else value

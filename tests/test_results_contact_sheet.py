@@ -1,0 +1,182 @@
+"""The contact sheet as a browser would see it: parsed, not compared with a stored page."""
+
+from html.parser import HTMLParser
+
+import pytest
+
+from adgan_cli.results.contact_sheet import LISTED_FAILURES, Card, write_contact_sheet
+from adgan_cli.results.scores import Counts
+
+JPEG = b"\xff\xd8 not really \xff\xd9"
+NASTY = [
+    "<script>alert(1)</script>.png",
+    "\"><img src=x onerror='alert(1)'>.png",
+    "{{ 7 * 7 }}{% raw %}.png",
+    "two\nlines.png",
+    "emoji \N{CAT FACE}.png",
+    "lone \udcff.png",
+    "&lt;entity&gt;.png",
+]
+
+
+class Page(HTMLParser):
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.text = [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def card(rank=1, score=1.5, name="a.png", href="../a.png", thumbnail=JPEG, width=64, height=48):
+    return Card(rank, score, name, href, thumbnail, width, height)
+
+
+def sheet(path, most=(), least=(), **changed):
+    given = {
+        "title": "Pictures",
+        "counts": Counts(found=9, scored=9, failed=0),
+        "settings": {},
+        "failures": [],
+        "scores": [card.score for card in (*most, *least)],
+    }
+    write_contact_sheet(path, most=most, least=least, **{**given, **changed})
+    html = path.read_text(encoding="utf-8")
+    return html, Page(html)
+
+
+def test_sections_name_their_pictures(tmp_path):
+    html, page = sheet(tmp_path / "index.html", [card(1), card(2)], [card(9, 0.5)])
+    assert "2 most anomalous of 9 pictures" in page.text
+    assert "1 least anomalous of 9 pictures" in page.text
+    assert [item["value"] for item in page.all("li")] == ["1", "2", "9"]
+    assert page.all("html") == [{"lang": "en"}]
+    assert html.startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_a_name_is_text_wherever_it_stands(tmp_path, name):
+    html, page = sheet(
+        tmp_path / "index.html",
+        [card(name=name)],
+        title=name,
+        counts=Counts(found=9, scored=8, failed=1),
+        settings={name: name},
+        failures=[(name, name)],
+    )
+    shown = name.replace("\udcff", r"\udcff")
+    assert page.all("script") == []
+    assert [image["alt"] for image in page.all("img")] == [shown]
+    assert all("onerror" not in attrs for _, attrs in page.tags)
+    assert page.text.count(shown) >= 5  # title, h1, setting and its value, failure and its reason
+
+
+def test_the_page_needs_nothing_from_outside(tmp_path):
+    html, page = sheet(tmp_path / "index.html", [card()], [card(2, href=None)])
+    assert page.all("link") == page.all("script") == []
+    assert [image["src"][:23] for image in page.all("img")] == ["data:image/jpeg;base64,"] * 2
+    assert "url(" not in html and "http:" not in html and "https:" not in html
+    assert {
+        "http-equiv": "Content-Security-Policy",
+        "content": "default-src 'none'; img-src data:; style-src 'unsafe-inline'",
+    } in page.all("meta")
+    links = [link["href"] for link in page.all("a")]
+    assert [link for link in links if not link.startswith("#")] == ["../a.png"]
+    ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+    assert {link[1:] for link in links if link.startswith("#")} <= ids
+
+
+@pytest.mark.parametrize("href", ["javascript:alert(1)", "https://x.org/a.png", "//x.org/a.png"])
+def test_a_link_that_leaves_the_computer_is_refused(href):
+    with pytest.raises(ValueError, match="href must stay on this computer"):
+        card(href=href)
+
+
+def test_a_missing_thumbnail_is_said_in_words(tmp_path):
+    _, page = sheet(tmp_path / "index.html", [card(thumbnail=None, name="gone.png")])
+    assert page.all("img") == []
+    assert "no preview of gone.png" in page.text
+
+
+@pytest.mark.parametrize(
+    ("score", "shown"),
+    [
+        (1234.5678, "1235"),
+        (12345.678, "12350"),
+        (0.000123456, "0.0001235"),
+        (-3.0, "-3.000"),
+        (0.0, "0.000"),
+        (1.5e300, "1.500e+300"),
+    ],
+)
+def test_scores_are_rounded_on_screen_and_exact_in_the_title(tmp_path, score, shown):
+    _, page = sheet(tmp_path / "index.html", [card(score=score)])
+    assert f"score {shown}\n" in page.text
+    assert {"class": "score", "title": repr(score)} in page.all("span")
+
+
+def test_a_png_thumbnail_says_so(tmp_path):
+    _, page = sheet(tmp_path / "index.html", [card(thumbnail=b"\x89PNG not really")])
+    assert page.all("img")[0]["src"].startswith("data:image/png;base64,")
+
+
+def test_small_pictures_keep_their_pixels(tmp_path):
+    cards = [card(width=28, height=28), card(width=64, height=64), card(width=65, height=28)]
+    _, page = sheet(tmp_path / "index.html", cards)
+    assert [image.get("class") for image in page.all("img")] == ["pixels", "pixels", None]
+
+
+def test_a_long_name_is_cut_in_the_middle_and_whole_in_the_title(tmp_path):
+    name = "f" * 80 + "/begin" + "x" * 300 + "end.png"
+    _, page = sheet(tmp_path / "index.html", [card(name=name)])
+    assert "beginxxx" in page.text and "…" in page.text and "xxend.png" in page.text
+    assert name not in page.text
+    assert {"class": "name", "title": name} in page.all("span")
+
+
+def test_failures_are_listed_up_to_a_limit(tmp_path):
+    failures = [(f"{i}.png", "truncated") for i in range(LISTED_FAILURES + 3)]
+    counts = Counts(found=LISTED_FAILURES + 12, scored=9, failed=LISTED_FAILURES + 3)
+    _, page = sheet(tmp_path / "index.html", [card()], counts=counts, failures=failures)
+    assert f"{LISTED_FAILURES - 1}.png: truncated" in page.text
+    assert f"{LISTED_FAILURES}.png: truncated" not in page.text
+    assert "and 3 more, listed in ranking.csv" in page.text
+    assert f"{LISTED_FAILURES + 3} could not be read" in page.text
+
+
+def test_the_histogram_marks_what_is_shown(tmp_path):
+    scores = [float(score) for score in range(100)]
+    _, page = sheet(
+        tmp_path / "index.html",
+        [card(1, 99.0), card(2, 98.0)],
+        [card(100, 0.0)],
+        scores=scores,
+    )
+    bars = page.all("rect")
+    last = max(float(bar["x"]) for bar in bars)
+    assert all(float(bar["x"]) > 95 for bar in bars if bar["class"] == "most")
+    assert [bar["x"] for bar in bars if bar["class"] == "least"] == ["0.0"]
+    assert str(last) in [bar["x"] for bar in bars if bar["class"] == "most"]
+    assert "most anomalous, from 98.00" in page.text
+    assert "least anomalous, up to 0.000" in page.text
+
+
+@pytest.mark.parametrize("scores", [[2.0], [2.0, 2.0], [1e-320, 2e-320], [0.0, 1e308]])
+def test_any_scores_make_a_histogram(tmp_path, scores):
+    _, page = sheet(tmp_path / "index.html", [card(score=scores[-1])], scores=scores)
+    assert all(0 <= float(bar["x"]) < 100 for bar in page.all("rect"))
+    assert page.all("rect")
+
+
+def test_a_folder_without_a_readable_picture_has_a_page_too(tmp_path):
+    counts = Counts(found=1, scored=0, failed=1)
+    _, page = sheet(tmp_path / "index.html", counts=counts, failures=[("a", "empty")])
+    assert "There is no picture to show." in page.text
+    assert "1 picture found, 0 scored" in page.text
