@@ -1,3 +1,46 @@
-"""adgan: find the pictures in a folder that do not belong there, without labels."""
+"""adgan: find the pictures in a folder that do not belong there, without labels.
+
+The commands' work as functions, for people who write Python. Names are resolved when first used,
+so importing adgan_cli costs nothing until torch is needed.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "AdganError": "adgan_cli.errors",
+    "ModelConfig": "adgan_cli.config",
+    "TrainConfig": "adgan_cli.config",
+    "SearchConfig": "adgan_cli.config",
+    "find_images": "adgan_cli.images.find",
+    "read_image": "adgan_cli.images.read",
+    "Model": "adgan_cli.engine.model_file",
+    "load_model": "adgan_cli.engine.model_file",
+    "save_model": "adgan_cli.engine.model_file",
+    "SearchResult": "adgan_cli.engine.search",
+    "search": "adgan_cli.engine.search",
+    "starting_points": "adgan_cli.engine.search",
+    "train": "adgan_cli.pipeline.train",
+    "score": "adgan_cli.pipeline.score",
+    "rank": "adgan_cli.pipeline.rank",
+    "roc_auc": "adgan_cli.evaluation.metrics",
+    "ScoreRow": "adgan_cli.results.scores",
+    "read_scores": "adgan_cli.results.scores",
+    "write_contact_sheet": "adgan_cli.results.contact_sheet",
+}
+
+__all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605  test_api.py holds it importable
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value  # asked once
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -61,6 +61,7 @@ def test_a_picture_without_extension_is_found_by_its_content(tmp_path, format, o
         (b"\0\0\0\x18ftypheic", "HEIC"),
         (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
         (b"P5 # grey\n", "PNM"),
+        (b"SIMPLE  =                    T", "FITS"),
         (b"\0\0\0\x18ftypmp42", None),
         (b"BMW cars of 1975, a list", None),
         (b"P5 is a Pentium", None),

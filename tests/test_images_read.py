@@ -45,16 +45,6 @@ def exif(orientation: int) -> Image.Exif:
     return data
 
 
-def write_fits(path: Path, values: np.ndarray) -> Path:
-    bits = {"i2": 16, "i4": 32, "f4": -32}[values.dtype.str[1:]]
-    height, width = values.shape
-    cards = [("SIMPLE", "T"), ("BITPIX", bits), ("NAXIS", 2), ("NAXIS1", width), ("NAXIS2", height)]
-    header = "".join(f"{key:<8}= {value:>20}".ljust(80) for key, value in cards) + "END".ljust(80)
-    data = values.astype(values.dtype.newbyteorder(">")).tobytes()
-    path.write_bytes(header.ljust(2880).encode() + data.ljust(2880, b"\0"))
-    return path
-
-
 def test_a_colour_picture_of_the_right_size_is_read_unchanged(tmp_path):
     picture = read_picture(save(tmp_path / "a.png", colours()), 16, 3)
     assert (picture.width, picture.height, picture.mode) == (16, 16, "RGB")
@@ -76,8 +66,12 @@ def test_grey_read_for_three_channels_has_three_equal_ones(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.pgm"])
 def test_16_bit_files_keep_their_256_levels(tmp_path, name):
-    deep = Image.fromarray(RAMP.astype(np.uint16) * 257)
-    picture = read_picture(save(tmp_path / name, deep), 16, 1)
+    deep = RAMP.astype(np.uint16) * 257
+    if name == "a.pgm":  # Pillow before 11 reads such files but does not write them
+        (tmp_path / name).write_bytes(b"P5 16 16 65535\n" + deep.astype(">u2").tobytes())
+    else:
+        save(tmp_path / name, Image.fromarray(deep))
+    picture = read_picture(tmp_path / name, 16, 1)
     np.testing.assert_array_equal(picture.pixels[..., 0], RAMP)
     assert picture.mode.endswith("[0..65535]")
 
@@ -136,11 +130,10 @@ def test_floats_take_the_first_range_that_holds_them(tmp_path, values, expected,
     assert mode in (None, picture.mode)
 
 
-def test_a_telescope_frame_is_read(tmp_path):
-    values = np.linspace(-5, 900, 256, dtype=np.float32).reshape(16, 16)
-    picture = read_picture(write_fits(tmp_path / "a.fits", values), 16, 1)
-    assert picture.mode == "F[-5..900]"
-    assert np.ptp(picture.pixels) == 255
+def test_a_fits_frame_is_refused_with_the_remedy_rather_than_read_wrongly(tmp_path):
+    (tmp_path / "a.fits").write_bytes(b"SIMPLE  =                    T".ljust(2880))
+    with pytest.raises(ImageError, match="^FITS frame: convert it to 16-bit TIFF or PNG first$"):
+        read_image(tmp_path / "a.fits", 8)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -218,7 +211,6 @@ def test_palette_with_one_transparent_colour_is_on_white(tmp_path):
         ("a.gif", "P", "P"),
         ("a.tif", "CMYK", "CMYK>RGB"),
         ("a.jpg", "CMYK", "CMYK>RGB"),
-        ("a.tif", "YCbCr", "YCbCr>RGB"),
         ("a.tif", "LAB", "LAB>RGB"),
         ("a.bmp", "RGB", "RGB"),
         ("a.webp", "RGB", "RGB"),

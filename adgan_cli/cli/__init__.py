@@ -5,6 +5,8 @@ import typer
 from adgan_cli import __version__
 from adgan_cli.cli.console import ErrorsAsLines
 from adgan_cli.cli.info import info
+from adgan_cli.cli.rank import rank
+from adgan_cli.cli.score import score
 from adgan_cli.cli.train import train
 
 app = typer.Typer(
@@ -17,6 +19,8 @@ app = typer.Typer(
     epilog="First `adgan train FOLDER`, then `adgan rank FOLDER`. Everything stays on this machine.",
 )
 app.command()(train)
+app.command()(score)
+app.command()(rank)
 app.command()(info)
 
 

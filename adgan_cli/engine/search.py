@@ -41,6 +41,7 @@ class SearchResult:
     score: Tensor  # (N,), line 8: the mean of `losses` over the starting points
     losses: Tensor  # (N, S), after k steps
     reconstruction: Tensor  # (N, C, H, W), of the starting point with the least loss
+    batch_size: int  # pictures at once, after any halving
 
 
 def starting_points(n_seed: int, latent_dim: int, seed: int) -> Tensor:
@@ -84,7 +85,8 @@ def search(
                 raise ConfigError("no memory to search for one picture; try a smaller --n-seed")
             batch_size //= 2
     losses = torch.stack([f[0] for f in found])  # (N, S)
-    return SearchResult(losses.mean(1), losses, torch.stack([f[1] for f in found]))
+    best = torch.stack([f[1] for f in found])  # (N, C, H, W)
+    return SearchResult(losses.mean(1), losses, best, batch_size)
 
 
 def latent_dim(generator: nn.Module) -> int:

@@ -9,13 +9,14 @@ from PIL import Image
 
 # Formats that Pillow registers and that are never tried: EPS and PDF run an interpreter, the stubs
 # (WMF, BUFR, GRIB, HDF5) cannot be decoded, MPEG is video, and the rest are not pictures of today.
-_NOT_PICTURES = frozenset(
-    "EPS PDF WMF BUFR GRIB HDF5 MPEG IPTC FPX MIC IMT SPIDER XVTHUMB MCIDAS".split()
+# FITS: Pillow before 13 swaps its bytes, and none applies BZERO: noise, where a reason is due.
+_NEVER_TRIED = frozenset(
+    "EPS PDF WMF BUFR GRIB HDF5 MPEG IPTC FPX MIC IMT SPIDER XVTHUMB MCIDAS FITS".split()
 )
 # These have no signature, so any garbage may pass for one: tried only when the extension says so.
 _BY_EXTENSION_ONLY = frozenset({"TGA", "IM", "PCD"})
 # Pictures even where this Pillow cannot read them: they become rows with a reason, never a gap.
-_ALWAYS_PICTURES = frozenset({".avif", ".heic", ".heif", ".hif", ".jp2", ".webp"})
+_ALWAYS_PICTURES = frozenset({".avif", ".fits", ".heic", ".heif", ".hif", ".jp2", ".webp"})
 
 HEADER_BYTES = 32  # enough for every signature below
 
@@ -30,6 +31,7 @@ _SIGNATURES = (
     ("JPEG 2000", re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51")),
     ("AVIF", re.compile(rb".{4}ftypavi[fs]", re.DOTALL)),
     ("HEIC", re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)),
+    ("FITS", re.compile(rb"SIMPLE  =")),
     ("PNM", re.compile(rb"P[1-6]\s+(?:#|\d)")),
 )
 
@@ -58,7 +60,7 @@ def _extensions() -> dict[str, str]:
     _load_plugins()
     known = {extension: "" for extension in _ALWAYS_PICTURES}
     for extension, name in Image.registered_extensions().items():
-        if name in Image.OPEN and name not in _NOT_PICTURES:
+        if name in Image.OPEN and name not in _NEVER_TRIED:
             known[extension] = name
     return known
 
@@ -66,7 +68,7 @@ def _extensions() -> dict[str, str]:
 @lru_cache(maxsize=1)
 def _signed_formats() -> tuple[str, ...]:
     _load_plugins()
-    return tuple(n for n in Image.ID if n not in _NOT_PICTURES and n not in _BY_EXTENSION_ONLY)
+    return tuple(n for n in Image.ID if n not in _NEVER_TRIED and n not in _BY_EXTENSION_ONLY)
 
 
 def _load_plugins() -> None:

@@ -66,6 +66,8 @@ PILLOW_ERRORS = (
 # Averages over the whole footprint when it shrinks, and rings less than LANCZOS at hard edges.
 _RESAMPLING = Image.Resampling.BICUBIC
 
+_TINY = 64  # pixels
+
 # EXIF orientation -> what turns the stored picture upright (EXIF 2.32, tag 274).
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -132,16 +134,22 @@ def read_picture(path: str | Path, size: int, channels: int) -> Picture:
 
 
 def read_thumbnail(path: str | Path, side: int) -> bytes:
-    """Read a file as a small JPEG: RGB, upright, uncut, no side longer than `side`."""
+    """Read a file as a small JPEG: RGB, upright, uncut, no side longer than `side`.
+
+    A tiny picture becomes a PNG: it will be shown enlarged, and JPEG's noise with it.
+    """
     with _loaded(path, side) as loaded:
         width, height = loaded.image.size
         flat, _ = _eight_bits(loaded.image, (0, 0, width, height))
         scale = min(1.0, side / max(width, height))
         shape = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = _upright(flat.resize(shape, _RESAMPLING), loaded.orientation).convert("RGB")
-    jpeg = io.BytesIO()
-    small.save(jpeg, "JPEG", quality=85)
-    return jpeg.getvalue()
+    buffer = io.BytesIO()
+    if max(width, height) <= _TINY:
+        small.save(buffer, "PNG")
+    else:
+        small.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
 
 
 @contextmanager
@@ -291,6 +299,8 @@ def _unidentified(header: bytes) -> str:
     announced = sniff(header)
     if announced == "HEIC":
         return "HEIC picture: install adgan[heif] to read it"
+    if announced == "FITS":
+        return "FITS frame: convert it to 16-bit TIFF or PNG first"
     if announced is not None:
         return f"truncated or damaged: no {announced} header that makes sense"
     return "not a picture Pillow can read"

@@ -1,0 +1,83 @@
+"""What `score` and `rank` share: the search's options, the model, the progress of rows."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adgan_cli.cli.console import counted, duration, progress, say
+from adgan_cli.config import SearchConfig
+
+if TYPE_CHECKING:
+    from adgan_cli.engine.model_file import Model
+    from adgan_cli.results.scores import ScoreRow
+
+SEARCH = "Search"
+LINE_EVERY = 60.0  # seconds between lines where there is no terminal to draw a bar on
+
+NSeed = Annotated[
+    int | None, typer.Option(help="Starting points a picture.", rich_help_panel=SEARCH)
+]
+K = Annotated[int | None, typer.Option(help="Steps from each.", rich_help_panel=SEARCH)]
+LrZ = Annotated[
+    float | None, typer.Option(help="Step size of the latent vector.", rich_help_panel=SEARCH)
+]
+LrTheta = Annotated[
+    float | None,
+    typer.Option(
+        help="Step size of the generator's weights; 0 keeps them, much faster.",
+        rich_help_panel=SEARCH,
+    ),
+]
+Loss = Annotated[str | None, typer.Option(help="l2.", rich_help_panel=SEARCH)]
+Seed = Annotated[
+    int | None, typer.Option(help="Of the starting points.", rich_help_panel=SEARCH)
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option("-b", "--batch-size", min=1, help="Pictures at once; default: what fits."),
+]
+
+
+def open_model(path: Path, device: str) -> "Model":
+    """Load a model onto the device that `--device` names."""
+    from adgan_cli.engine.device import pick_device
+    from adgan_cli.engine.model_file import load_model
+
+    return load_model(path, pick_device(device))
+
+
+def search_config(model: "Model", **given: float | str | None) -> SearchConfig:
+    """The model's own search settings, but for the options that were given."""
+    known = {field.name for field in fields(SearchConfig)}
+    assert known == set(given), "every field is an option"
+    return replace(model.search, **{n: v for n, v in given.items() if v is not None})
+
+
+def follow(
+    rows: Iterator["ScoreRow"],
+    total: int,
+    *,
+    keep: Callable[["ScoreRow"], None],
+    should_stop: Callable[[], bool],
+    quiet: bool,
+) -> int:
+    """Hand each row to `keep` under a bar; returns how many came before `should_stop`."""
+    done, started, said = 0, time.monotonic(), time.monotonic()
+    with progress("{task.fields[speed]}", quiet=quiet) as bar:
+        task = bar.add_task("scoring", total=total, speed="")
+        for row in rows:
+            keep(row)
+            done += 1
+            speed = f"{done / (time.monotonic() - started):.2g} images/s"
+            bar.update(task, completed=done, speed=speed)
+            if bar.disable and not quiet and time.monotonic() - said >= LINE_EVERY:
+                said = time.monotonic()
+                left = (total - done) * (said - started) / done
+                say(f"{done:,} of {counted(total, 'picture')}, {speed}, {duration(left)} left")
+            if should_stop():
+                break
+    return done

@@ -1,0 +1,172 @@
+"""Rows in, a report out: ranking.csv, the contact sheet, the figure, summary.json."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from adgan_cli.config import SearchConfig, to_dict
+from adgan_cli.engine.model_file import Model
+from adgan_cli.errors import ConfigError, ImageError, OutputError
+from adgan_cli.images.read import read_thumbnail
+from adgan_cli.pipeline.score import list_inputs, score_inputs
+from adgan_cli.results.contact_sheet import Card, write_contact_sheet
+from adgan_cli.results.figure import write_figure
+from adgan_cli.results.ranking import RankedRow, rank_rows, write_ranking, write_summary
+from adgan_cli.results.scores import ScoreRow, count_rows
+
+RANKING_FILE, PAGE_FILE = "ranking.csv", "index.html"
+FIGURE_FILE, SUMMARY_FILE = "figure.png", "summary.json"
+THUMBNAIL = 320  # pixels of the longer side: sharp at 200 on a dense screen
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows came from; goes into summary.json and onto the page."""
+
+    root: Path  # their paths are relative to it
+    model: Mapping[str, Any] = field(default_factory=dict)  # file and digest
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of the search
+
+
+def rank(
+    model: Model,
+    paths: Sequence[str | Path],
+    out: str | Path,
+    config: SearchConfig | None = None,
+    *,
+    top: int = 30,
+    bottom: int | None = None,
+) -> list[RankedRow]:
+    """Score folders and files and write a report into `out`; returns the ranking.
+
+    config: how to search; the model's own settings when None.
+    """
+    out, inputs, config = Path(out), list_inputs(paths), config or model.search
+    prepare_report(out)
+    rows = list(score_inputs(model, inputs, config))
+    return write_report(
+        out,
+        rows,
+        Source(inputs.root, described(model), to_dict(config)),
+        top=top,
+        bottom=top if bottom is None else bottom,
+    )
+
+
+def described(model: Model) -> dict[str, Any]:
+    """What a report says of the model it used."""
+    return {
+        "model": model.digest[:12] or "in memory",
+        "size": model.config.size,
+        "trained_on": f"{model.provenance.get('data', {}).get('pictures', '?')} pictures",
+    }
+
+
+def prepare_report(out: Path) -> None:
+    """Make the report folder; one with an index.html that is not adgan's is refused.
+
+    Raises ConfigError or OutputError before any work is done.
+    """
+    if out.is_file():
+        raise ConfigError(f"-o {out} is a file; give a folder for the report")
+    ours = (out / SUMMARY_FILE).is_file() and (out / RANKING_FILE).is_file()
+    taken = [n for n in (PAGE_FILE, RANKING_FILE, FIGURE_FILE) if (out / n).exists()]
+    if taken and not ours:
+        raise ConfigError(f"{out / taken[0]} is not from adgan; choose another -o")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make {out}: {error.strerror}; choose another -o") from error
+    if not os.access(out, os.W_OK):
+        raise OutputError(f"cannot write to {out}: permission denied; choose another -o")
+
+
+def write_report(
+    out: Path, rows: Sequence[ScoreRow], source: Source, *, top: int, bottom: int
+) -> list[RankedRow]:
+    """Sort rows and write the four files of a report into `out`; returns the ranking.
+
+    The `top` most and `bottom` least anomalous pictures are shown, none of them twice.
+    """
+    ranked = rank_rows(rows)
+    scored = [entry for entry in ranked if entry.rank is not None]
+    most = scored[:top]
+    least = scored[len(most) :][::-1][:bottom]
+    cards = {entry.row.path: _card(entry, source.root, out) for entry in (*most, *least)}
+    counts = count_rows(rows, found=len(rows))
+    # ranking and summary first: they mark the folder as ours, should the rest not be written
+    write_ranking(out / RANKING_FILE, ranked)
+    write_summary(
+        out / SUMMARY_FILE,
+        rows,
+        found=len(rows),
+        root=os.path.relpath(source.root, out),
+        model=source.model,
+        settings=source.settings,
+    )
+    write_contact_sheet(
+        out / PAGE_FILE,
+        title=f"What does not belong in {source.root.resolve().name or source.root}",
+        most=[cards[entry.row.path] for entry in most],
+        least=[cards[entry.row.path] for entry in least],
+        counts=counts,
+        settings={
+            name.replace("_", " "): str(value)
+            for name, value in {**source.model, **source.settings}.items()
+        },
+        failures=[(row.path, row.error) for row in rows if row.error],
+        scores=[entry.row.score for entry in scored if entry.row.score is not None],
+    )
+    pictures = [[c.thumbnail for c in _shown(part, cards) if c.thumbnail] for part in (most, least)]
+    if pictures[0]:
+        write_figure(out / FIGURE_FILE, *pictures)
+    return ranked
+
+
+def read_source(scores: Path, root: Path | None) -> Source:
+    """Where the rows of an earlier scores.csv came from, as far as its summary.json tells.
+
+    root: where their pictures are; beside the table when neither says.
+    """
+    try:
+        summary = json.loads((scores.parent / SUMMARY_FILE).read_text(encoding="utf-8"))
+        told = scores.parent / summary["root"], summary["model"], summary["settings"]
+    except (OSError, ValueError, KeyError, TypeError):  # no summary: the table stands alone
+        told = scores.parent, {}, {}
+    return Source(root or Path(os.path.normpath(told[0])), told[1], told[2])
+
+
+def _shown(entries: Sequence[RankedRow], cards: Mapping[str, Card]) -> list[Card]:
+    return [cards[entry.row.path] for entry in entries]
+
+
+def _card(entry: RankedRow, root: Path, out: Path) -> Card:
+    rank, row = entry
+    path = root / row.path
+    try:
+        thumbnail = read_thumbnail(path, THUMBNAIL)
+    except ImageError:  # gone since it was scored: the card says so
+        thumbnail = None
+    assert rank is not None and row.score is not None
+    return Card(
+        rank=rank,
+        score=row.score,
+        name=row.path,
+        href=_href(path, out) if thumbnail else None,
+        thumbnail=thumbnail,
+        width=row.width or 0,
+        height=row.height or 0,
+    )
+
+
+def _href(path: Path, out: Path) -> str:
+    """Relative, so that report and pictures can move together."""
+    try:
+        relative = os.path.relpath(path, out)
+    except ValueError:  # another drive on Windows
+        return path.resolve().as_uri()
+    return quote(os.fsencode(relative.replace(os.sep, "/")))

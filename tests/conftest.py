@@ -1,0 +1,76 @@
+"""Fixtures of the whole suite: plain output, one thread, tiny pictures and models."""
+
+import os
+
+# before typer and rich are imported: no colours, no line breaks that depend on the machine
+os.environ.update(TERM="dumb", TERMINAL_WIDTH="200", COLUMNS="200")
+for name in ("ADGAN_MODEL", "ADGAN_DEVICE", "FORCE_COLOR", "PY_COLORS"):
+    os.environ.pop(name, None)
+
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image, ImageDraw  # noqa: E402
+
+from adgan_cli.config import ModelConfig  # noqa: E402
+from adgan_cli.engine.model_file import Model, save_model  # noqa: E402
+from adgan_cli.engine.networks import Generator, initialise  # noqa: E402
+
+torch.set_num_threads(1)  # tiny work: a second thread costs more than it brings
+
+
+def make_generator(
+    size: int = 16, channels: int = 3, *, latent_dim: int = 8, width: int = 4, seed: int = 0
+) -> Generator:
+    """A random generator whose batch norm has seen something, in eval mode."""
+    rng = torch.Generator().manual_seed(seed)
+    generator = Generator(ModelConfig(size, channels, latent_dim, width))
+    initialise(generator, rng)
+    for weight in generator.parameters():
+        weight.data.mul_(5)  # larger than DCGAN starts, so that the search has slopes to follow
+    for norm in generator.norms:
+        norm.running_mean.normal_(0.0, 0.2, generator=rng)
+        norm.running_var.uniform_(0.5, 1.5, generator=rng)
+    return generator.eval().requires_grad_(False)
+
+
+def draw_disc(path: Path, index: int, *, size: int = 16, shape: str = "disc") -> None:
+    """A filled disc (or square) on black, a little different for each index."""
+    rng = np.random.default_rng(index)
+    picture = Image.new("L", (4 * size, 4 * size))
+    centre, radius = rng.uniform(1.7, 2.3, 2) * size, rng.uniform(0.9, 1.3) * size
+    box = [*(centre - radius), *(centre + radius)]
+    draw = ImageDraw.Draw(picture)
+    (draw.ellipse if shape == "disc" else draw.rectangle)(box, fill=int(rng.integers(180, 255)))
+    picture.resize((size, size), Image.Resampling.BOX).save(path)
+
+
+@pytest.fixture
+def generator() -> Generator:
+    return make_generator()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory: 16 pixels, grey, untrained."""
+    folder = tmp_path_factory.mktemp("model")
+    generator = make_generator(channels=1)
+    save_model(Model(generator, generator.config), folder)
+    return folder
+
+
+@pytest.fixture
+def discs(tmp_path: Path) -> Callable[..., Path]:
+    """discs(n, shape="disc", name="discs"): a folder of n generated grey pictures."""
+
+    def make(count: int = 12, *, shape: str = "disc", name: str = "discs", size: int = 16) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        for index in range(count):
+            draw_disc(folder / f"{shape}-{index:03d}.png", index, size=size, shape=shape)
+        return folder
+
+    return make
