@@ -67,9 +67,12 @@ def load_checkpoint(folder: Path, device: torch.device, *, iters: int | None = N
     tensors = read_tensors(file)
     for part in NETWORKS:
         load_tensors(getattr(state, part), _unprefixed(part, tensors), file)
+    begun = {"generator_optimizer": state.step > 0}
+    begun["critic_optimizer"] = state.step > 0 or state.critic_step > 0
     try:
         for part in OPTIMIZERS:
-            _load_optimizer(getattr(state, part), _unprefixed(part, tensors))
+            if begun[part]:
+                _load_optimizer(getattr(state, part), _unprefixed(part, tensors))
         state.rng.set_state(tensors["rng"])
     except (KeyError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{file} is corrupt: its optimizers do not fit ({error})") from error
@@ -86,6 +89,15 @@ def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def _load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    # a step on zero gradients moves no weight, and shows what this optimizer has to remember
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    wanted = {name: tensor.shape for name, tensor in _optimizer_tensors(optimizer).items()}
+    if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise ValueError("some of their state is missing or of another shape")
     entries: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, name = key.split(".")

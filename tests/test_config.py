@@ -1,0 +1,78 @@
+"""Settings are checked when made and come back from JSON as they were."""
+
+import json
+
+import pytest
+
+from adgan_cli.config import (
+    PRESETS,
+    ModelConfig,
+    SearchConfig,
+    TrainConfig,
+    canonical_json,
+    from_dict,
+    to_dict,
+)
+from adgan_cli.errors import ConfigError
+
+
+def test_the_search_defaults_are_the_papers():
+    assert SearchConfig() == SearchConfig(
+        n_seed=8, k=5, lr_z=0.25, lr_theta=5e-5, loss="l2", seed=0
+    )
+    assert ModelConfig().latent_dim == 256
+
+
+@pytest.mark.parametrize(
+    "make, name",
+    [
+        (lambda: ModelConfig(size=48), "--size"),
+        (lambda: ModelConfig(channels=2), "--channels"),
+        (lambda: ModelConfig(latent_dim=0), "--latent-dim"),
+        (lambda: TrainConfig(objective="gan2"), "--objective"),
+        (lambda: TrainConfig(iters=0), "--iters"),
+        (lambda: TrainConfig(batch_size=1), "--batch-size"),
+        (lambda: TrainConfig(clip=0.0), "--clip"),
+        (lambda: TrainConfig(ema=1.0), "--ema"),
+        (lambda: TrainConfig(seed=-1), "--seed"),
+        (lambda: SearchConfig(n_seed=0), "--n-seed"),
+        (lambda: SearchConfig(k=-1), "--k"),
+        (lambda: SearchConfig(lr_theta=float("nan")), "--lr-theta"),
+        (lambda: SearchConfig(loss="l7"), "--loss"),
+    ],
+)
+def test_a_setting_out_of_range_names_its_option(make, name):
+    with pytest.raises(ConfigError, match=f"^{name} must be .*, got "):
+        make()
+
+
+@pytest.mark.parametrize(
+    "config", [ModelConfig(32, 1), TrainConfig(flip=True), SearchConfig(lr_z=1.0)]
+)
+def test_settings_survive_json(config):
+    assert from_dict(type(config), json.loads(canonical_json(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    "change", [{"extra": 1}, {"size": "64"}, {"size": True}, {"size": 64.5}, {"size": None}]
+)
+def test_settings_from_elsewhere_are_refused(change):
+    with pytest.raises(ConfigError):
+        from_dict(ModelConfig, {**to_dict(ModelConfig()), **change})
+
+
+def test_a_missing_setting_is_refused():
+    values = to_dict(ModelConfig())
+    del values["width"]
+    with pytest.raises(ConfigError, match="width"):
+        from_dict(ModelConfig, values)
+
+
+def test_equal_values_give_equal_json():
+    assert canonical_json({"b": 1, "a": 2.5}) == '{"a":2.5,"b":1}' == canonical_json({"a": 2.5, "b": 1})
+
+
+def test_the_default_run_has_a_time_limit_and_the_papers_has_none():
+    assert PRESETS["default"].max_time == "30m"
+    assert PRESETS["paper"].max_time == "none"
+    assert PRESETS["paper"].train.objective == "wgan"

@@ -1,0 +1,93 @@
+"""The objectives are their equations, and train as their reference code does."""
+
+import pytest
+import torch
+from torch import nn
+
+from adgan_cli.config import TrainConfig
+from adgan_cli.engine.objectives import gradient_penalty, objective, wasserstein
+
+
+class Linear(nn.Module):
+    """d(x) = a sum(x): its gradient is a everywhere, so the penalty is known."""
+
+    def __init__(self, a: float) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.tensor(a))
+
+    def forward(self, x):
+        return self.a * x.flatten(1).sum(1)
+
+
+@pytest.fixture
+def batch():
+    rng = torch.Generator().manual_seed(0)
+    real, fake = torch.rand(2, 5, 3, 4, 4, generator=rng)
+    return real, fake, torch.rand(5, 1, 1, 1, generator=rng)
+
+
+def test_wasserstein_is_the_difference_of_means(batch):
+    real, fake, _ = batch
+    expected = 2 * 48 * (real.mean() - fake.mean())
+    torch.testing.assert_close(wasserstein(Linear(2.0), real, fake), expected)
+
+
+def test_gradient_penalty_of_a_linear_critic_is_known(batch):
+    norm = 0.5 * 48**0.5  # of a vector of 48 times 0.5
+    got = gradient_penalty(Linear(0.5), *batch)
+    torch.testing.assert_close(got, torch.tensor((norm - 1) ** 2))
+
+
+def test_gradient_penalty_reaches_the_critic(batch):
+    critic = Linear(0.5)
+    gradient_penalty(critic, *batch).backward()
+    norm = 0.5 * 48**0.5
+    torch.testing.assert_close(critic.a.grad, torch.tensor(2 * (norm - 1) * 48**0.5))
+
+
+def test_gradient_penalty_mixes_real_and_fake(batch):
+    real, fake, mix = batch
+    seen = []
+
+    class Watching(Linear):
+        def forward(self, x):
+            seen.append(x.detach())
+            return super().forward(x)
+
+    gradient_penalty(Watching(1.0), real, fake, mix)
+    torch.testing.assert_close(seen[0], mix * real + (1 - mix) * fake)
+
+
+@pytest.mark.parametrize("name", ["wgan", "wgan-gp"])
+def test_the_two_players_pull_in_opposite_directions(name, batch):
+    real, fake, mix = batch
+    aim, critic = objective(TrainConfig(objective=name, penalty=1e-9)), Linear(1.0)
+    loss, distance = aim.critic_loss(critic, real, fake, mix)
+    torch.testing.assert_close(loss, -distance)
+    torch.testing.assert_close(aim.generator_loss(critic, fake), -critic(fake).mean())
+
+
+def test_wgan_follows_the_reference_schedule():
+    steps = objective(TrainConfig(objective="wgan")).critic_steps
+    assert [steps(s) for s in (0, 24, 25, 499, 500, 501, 1000)] == [100, 100, 5, 5, 100, 5, 100]
+
+
+def test_wgan_gp_always_takes_its_five_critic_steps():
+    steps = objective(TrainConfig()).critic_steps
+    assert {steps(s) for s in (0, 24, 25, 500)} == {5}
+
+
+def test_wgan_clamps_every_parameter_of_the_critic_before_a_step():
+    critic = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    objective(TrainConfig(objective="wgan")).before_critic_step(critic)
+    assert all(weight.abs().max() <= 0.01 for weight in critic.parameters())
+    assert critic[1].weight.max().item() == pytest.approx(0.01)  # batch norm's too
+
+
+def test_optimizers_are_the_references():
+    weight = [nn.Parameter(torch.zeros(1))]
+    rmsprop = objective(TrainConfig(objective="wgan")).optimizer(weight)
+    adam = objective(TrainConfig()).optimizer(weight)
+    assert (type(rmsprop).__name__, rmsprop.defaults["lr"]) == ("RMSprop", 5e-5)
+    assert (type(adam).__name__, adam.defaults["lr"]) == ("Adam", 1e-4)
+    assert adam.defaults["betas"] == (0.0, 0.9)

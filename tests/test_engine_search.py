@@ -1,0 +1,220 @@
+"""The search equals Algorithm 1 and depends on nothing but the picture."""
+
+import copy
+
+import pytest
+import reference
+import torch
+from conftest import make_generator
+from torch import nn
+
+from adgan_cli.config import SearchConfig
+from adgan_cli.engine import search as module
+from adgan_cli.engine.losses import l2
+from adgan_cli.engine.search import default_batch, search, starting_points
+from adgan_cli.errors import ConfigError
+
+
+def pictures(count, size=16, channels=3, seed=3):
+    rng = torch.Generator().manual_seed(seed)
+    return torch.rand(count, channels, size, size, generator=rng) * 2 - 1
+
+
+class Foreign(nn.Module):
+    """A generator of another make: linear layers, a batch norm, a weight used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Linear(8, 24), nn.BatchNorm1d(24), nn.Tanh())
+        self.twice = nn.Linear(24, 24)
+        self.head = nn.Linear(24, 3 * 16 * 16)
+
+    def forward(self, z):
+        h = self.twice(self.twice(self.body(z)).relu())
+        return self.head(h).view(-1, 3, 16, 16).tanh()
+
+
+@pytest.mark.parametrize("lr_theta", [5e-5, 0.0])
+@pytest.mark.parametrize("k", [0, 1, 5, 25])
+@pytest.mark.parametrize("n_seed", [1, 8])
+def test_search_equals_algorithm_1(generator, n_seed, k, lr_theta):
+    x, z0 = pictures(3), starting_points(n_seed, 8, seed=0)
+    found = search(generator, x, SearchConfig(n_seed=n_seed, k=k, lr_theta=lr_theta))
+    losses = reference.algorithm_1(generator, x, z0, k=k, lr_theta=lr_theta)
+    torch.testing.assert_close(found.losses, losses, rtol=1e-4, atol=0)
+    torch.testing.assert_close(found.score, losses.mean(1), rtol=1e-4, atol=0)  # line 8
+
+
+@pytest.mark.parametrize("size, channels", [(32, 1), (64, 3)])
+def test_search_equals_algorithm_1_at_other_sizes(size, channels):
+    generator, x = make_generator(size, channels), pictures(1, size, channels)
+    found = search(generator, x, SearchConfig(n_seed=2, k=3))
+    losses = reference.algorithm_1(generator, x, starting_points(2, 8, seed=0), k=3)
+    torch.testing.assert_close(found.losses, losses, rtol=1e-4, atol=0)
+
+
+def test_the_theta_step_counts_at_the_papers_rate(generator):
+    """The comparison above would pass without theta if its step were too small to see."""
+    x = pictures(2)
+    moved = search(generator, x, SearchConfig(k=25)).losses
+    fixed = search(generator, x, SearchConfig(k=25, lr_theta=0.0)).losses
+    assert ((moved - fixed).abs() / fixed).min() > 1e-3
+
+
+@pytest.mark.parametrize("lr_theta", [5e-5, 0.0])
+def test_any_differentiable_generator_will_do(lr_theta):
+    generator, x, z0 = Foreign(), pictures(3), starting_points(4, 8, seed=0)
+    found = search(generator, x, SearchConfig(n_seed=4, k=5, lr_theta=lr_theta), z0=z0)
+    losses = reference.algorithm_1(generator, x, z0, k=5, lr_theta=lr_theta)
+    torch.testing.assert_close(found.losses, losses, rtol=1e-4, atol=0)
+    assert generator.training and all(w.requires_grad for w in generator.parameters())
+
+
+def test_a_generator_of_another_make_must_bring_its_starting_points():
+    with pytest.raises(ConfigError, match="z0"):
+        search(Foreign(), pictures(1))
+
+
+@pytest.mark.parametrize("lr_theta", [5e-5, 0.0])
+def test_a_score_depends_on_the_picture_alone(generator, lr_theta):
+    x, config = pictures(7), SearchConfig(lr_theta=lr_theta)
+    together = search(generator, x, config).losses
+    order = torch.tensor([4, 0, 6, 2, 5, 1, 3])
+    assert torch.equal(search(generator, x[order], config).losses, together[order])
+    alone = torch.cat([search(generator, x[i : i + 1], config).losses for i in range(7)])
+    assert torch.equal(alone, together)
+    assert torch.equal(search(generator, x, config, batch_size=3).losses, together)
+
+
+@pytest.mark.parametrize("lr_theta", [5e-5, 0.0])
+def test_a_score_does_not_depend_on_the_number_of_threads(lr_theta):
+    generator, x = make_generator(32, width=16), pictures(4, 32)
+    config = SearchConfig(n_seed=2, k=2, lr_theta=lr_theta)
+    one = search(generator, x, config, batch_size=1).losses
+    torch.set_num_threads(2)
+    try:
+        assert torch.equal(search(generator, x, config).losses, one)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_the_generator_is_left_as_it_was(generator):
+    generator.train()
+    generator.norms[0].eval()
+    before = copy.deepcopy(generator.state_dict())
+    search(generator, pictures(2))
+    assert all(torch.equal(t, before[n]) for n, t in generator.state_dict().items())
+    assert generator.training and not generator.norms[0].training
+    assert all(w.grad is None and not w.requires_grad for w in generator.parameters())
+
+
+def test_without_steps_the_score_is_the_plain_reconstruction_loss(generator):
+    x, z0 = pictures(2), starting_points(8, 8, seed=0)
+    with torch.no_grad():
+        losses = torch.stack([l2(generator(z0), picture.expand(8, -1, -1, -1)) for picture in x])
+    torch.testing.assert_close(search(generator, x, SearchConfig(k=0)).losses, losses)
+
+
+def test_more_steps_reproduce_better(generator):
+    x = pictures(3)
+    losses = [search(generator, x, SearchConfig(k=k)).score for k in (0, 5, 50)]
+    assert (losses[0] > losses[1]).all() and (losses[1] > losses[2]).all()
+
+
+def test_what_the_generator_made_is_less_anomalous_than_noise(generator):
+    with torch.no_grad():
+        own = generator(starting_points(4, 8, seed=9))
+    config = SearchConfig(k=40)
+    assert search(generator, own, config).score.max() < search(generator, pictures(4), config).score.min()
+
+
+def test_the_reconstruction_is_the_best_points(generator):
+    x = pictures(3)
+    found = search(generator, x)
+    torch.testing.assert_close(l2(found.reconstruction, x), found.losses.min(1).values)
+
+
+def test_starting_points_are_the_same_for_a_seed_and_standard_normal():
+    points = starting_points(500, 20, seed=3)
+    assert torch.equal(points, starting_points(500, 20, seed=3))
+    assert not torch.equal(points, starting_points(500, 20, seed=4))
+    assert points.mean().abs() < 0.05 and (points.std() - 1).abs() < 0.05
+
+
+def test_another_loss_can_be_searched_with(generator):
+    x, z0 = pictures(2), starting_points(2, 8, seed=0)
+    found = search(
+        generator, x, SearchConfig(n_seed=2), loss=lambda y, x: (y - x).abs().flatten(1).sum(1)
+    )
+    losses = reference.algorithm_1(generator, x, z0, k=5, loss=lambda y, x: (y - x).abs().sum())
+    torch.testing.assert_close(found.losses, losses, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("lr_theta", [5e-5, 0.0])
+def test_the_batched_form_of_accelerators_equals_algorithm_1(generator, lr_theta):
+    """What runs on a GPU, on the CPU: 5 pictures in batches of 2, the last one filled up."""
+    x, z0 = pictures(5), starting_points(3, 8, seed=0)
+    config = SearchConfig(n_seed=3, lr_theta=lr_theta)
+    pairs = module._Pairs(generator, 2 * 3, config, l2)
+    found = [one for part in x.split(2) for one in module._batch(pairs, part, z0)]
+    losses = reference.algorithm_1(generator, x, z0, k=5, lr_theta=lr_theta)
+    torch.testing.assert_close(torch.stack([f[0] for f in found]), losses, rtol=1e-4, atol=0)
+    best = torch.stack([f[1] for f in found])
+    torch.testing.assert_close(best, search(generator, x, config).reconstruction, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_out_of_memory_halves_the_batch_and_goes_on(generator, monkeypatch, error):
+    x, tried = pictures(6), []
+    real = module._search_on
+
+    def hungry(device, generator, x, z0, config, loss, batch_size):
+        tried.append(batch_size)
+        if batch_size > 2:
+            raise error
+        return real(device, generator, x, z0, config, loss, batch_size)
+
+    expected = search(generator, x).losses
+    monkeypatch.setattr(module, "_search_on", hungry)
+    found = search(generator, x, batch_size=8)
+    assert tried == [8, 4, 2] and found.batch_size == 2
+    assert torch.equal(found.losses, expected)
+
+
+def test_no_memory_for_one_picture_is_an_error_with_a_remedy(generator, monkeypatch):
+    def full(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(module, "_search_on", full)
+    with pytest.raises(ConfigError, match="--n-seed"):
+        search(generator, pictures(1), batch_size=4)
+
+
+def test_other_errors_of_the_generator_are_not_taken_for_memory(generator):
+    with pytest.raises(RuntimeError, match="size"):
+        search(generator, pictures(1, size=32))
+
+
+def test_the_batch_follows_the_memory(generator, monkeypatch):
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(module, "free_memory", lambda device: 0)
+    assert default_batch(generator, SearchConfig(), cpu) == 1
+    monkeypatch.setattr(module, "free_memory", lambda device: 2**50)
+    assert default_batch(generator, SearchConfig(), cpu) == torch.get_num_threads()
+    assert default_batch(generator, SearchConfig(), cuda) == module.MAX_BATCH
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_finds_the_same_scores():
+    generator, x = make_generator(32), pictures(5, 32)
+    there = search(copy.deepcopy(generator).cuda(), x, batch_size=2)
+    torch.testing.assert_close(there.losses, search(generator, x).losses, rtol=1e-4, atol=0)
