@@ -39,10 +39,14 @@ class ErrorsAsLines(TyperGroup):
 
 def say(text: str) -> None:
     """One line to a person, whatever characters a file name brings."""
-    safe = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in safe)
     # soft_wrap: a path that is broken over lines cannot be copied
-    stderr.print(line, markup=False, soft_wrap=True, emoji=False)
+    stderr.print(readable(text), markup=False, soft_wrap=True, emoji=False)
+
+
+def readable(text: str) -> str:
+    """The text on one line that any stream takes: what cannot be printed is escaped."""
+    safe = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in safe)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from adgan_cli.cli.console import readable
 from adgan_cli.cli.options import DEFAULT_MODEL
 
 
@@ -40,9 +41,9 @@ def info(
         if isinstance(value, dict):
             typer.echo(name)
             for inner, entry in value.items():
-                typer.echo(f"  {inner.replace('_', ' '):22}{entry}")
+                typer.echo(readable(f"  {inner.replace('_', ' '):22}{entry}"))
         else:
-            typer.echo(f"{name:24}{value}")
+            typer.echo(readable(f"{name:24}{value}"))
 
 
 def _product(shape: tuple[int, ...]) -> int:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adgan_cli.cli import scoring
-from adgan_cli.cli.console import INTERRUPTED, counted, say, stderr, stop_on_signal
+from adgan_cli.cli.console import INTERRUPTED, counted, readable, say, stderr, stop_on_signal
 from adgan_cli.cli.options import DEFAULT_MODEL, OUTPUT, Device, ModelPath, Quiet, Workers
 from adgan_cli.config import to_dict
-from adgan_cli.errors import ConfigError
+from adgan_cli.errors import ConfigError, NoImagesError
 
 if TYPE_CHECKING:
     from adgan_cli.pipeline.rank import Source
@@ -78,11 +78,15 @@ def rank(
     else:
         raise ConfigError("give PATHS to score, or --from scores.csv to draw again")
     ranked = pipeline.write_report(out, rows, source, top=top, bottom=bottom)
-    (out / PARTIAL_FILE).unlink(missing_ok=True)
+    if from_scores is None or from_scores.absolute() == (out / PARTIAL_FILE).absolute():
+        (out / PARTIAL_FILE).unlink(missing_ok=True)  # all of it stands in ranking.csv now
+    scored = sum(row.score is not None for row in rows)
+    failed = len(rows) - scored
+    if not scored:
+        table = out / pipeline.RANKING_FILE
+        raise NoImagesError(f"no usable picture: all {failed} failed; the reasons are in {table}")
     if not quiet:
         _print_table(ranked)
-        scored = sum(row.score is not None for row in rows)
-        failed = len(rows) - scored
         say(f"{len(rows):,} found, {scored:,} scored, {failed:,} failed")
     say(f"{out / pipeline.PAGE_FILE}")
 
@@ -104,10 +108,11 @@ def _score(
     inputs = list_inputs(paths)
     loaded = scoring.open_model(model, device)
     config = scoring.search_config(loaded, **options)
-    prepare_report(out)
+    prepare_report(out, inputs.found)
     rows: list[ScoreRow] = []
     partial = out / PARTIAL_FILE
     with (
+        scoring.writing(partial),
         open(partial, "w", encoding="utf-8", newline="") as stream,
         stop_on_signal("stopping...", quiet=quiet) as asked,
     ):
@@ -132,14 +137,11 @@ def _print_table(ranked: list["RankedRow"]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from adgan_cli.results.names import printable
-
     table = Table(box=None, pad_edge=False)
     table.add_column("rank", justify="right")
     table.add_column("score", justify="right")
     table.add_column("picture", overflow="fold")
     for place, row in ranked[:TABLE]:
         if place is not None and row.score is not None:
-            name = "".join(c if c.isprintable() else repr(c)[1:-1] for c in printable(row.path))
-            table.add_row(str(place), f"{row.score:.4g}", Text(name))
+            table.add_row(str(place), f"{row.score:.4g}", Text(readable(row.path)))
     stderr.print(table)

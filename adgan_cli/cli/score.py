@@ -5,14 +5,14 @@ import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import INTERRUPTED, counted, say, stop_on_signal
 from adgan_cli.cli.options import DEFAULT_MODEL, Device, ModelPath, Quiet, Workers
-from adgan_cli.errors import ConfigError, OutputError
+from adgan_cli.errors import ConfigError, NoImagesError, OutputError
 
 if TYPE_CHECKING:
     from adgan_cli.results.scores import ScoreRow
@@ -42,6 +42,7 @@ def score(
     """
     if format not in ("csv", "jsonl"):
         raise ConfigError(f"--format must be csv or jsonl, got {format}")
+    partial = _growing(out)
     from adgan_cli.pipeline.score import list_inputs, score_inputs
     from adgan_cli.results.scores import row_writer
 
@@ -51,9 +52,12 @@ def score(
         loaded, n_seed=n_seed, k=k, lr_z=lr_z, lr_theta=lr_theta, loss=loss, seed=seed
     )
     rows = score_inputs(loaded, inputs, config, workers=workers, batch_size=batch_size)
-    partial = None if out == "-" else Path(f"{out}.partial")
     failed = 0
-    with _open(partial) as stream, stop_on_signal("stopping...", quiet=quiet) as asked:
+    with (
+        scoring.writing(partial or "to standard output"),
+        _open(partial) as stream,
+        stop_on_signal("stopping...", quiet=quiet) as asked,
+    ):
         write = row_writer(stream, format)
 
         def keep(row: "ScoreRow") -> None:
@@ -66,20 +70,35 @@ def score(
         where = f"; the rows so far are in {partial}" if partial else ""
         say(f"stopped after {done:,} of {counted(inputs.count, 'picture')}{where}")
         raise typer.Exit(INTERRUPTED)
-    if partial:
-        os.replace(partial, out)
+    if partial and partial != Path(out):
+        with scoring.writing(out):
+            os.replace(partial, out)
+    if failed == inputs.count:
+        where = f"into {out}" if partial else "to standard output"
+        raise NoImagesError(f"no usable picture: all {failed} failed; the reasons went {where}")
     if not quiet:
         where = f" into {out}" if partial else ""
         say(f"{inputs.count:,} found, {done - failed:,} scored, {failed:,} failed{where}")
 
 
+def _growing(out: str) -> Path | None:
+    """The file that the rows go to until they are complete; None for standard output."""
+    if out == "-":
+        return None
+    path = Path(out)
+    if path.is_dir():
+        raise ConfigError(f"-o {path} is a folder; give a file for the rows, or - for stdout")
+    if path.exists() and not path.is_file():  # /dev/null, a pipe: nothing to replace it with
+        return path
+    return Path(f"{out}.partial")
+
+
 def _open(partial: Path | None) -> AbstractContextManager[TextIO]:
     """Standard output as UTF-8 with plain line ends, or a file that grows row by row."""
     if partial is None:
+        if sys.stdout is None:
+            raise OutputError("standard output is closed; give a file with -o")
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", newline="\n")
         return nullcontext(sys.stdout)  # it is not ours to close
-    try:
-        return open(partial, "w", encoding="utf-8", newline="")
-    except OSError as error:
-        raise OutputError(f"cannot write {partial}: {error.strerror}; choose another -o") from error
+    return open(partial, "w", encoding="utf-8", newline="")

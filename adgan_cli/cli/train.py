@@ -13,6 +13,7 @@ from adgan_cli.cli.console import (
     duration,
     parse_duration,
     progress,
+    readable,
     say,
     size,
     stop_on_signal,
@@ -33,8 +34,6 @@ from adgan_cli.config import (
     PRESETS,
     SIZES,
     Config,
-    ModelConfig,
-    TrainConfig,
     flag,
     to_dict,
 )
@@ -82,7 +81,8 @@ def train(
         typer.Option(help="Stop after 90s, 30m, 2h, or none.", rich_help_panel=TRAINING),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("-b", "--batch-size", rich_help_panel=TRAINING)
+        int | None,
+        typer.Option("-b", "--batch-size", help="Pictures a step.", rich_help_panel=TRAINING),
     ] = None,
     critic_steps: Annotated[
         int | None,
@@ -104,7 +104,9 @@ def train(
         bool | None,
         typer.Option(help="Mirror pictures at random, or not.", rich_help_panel=TRAINING),
     ] = None,
-    seed: Annotated[int | None, typer.Option(rich_help_panel=TRAINING)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of every random number.", rich_help_panel=TRAINING)
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on exactly where OUT stopped.")
     ] = False,
@@ -154,7 +156,8 @@ def train(
     exact = pick_precision(precision, where)
     if resume:
         then = pipeline.read_checkpoint(out)
-        _refuse_other_settings(then, {**given, **_channels(channels)})
+        asked = {} if precision == "auto" else {"precision": exact}
+        _refuse_other_settings(then, {**given, **_channels(channels), **asked})
         model_config = replace(model_config, size=then["model"]["size"])
         channels = str(then["model"]["channels"])
     if not dry_run:
@@ -168,7 +171,7 @@ def train(
     if dry_run:
         _print_plan(state, pictures, folder, out, limit)
         return
-    _train(state, pictures, out, limit, save_seconds, quiet, verbose)
+    _train(state, pictures, out, limit, save_seconds, resume, quiet, verbose)
 
 
 def _train(
@@ -177,6 +180,7 @@ def _train(
     out: Path,
     limit: float | None,
     save_seconds: float | None,
+    resume: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
@@ -203,6 +207,7 @@ def _train(
             on_save=lambda step: say(f"saved step {step:,}") if verbose else None,
             should_stop=lambda: asked() or late(),
             save_every=float("inf") if save_seconds is None else save_seconds,
+            resumed=resume,
         )
         stopped = asked() and state.step < goal
     if not quiet:
@@ -310,7 +315,7 @@ def _print_plan(
         reached = int(limit / need.seconds_per_step) + state.step
         plan["steps within the limit"] = f"about {reached:,}"
     for name, value in plan.items():
-        typer.echo(f"{name.replace('_', ' '):24}{value}")
+        typer.echo(readable(f"{name.replace('_', ' '):24}{value}"))
 
 
 def _with(config: Config, given: dict[str, Any]) -> Config:
@@ -327,8 +332,9 @@ def _channels(text: str) -> dict[str, int]:
 def _refuse_other_settings(then: dict[str, Any], given: dict[str, Any]) -> None:
     """What --resume continues has settings already; only the goal may move, and only onwards."""
     try:
-        settings = {**then["model"], **then["training"]}
+        settings = {**then["model"], **then["training"], "precision": then["precision"]}
         step = int(then["step"])
+        _ = settings["size"], settings["channels"], then["data"]["pictures"]  # asked for later on
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"the checkpoint is corrupt ({error}); use --overwrite") from error
     for name, value in given.items():

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ from urllib.parse import quote
 from adgan_cli.config import SearchConfig, to_dict
 from adgan_cli.engine.model_file import Model
 from adgan_cli.errors import ConfigError, ImageError, OutputError
+from adgan_cli.images.find import Found
 from adgan_cli.images.read import read_thumbnail
 from adgan_cli.pipeline.score import list_inputs, score_inputs
 from adgan_cli.results.contact_sheet import Card, write_contact_sheet
 from adgan_cli.results.figure import write_figure
+from adgan_cli.results.names import restored
 from adgan_cli.results.ranking import RankedRow, rank_rows, write_ranking, write_summary
 from adgan_cli.results.scores import ScoreRow, count_rows
 
@@ -46,7 +48,7 @@ def rank(
     config: how to search; the model's own settings when None.
     """
     out, inputs, config = Path(out), list_inputs(paths), config or model.search
-    prepare_report(out)
+    prepare_report(out, inputs.found)
     rows = list(score_inputs(model, inputs, config))
     return write_report(
         out,
@@ -59,23 +61,28 @@ def rank(
 
 def described(model: Model) -> dict[str, Any]:
     """What a report says of the model it used."""
+    data = model.provenance.get("data") or {}  # a model made in Python need not say
     return {
         "model": model.digest[:12] or "in memory",
         "size": model.config.size,
-        "trained_on": f"{model.provenance.get('data', {}).get('pictures', '?')} pictures",
+        "trained_on": f"{data.get('pictures', '?')} pictures",
     }
 
 
-def prepare_report(out: Path) -> None:
+def prepare_report(out: Path, pictures: Iterable[Found] = ()) -> None:
     """Make the report folder; one with an index.html that is not adgan's is refused.
+
+    So is one that holds some of the `pictures`: figure.png would be one of them next time.
 
     Raises ConfigError or OutputError before any work is done.
     """
     if out.is_file():
         raise ConfigError(f"-o {out} is a file; give a folder for the report")
-    ours = (out / SUMMARY_FILE).is_file() and (out / RANKING_FILE).is_file()
-    taken = [n for n in (PAGE_FILE, RANKING_FILE, FIGURE_FILE) if (out / n).exists()]
-    if taken and not ours:
+    if any(os.path.abspath(file.path.parent) == os.path.abspath(out) for file in pictures):
+        raise ConfigError(f"-o {out} holds pictures to rank; choose another folder for the report")
+    names = (PAGE_FILE, RANKING_FILE, FIGURE_FILE, SUMMARY_FILE)
+    taken = [name for name in names if (out / name).exists()]
+    if taken and not _is_ours(out):
         raise ConfigError(f"{out / taken[0]} is not from adgan; choose another -o")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -83,6 +90,15 @@ def prepare_report(out: Path) -> None:
         raise OutputError(f"cannot make {out}: {error.strerror}; choose another -o") from error
     if not os.access(out, os.W_OK):
         raise OutputError(f"cannot write to {out}: permission denied; choose another -o")
+
+
+def _is_ours(out: Path) -> bool:
+    """Tell whether we wrote the report in `out`: of its files, ranking.csv is written first."""
+    try:
+        with open(out / RANKING_FILE, encoding="utf-8") as file:
+            return file.readline().startswith("rank,path,score,")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def write_report(
@@ -124,6 +140,8 @@ def write_report(
     pictures = [[c.thumbnail for c in _shown(part, cards) if c.thumbnail] for part in (most, least)]
     if pictures[0]:
         write_figure(out / FIGURE_FILE, *pictures)
+    else:  # none to show: a figure of other pictures must not stay
+        (out / FIGURE_FILE).unlink(missing_ok=True)
     return ranked
 
 
@@ -134,7 +152,9 @@ def read_source(scores: Path, root: Path | None) -> Source:
     """
     try:
         summary = json.loads((scores.parent / SUMMARY_FILE).read_text(encoding="utf-8"))
-        told = scores.parent / summary["root"], summary["model"], summary["settings"]
+        told = scores.parent / restored(summary["root"]), summary["model"], summary["settings"]
+        if not all(isinstance(part, dict) for part in told[1:]):
+            raise TypeError("not what write_summary writes")
     except (OSError, ValueError, KeyError, TypeError):  # no summary: the table stands alone
         told = scores.parent, {}, {}
     return Source(root or Path(os.path.normpath(told[0])), told[1], told[2])

@@ -1,5 +1,6 @@
 """Pictures in, rows out: read, search, one row a picture in input order."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,8 +94,11 @@ def score_inputs(
 def _row(file: Found, read: Picture | ImageError, scores: Iterator[float]) -> ScoreRow:
     if isinstance(read, ImageError):
         return ScoreRow(file.name, None, error=str(read))
+    score, error = next(scores), ""
+    if not math.isfinite(score):  # steps so large that the search left the numbers
+        score, error = None, "its score is not a number; try a smaller --lr-z or --lr-theta"
     return ScoreRow(
-        file.name, next(scores), width=read.width, height=read.height, mode=read.mode
+        file.name, score, width=read.width, height=read.height, mode=read.mode, error=error
     )
 
 

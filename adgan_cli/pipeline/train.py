@@ -2,15 +2,18 @@
 
 import csv
 import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
 from adgan_cli import __version__
+from adgan_cli.atomic import write_text
 from adgan_cli.config import ModelConfig, TrainConfig, to_dict
 from adgan_cli.engine.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from adgan_cli.engine.device import free_memory, pick_device, pick_precision
@@ -33,6 +36,7 @@ from adgan_cli.images.load import PixelSet, default_workers, load_pixels
 from adgan_cli.results.grid import write_grid
 
 HISTORY_FILE = "history.csv"
+HISTORY_HEADER = "step,wasserstein,generator_loss,seconds\n"
 SAMPLES_FOLDER = "samples"
 SAMPLES = 64  # pictures on a grid
 SAVE_EVERY = 120.0  # seconds
@@ -107,12 +111,16 @@ def prepare_out(out: Path, *, resume: bool, overwrite: bool) -> None:
     """
     if out.is_file():
         raise ConfigError(f"-o {out} is a file; give a folder for the model")
-    if out.is_dir() and any(out.iterdir()) and not (resume or overwrite):
-        raise ConfigError(
-            f"{out} is not empty; use --resume to go on with it, --overwrite to start anew, "
-            "or another -o"
-        )
     try:
+        names = set(os.listdir(out)) if out.is_dir() else set()
+        if names and not (resume or overwrite):
+            raise ConfigError(
+                f"{out} is not empty; use --resume to go on with it, --overwrite to start anew, "
+                "or another -o"
+            )
+        if names and overwrite and not _is_ours(out):
+            # its samples/ or config.json would be somebody else's
+            raise ConfigError(f"{out} holds no model to overwrite but other files; use another -o")
         out.mkdir(parents=True, exist_ok=True)
         probe = out / f".adgan-{time.time_ns()}"
         probe.touch()
@@ -162,13 +170,15 @@ def train_into(
     on_save: Callable[[int], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     save_every: float = SAVE_EVERY,
+    resumed: bool = False,
 ) -> Model:
     """Train `state` and keep in `out` what design calls a model directory.
 
     Every `save_every` seconds, and when it ends or is stopped: model.safetensors, a checkpoint,
     a grid of samples. After kill -9 the last of them are whole. A diverged run leaves them alone.
+    A run that begins removes what an earlier one left, unless it was saved at step 0 and `resumed`.
     """
-    if state.step == 0 and state.critic_step == 0:
+    if state.step == 0 and state.critic_step == 0 and not resumed:
         _clear(out)
     pixels = _placed(pictures, state.device)
     write_grid(out / SAMPLES_FOLDER / "real.png", pictures.pixels[:: _stride(pictures)][:SAMPLES])
@@ -185,7 +195,7 @@ def train_into(
             on_save(state.step)
         return replace(model, digest=digest)
 
-    with open(_history(out, state.step), "a", encoding="utf-8", newline="", buffering=1) as file:
+    with _growing(_history(out, state.step)) as file:
         history = csv.writer(file, lineterminator="\n")
 
         def stepped(told: TrainStep) -> None:
@@ -237,12 +247,28 @@ def _placed(pictures: PixelSet, device: torch.device) -> torch.Tensor:
 
 def _history(out: Path, step: int) -> Path:
     """history.csv with what was done up to `step`, ready to be added to."""
-    path, header = out / HISTORY_FILE, "step,wasserstein,generator_loss,seconds\n"
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[1:] if path.exists() else []
+    path = out / HISTORY_FILE
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     # kill -9 may have come after rows that the checkpoint does not know, or amid one
-    whole = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
-    path.write_text(header + "".join(whole), encoding="utf-8")
+    whole = [line for line in text.splitlines(keepends=True) if _is_row(line, step)]
+    write_text(path, HISTORY_HEADER + "".join(whole))
     return path
+
+
+@contextmanager
+def _growing(path: Path) -> Iterator[TextIO]:
+    """history.csv, open for rows that reach the disk one by one."""
+    try:
+        with open(path, "a", encoding="utf-8", newline="", buffering=1) as file:
+            yield file
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"cannot write {path}: {reason}; free space or use another -o") from error
+
+
+def _is_row(line: str, step: int) -> bool:
+    first = line.split(",")[0]
+    return line.endswith("\n") and first.isdecimal() and int(first) <= step
 
 
 def _write_samples(path: Path, generator: Generator) -> None:
@@ -255,6 +281,16 @@ def _write_samples(path: Path, generator: Generator) -> None:
 def _stride(pictures: PixelSet) -> int:
     # over the whole set, which may be sorted by folder
     return max(1, math.ceil(len(pictures.names) / SAMPLES))
+
+
+def _is_ours(out: Path) -> bool:
+    """Tell whether a run of ours, if only one that was killed early, left its files in `out`."""
+    if (out / MODEL_FILE).exists() or (out / CHECKPOINT_FILE).exists():
+        return True
+    try:
+        return (out / HISTORY_FILE).read_text(encoding="utf-8").startswith(HISTORY_HEADER)
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _clear(out: Path) -> None:

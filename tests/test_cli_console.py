@@ -1,0 +1,123 @@
+"""What the commands say, and how they are stopped."""
+
+import os
+import signal
+
+import pytest
+
+from adgan_cli.cli.console import (
+    counted,
+    duration,
+    parse_duration,
+    progress,
+    readable,
+    say,
+    size,
+    stop_on_signal,
+)
+from adgan_cli.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("1h1m1s", 3661), ("1h5s", 3605),
+        ("45", 45), ("1.5", 1.5), ("0", 0), ("0s", 0), (" 5M ", 300), ("none", None),
+        ("None", None),
+    ],
+)  # fmt: skip
+def test_durations_are_read_as_people_write_them(text: str, seconds: float | None) -> None:
+    assert parse_duration(text, "--max-time") == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "soon", "-5", "5 m", "m", "30m1h", "1e3", "nan", "inf", "5d", "1.5h", "5mm"]
+)
+def test_what_is_no_duration_is_refused_by_the_name_of_its_option(text: str) -> None:
+    with pytest.raises(ConfigError, match="^--max-time must be like 90s, 30m"):
+        parse_duration(text, "--max-time")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"), (8.4, "8 s"), (99.4, "99 s"), (99.6, "2 min"), (720, "12 min"),
+        (99.4 * 60, "99 min"), (12600, "3.5 h"),
+    ],
+)  # fmt: skip
+def test_durations_are_told_in_the_unit_that_fits(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_sizes_and_counts_are_told_for_people() -> None:
+    assert (size(37e6), size(1.23e9)) == ("37 MB", "1.2 GB")
+    assert counted(1, "picture") == "1 picture"
+    assert counted(0, "picture") == "0 pictures"
+    assert counted(3000, "entry", "entries") == "3,000 entries"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("é 😀.png", "é 😀.png"),
+        ("two\nlines\r.png", r"two\nlines\r.png"),
+        ("bad\udcff.png", r"bad\udcff.png"),
+        ("\x1b[31mred\x07", r"\x1b[31mred\x07"),
+        ("right\u202eto left", r"right\u202eto left"),
+    ],
+)
+def test_names_are_made_readable_on_one_line(name: str, shown: str) -> None:
+    assert readable(name) == shown
+    assert readable(name).encode("utf-8")
+
+
+@pytest.mark.parametrize("name", ["[bold]a[/bold]", "[/]", ":smile:.png", "x" * 500, "a  b\\[c"])
+def test_a_name_is_said_as_it_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    say(name)  # not markup, not an emoji, not broken over lines
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", name + "\n")
+
+
+def test_a_name_with_line_ends_and_broken_bytes_is_said_on_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    say("cannot read a\nb\udcff.png")
+    assert capsys.readouterr().err == "cannot read a\\nb\\udcff.png\n"
+
+
+def test_there_is_no_bar_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress() as bar:
+        bar.update(bar.add_task("reading", total=3), completed=3)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_only_asks_to_stop(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with stop_on_signal("stopping...") as asked:
+        assert not asked()
+        os.kill(os.getpid(), number)
+        assert asked()
+    assert capsys.readouterr() == ("", "stopping...\n")
+
+
+def test_the_second_ctrl_c_ends_the_command() -> None:
+    with pytest.raises(KeyboardInterrupt), stop_on_signal("stopping..."):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_signals_mean_what_they_meant_before_once_the_block_is_left() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(ValueError), stop_on_signal("stopping..."):
+        assert signal.getsignal(signal.SIGINT) is not before[0]
+        raise ValueError
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_quiet_command_stops_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    with stop_on_signal("stopping...", quiet=True) as asked:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked()
+    assert capsys.readouterr() == ("", "")

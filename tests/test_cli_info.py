@@ -1,0 +1,77 @@
+"""adgan info: what a model is, from its header."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from commands import TINY, adgan, refused
+
+from adgan_cli.engine.model_file import load_model
+
+Folder = Callable[..., Path]
+
+
+@pytest.fixture
+def trained(discs: Folder, tmp_path: Path) -> Path:
+    adgan("train", discs(4), *TINY, "-o", tmp_path / "trained", "-q")
+    return tmp_path / "trained"
+
+
+def test_json_tells_all_there_is_to_know(trained: Path) -> None:
+    result = adgan("info", trained, "--json")
+    told, file = json.loads(result.stdout), trained / "model.safetensors"
+    assert told["file"] == str(file)
+    assert told["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert told["bytes"] == file.stat().st_size
+    assert told["model"] == {"size": 16, "channels": 1, "latent_dim": 8, "width": 4}
+    assert told["training"]["iters"] == 3 and told["data"]["pictures"] == 4
+    tensors = load_model(trained).generator.state_dict().values()
+    assert told["numbers"] == sum(tensor.numel() for tensor in tensors)
+    assert result.stderr == ""
+
+
+def test_the_text_tells_the_same(trained: Path) -> None:
+    told = json.loads(adgan("info", trained, "--json").stdout)
+    lines = [line.split() for line in adgan("info", trained).stdout.splitlines()]
+    assert ["sha256", told["sha256"]] in lines
+    assert ["latent", "dim", "8"] in lines and ["pictures", "4"] in lines
+
+
+def test_a_file_and_its_folder_are_the_same_model(tiny_model: Path) -> None:
+    file = adgan("info", tiny_model / "model.safetensors", "--json").stdout
+    assert file == adgan("info", tiny_model, "--json").stdout
+
+
+def test_the_model_can_come_from_the_environment(tiny_model: Path) -> None:
+    told = adgan("info", "--json", env={"ADGAN_MODEL": str(tiny_model)}).stdout
+    assert json.loads(told)["file"] == str(tiny_model / "model.safetensors")
+
+
+def test_a_model_in_a_folder_with_an_odd_name_can_be_told_of(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "new\nline\udcff"
+    shutil.copytree(tiny_model, folder)
+    assert r"new\nline\udcff" in adgan("info", folder).stdout.splitlines()[0]
+    assert json.loads(adgan("info", folder, "--json").stdout)["file"].startswith(str(folder))
+
+
+def test_what_is_no_model_is_refused(trained: Path, tmp_path: Path) -> None:
+    for path, said in {
+        tmp_path / "nothing": "no model at",
+        trained / "config.json": "no model at",
+        trained / "checkpoint.safetensors": "is a checkpoint, not a model",
+    }.items():
+        assert said in refused("info", path, code=4)
+
+
+@pytest.mark.parametrize("left", [0, 5, 300])
+def test_a_truncated_model_is_refused(tiny_model: Path, tmp_path: Path, left: int) -> None:
+    file = Path(shutil.copy(tiny_model / "model.safetensors", tmp_path))
+    os.truncate(file, left)
+    line = refused("info", file, code=4)
+    assert line.startswith(f"{file} is corrupt or truncated")

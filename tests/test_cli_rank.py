@@ -1,0 +1,365 @@
+"""adgan rank: the ends of the ranking as a page, and a report folder that is never a surprise."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from html import unescape
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from commands import FAST, adgan, one_error, refused, started, wait_until
+from conftest import draw_disc
+
+from adgan_cli.cli import scoring
+from adgan_cli.cli.console import INTERRUPTED
+from adgan_cli.results.scores import read_scores
+
+Folder = Callable[..., Path]
+FILES = {"ranking.csv", "index.html", "figure.png", "summary.json"}
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "report"
+
+
+def summary_of(out: Path) -> dict[str, object]:
+    return json.loads((out / "summary.json").read_text(encoding="utf-8"))
+
+
+def links_of(out: Path) -> list[bytes]:
+    """The files the page links to, as the file system spells them."""
+    page = (out / "index.html").read_text(encoding="utf-8")
+    hrefs = [part.split('"')[0] for part in page.split('href="')[1:]]
+    return [unquote_to_bytes(unescape(href)) for href in hrefs if not href.startswith("#")]
+
+
+def test_a_report_holds_all_that_is_promised(discs: Folder, tiny_model: Path, out: Path) -> None:
+    result = adgan("rank", discs(5), "-m", tiny_model, *FAST, "-o", out, "--top", "2")
+    assert {path.name for path in out.iterdir()} == FILES
+    rows = read_scores(out / "ranking.csv")
+    assert [row.score for row in rows] == sorted((row.score for row in rows), reverse=True)
+    told = summary_of(out)
+    assert (told["found"], told["scored"], told["failed"]) == (5, 5, 0)
+    assert len(links_of(out)) == 4, "two of either end"
+    assert result.stdout == "", "stdout is data, and there is none"
+    assert result.stderr.splitlines()[-1] == str(out / "index.html")
+    assert rows[0].path in result.stderr
+
+
+def test_quiet_says_only_where_the_page_is(discs: Folder, tiny_model: Path, out: Path) -> None:
+    result = adgan("rank", discs(2), "-m", tiny_model, *FAST, "-o", out, "-q")
+    assert result.stderr == f"{out / 'index.html'}\n"
+
+
+def test_scores_are_those_of_the_score_command(discs: Folder, tiny_model: Path, out: Path) -> None:
+    folder, table = discs(4), out.with_suffix(".csv")
+    adgan("rank", folder, "-m", tiny_model, *FAST, "-o", out)
+    adgan("score", folder, "-m", tiny_model, *FAST, "-o", table)
+    ranked = {row.path: row.score for row in read_scores(out / "ranking.csv")}
+    assert ranked == {row.path: row.score for row in read_scores(table)}
+
+
+def test_bottom_can_differ_from_top(discs: Folder, tiny_model: Path, out: Path) -> None:
+    adgan("rank", discs(5), "-m", tiny_model, *FAST, "-o", out, "--top", "3", "--bottom", "0")
+    assert len(links_of(out)) == 3
+
+
+def test_no_picture_is_shown_at_both_ends(discs: Folder, tiny_model: Path, out: Path) -> None:
+    adgan("rank", discs(5), "-m", tiny_model, *FAST, "-o", out, "--top", "30")
+    assert len(links_of(out)) == len(set(links_of(out))) == 5
+
+
+def test_odd_names_and_broken_files_end_up_in_the_report(
+    tmp_path: Path, tiny_model: Path, out: Path
+) -> None:
+    folder = tmp_path / "o<d>d\udcfe"
+    folder.mkdir()
+    names = [
+        "q'u\"ote.png",
+        "new\nline.png",
+        "<script>x<",
+        "😀.png",
+        "\udcff.png",
+        "javascript:x.png",
+    ]
+    for index, name in enumerate(names):
+        draw_disc(tmp_path / "plain.png", index)
+        shutil.copy(tmp_path / "plain.png", folder / name)
+    (folder / "empty.png").touch()
+    (folder / "text.jpg").write_text("no picture")
+    result = adgan("rank", folder, "-m", tiny_model, *FAST, "-o", out)
+    told = summary_of(out)
+    assert (told["found"], told["scored"], told["failed"]) == (8, 6, 2)
+    assert "8 found, 6 scored, 2 failed" in result.stderr
+    linked = {os.path.normpath(os.path.join(os.fsencode(out), link)) for link in links_of(out)}
+    assert linked == {os.fsencode(folder / name) for name in names}
+    assert "<script>x<" not in (out / "index.html").read_text(encoding="utf-8")
+    assert r"new\nline.png" in result.stderr
+
+
+def test_pictures_that_all_fail_are_a_report_and_an_exit_code(
+    tmp_path: Path, tiny_model: Path, out: Path
+) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "b.png").touch()
+    line = refused("rank", tmp_path, "-m", tiny_model, *FAST, "-o", out, code=3)
+    assert f"all 2 failed; the reasons are in {out / 'ranking.csv'}" in line
+    assert [row.error for row in read_scores(out / "ranking.csv")] == ["empty file"] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ([], 2, "give PATHS to score, or --from"),
+        (["nowhere"], 2, "nowhere does not exist"),
+        (["."], 3, "no pictures in ."),
+        (["disc.png", "--top", "0"], 2, "Invalid value for '--top'"),
+        (["disc.png", "--top", "many"], 2, "Invalid value for '--top'"),
+        (["disc.png", "--bottom", "-1"], 2, "Invalid value for '--bottom'"),
+        (["disc.png", "-m", "nothing"], 4, "no model at nothing"),
+        (["--from", "nothing.csv"], 1, "cannot read nothing.csv: No such file"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_a_report_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "disc.png" in words:
+        draw_disc(tmp_path / "disc.png", 0)
+    assert said in one_error(adgan("rank", *words, code=code).stderr)
+    assert not (tmp_path / "adgan-report").exists()
+
+
+# the report folder
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_file_of_somebody_else_is_never_overwritten(
+    discs: Folder, tiny_model: Path, out: Path, name: str
+) -> None:
+    out.mkdir()
+    (out / name).write_text("mine")
+    line = refused("rank", discs(2), "-m", tiny_model, *FAST, "-o", out, code=2)
+    assert f"{out / name} is not from adgan" in line
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [(name, "mine")]
+
+
+def test_a_report_of_ours_is_drawn_anew_and_other_files_stay(
+    discs: Folder, tiny_model: Path, out: Path
+) -> None:
+    adgan("rank", discs(2), "-m", tiny_model, *FAST, "-o", out)
+    (out / "notes.txt").write_text("mine")
+    adgan("rank", discs(5), "-m", tiny_model, *FAST, "-o", out)
+    assert summary_of(out)["found"] == 5
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_the_report_does_not_go_among_the_pictures(discs: Folder, tiny_model: Path) -> None:
+    # its figure.png would be ranked the next time
+    folder = discs(2)
+    for given in (folder, folder / "disc-000.png"):
+        line = refused("rank", given, "-m", tiny_model, *FAST, "-o", folder, code=2)
+        assert f"-o {folder} holds pictures to rank" in line
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_report_below_the_pictures_is_not_ranked_itself(discs: Folder, tiny_model: Path) -> None:
+    folder = discs(2)
+    for _ in range(2):
+        adgan("rank", folder, "-m", tiny_model, *FAST, "-o", folder / "report")
+        assert summary_of(folder / "report")["found"] == 2
+
+
+def test_a_file_in_place_of_the_report_is_refused(
+    discs: Folder, tiny_model: Path, out: Path
+) -> None:
+    out.write_text("mine")
+    line = refused("rank", discs(1), "-m", tiny_model, *FAST, "-o", out, code=2)
+    assert line.startswith(f"-o {out} is a file")
+    assert out.read_text() == "mine"
+
+
+def test_a_read_only_place_is_found_out_before_any_work(
+    discs: Folder, tiny_model: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # simulated: permissions do not bind root
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (out, os.W_OK))
+    monkeypatch.setattr(scoring, "follow", lambda *args, **more: pytest.fail("scored in vain"))
+    line = refused("rank", discs(1), "-m", tiny_model, *FAST, "-o", out, code=1)
+    assert line.startswith(f"cannot write to {out}")
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_full_disk_keeps_the_rows_that_were_scored(
+    discs: Folder, tiny_model: Path, out: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target).name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    line = refused("rank", discs(2), "-m", tiny_model, *FAST, "-o", out, code=1)
+    assert line.startswith(f"cannot write {out / name}: No space left on device")
+    assert len(read_scores(out / "scores.partial.csv")) == 2
+    monkeypatch.undo()
+    adgan("rank", "--from", out / "scores.partial.csv", "-o", out)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_rows_that_cannot_be_kept_end_the_ranking(
+    discs: Folder, tiny_model: Path, out: Path
+) -> None:
+    out.mkdir()
+    (out / "scores.partial.csv").symlink_to("/dev/full")
+    line = refused("rank", discs(1), "-m", tiny_model, *FAST, "-o", out, code=1)
+    assert line.startswith(f"cannot write {out / 'scores.partial.csv'}: No space left on device")
+
+
+def test_stopping_keeps_the_rows_so_far_and_says_how_to_see_them(
+    discs: Folder, tiny_model: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, follow = discs(4), scoring.follow
+
+    def stopped(rows, total, *, keep, should_stop, quiet):  # type: ignore[no-untyped-def]
+        def keep_and_stop(row: object) -> None:
+            keep(row)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        return follow(rows, total, keep=keep_and_stop, should_stop=should_stop, quiet=quiet)
+
+    monkeypatch.setattr(scoring, "follow", stopped)
+    result = adgan("rank", folder, "-m", tiny_model, *FAST, "-o", out, code=INTERRUPTED)
+    partial = out / "scores.partial.csv"
+    assert len(read_scores(partial)) == 1
+    told = f"adgan rank {folder} --from {partial} -o {out}"
+    assert told in result.stderr
+    adgan(*told.split()[1:])
+    assert summary_of(out)["found"] == 1
+    assert not partial.exists(), "all of it stands in ranking.csv"
+
+
+# --from
+
+
+@pytest.fixture
+def report(discs: Folder, tiny_model: Path, out: Path) -> Path:
+    """A report on five discs."""
+    adgan("rank", discs(5), "-m", tiny_model, *FAST, "-o", out)
+    return out
+
+
+def test_a_ranking_is_drawn_again_without_a_model(report: Path, tmp_path: Path) -> None:
+    again = tmp_path / "deeper" / "again"
+    adgan("rank", "--from", report / "ranking.csv", "-o", again, "-m", tmp_path / "nothing")
+    assert (again / "ranking.csv").read_bytes() == (report / "ranking.csv").read_bytes()
+    assert len(links_of(again)) == 5
+    assert all((again / os.fsdecode(link)).is_file() for link in links_of(again))
+    assert summary_of(again)["settings"] == summary_of(report)["settings"]
+
+
+def test_a_ranking_can_be_drawn_again_in_its_place(report: Path) -> None:
+    before = (report / "ranking.csv").read_bytes()
+    adgan("rank", "--from", report / "ranking.csv", "-o", report, "--top", "1", "--bottom", "0")
+    assert (report / "ranking.csv").read_bytes() == before
+    assert len(links_of(report)) == 1
+
+
+def test_a_table_alone_needs_to_be_told_where_the_pictures_are(
+    report: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "else").mkdir()
+    table = shutil.copy(report / "ranking.csv", tmp_path / "else")
+    again = tmp_path / "again"
+    adgan("rank", tmp_path / "discs", "--from", table, "-o", again)
+    assert len(links_of(again)) == 5 and (again / "figure.png").exists()
+    adgan("rank", "--from", table, "-o", again)  # and now without
+    assert links_of(again) == []
+    assert not (again / "figure.png").exists(), "a figure of pictures that are not shown"
+    assert summary_of(again)["found"] == 5
+
+
+def test_a_picture_that_is_gone_keeps_its_place(report: Path, tmp_path: Path) -> None:
+    first = read_scores(report / "ranking.csv")[0].path
+    (tmp_path / "discs" / first).unlink()
+    adgan("rank", "--from", report / "ranking.csv", "-o", report)
+    assert read_scores(report / "ranking.csv")[0].path == first
+    assert len(links_of(report)) == 4
+
+
+def test_names_that_are_not_utf_8_are_found_again(
+    tmp_path: Path, tiny_model: Path, out: Path
+) -> None:
+    folder = tmp_path / "bad\udcfe"
+    folder.mkdir()
+    draw_disc(tmp_path / "plain.png", 0)
+    os.replace(tmp_path / "plain.png", folder / "\udcff.png")
+    adgan("rank", folder, "-m", tiny_model, *FAST, "-o", out)
+    adgan("rank", "--from", out / "ranking.csv", "-o", tmp_path / "again")
+    assert len(links_of(tmp_path / "again")) == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "code", "said"),
+    [
+        ("path,score\n", 2, "holds no scored picture"),
+        ("path,score,error\na.png,,empty file\n", 2, "holds no scored picture"),
+        ("", 1, "the file is empty"),
+        ("name,value\na,1\n", 1, "no column path"),
+        ("path,score\na.png,nan\n", 1, "line 2: score must be finite"),
+        ("path,score\na.png,high\n", 1, "line 2: score must be a number"),
+    ],
+)
+def test_a_table_that_is_no_ranking_is_refused_by_name(
+    tmp_path: Path, out: Path, table: str, code: int, said: str
+) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text(table)
+    line = refused("rank", "--from", path, "-o", out, code=code)
+    assert said in line and str(path) in line
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "no json", '{"root": 5, "model": {}, "settings": {}}',
+                                  '{"root": ".", "model": [], "settings": "x"}'])  # fmt: skip
+def test_a_spoilt_summary_does_not_keep_a_ranking_from_being_drawn(
+    report: Path, tmp_path: Path, text: str
+) -> None:
+    (report / "summary.json").write_text(text)
+    again = tmp_path / "again"
+    adgan("rank", tmp_path / "discs", "--from", report / "ranking.csv", "-o", again)
+    assert len(links_of(again)) == 5
+
+
+def test_rows_of_another_ranking_are_not_thrown_away(report: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "scores.partial.csv").write_text("path,score\nkept.png,1\n")  # of a killed command
+    adgan("rank", "--from", report / "ranking.csv", "-o", other)
+    assert (other / "scores.partial.csv").read_text() == "path,score\nkept.png,1\n"
+
+
+# in a process of its own
+
+
+@pytest.mark.slow
+def test_a_killed_command_leaves_the_rows_so_far(
+    discs: Folder, tiny_model: Path, out: Path
+) -> None:
+    folder, partial = discs(200), out / "scores.partial.csv"
+    slow = ["--n-seed", "1", "--k", "100", "--device", "cpu", "-b", "1"]
+    process = started("rank", folder, "-m", tiny_model, *slow, "-o", out)
+    wait_until(lambda: partial.exists() and partial.read_text().count("\n") > 3, process)
+    process.kill()
+    process.communicate()
+    assert len(read_scores(partial)) >= 3
+    assert not (out / "ranking.csv").exists()
+    adgan("rank", folder, "--from", partial, "-o", out)
+    assert (out / "index.html").exists()

@@ -1,0 +1,386 @@
+"""adgan score: a row for every file found, as they come, and nothing else on stdout."""
+
+import csv
+import errno
+import io
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from commands import FAST, TINY, adgan, one_error, refused, started, wait_until
+from conftest import draw_disc, make_generator
+from PIL import Image
+
+from adgan_cli.cli.console import INTERRUPTED
+from adgan_cli.engine.model_file import Model, save_model
+from adgan_cli.errors import OutputError
+from adgan_cli.results.scores import COLUMNS, read_scores
+
+Folder = Callable[..., Path]
+# the modules: in the package `cli` itself, a command hides the module of its name
+score = import_module("adgan_cli.cli.score")
+scoring = import_module("adgan_cli.cli.scoring")
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+
+
+def test_rows_come_in_input_order_under_the_promised_header(
+    discs: Folder, tiny_model: Path
+) -> None:
+    result = adgan("score", discs(5), "-m", tiny_model, *FAST)
+    assert result.stdout.splitlines()[0] == "path,score,p_value,in_training,width,height,mode,error"
+    rows = rows_of(result.stdout)
+    assert [row["path"] for row in rows] == [f"disc-00{index}.png" for index in range(5)]
+    assert all(float(row["score"]) > 0 and row["width"] == "16" for row in rows)
+    assert result.stderr == "5 found, 5 scored, 0 failed\n"
+
+
+def test_quiet_says_nothing(discs: Folder, tiny_model: Path) -> None:
+    assert adgan("score", discs(1), "-m", tiny_model, *FAST, "-q").stderr == ""
+
+
+def test_a_score_does_not_depend_on_company_batch_or_threads(
+    discs: Folder, tiny_model: Path
+) -> None:
+    folder = discs(5)
+    together = rows_of(adgan("score", folder, "-m", tiny_model, *FAST, "-b", "2").stdout)
+    threads = rows_of(adgan("score", folder, "-m", tiny_model, *FAST, "-b", "5", "-j", "3").stdout)
+    alone = rows_of(adgan("score", folder / "disc-003.png", "-m", tiny_model, *FAST).stdout)
+    assert together == threads
+    assert alone == [together[3]]
+
+
+def test_options_reach_the_search(discs: Folder, tiny_model: Path) -> None:
+    folder = discs(1)
+    told = ["--n-seed 1 --k 1", "--n-seed 2 --k 1", "--n-seed 1 --k 2", "--n-seed 1 --k 1 --seed 3",
+            "--n-seed 1 --k 1 --lr-z 1", "--n-seed 1 --k 1 --lr-theta 0.1"]  # fmt: skip
+    scores = {
+        rows_of(adgan("score", folder, "-m", tiny_model, *given.split(), "--device", "cpu").stdout)[
+            0
+        ]["score"]
+        for given in told
+    }
+    assert len(scores) == len(told)
+
+
+# what is given
+
+
+def test_everything_found_is_a_scored_row_or_an_error_row(tmp_path: Path, tiny_model: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    names = [
+        "q'u\"ote.png",
+        "new\nline.png",
+        "<b>&.png",
+        "😀.png",
+        "\udcff.png",
+        "-dash.png",
+        "a,b.png",
+    ]
+    for index, name in enumerate(names):
+        draw_disc(tmp_path / "plain.png", index)
+        shutil.copy(tmp_path / "plain.png", folder / name)
+    Image.new("L", (1, 1), 9).save(folder / "dot.png")
+    Image.new("L", (20000, 3), 9).save(folder / "line.png")
+    whole = (tmp_path / "plain.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.png").touch()
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "readme.txt").write_text("not meant as one")
+
+    out = tmp_path / "scores.csv"
+    result = adgan("score", folder, "-m", tiny_model, *FAST, "-o", out)
+    rows = {row.path: row for row in read_scores(out)}  # read back: names survive
+    assert set(rows) == {
+        *names, "dot.png", "line.png", "cut.png", "empty.png", "text.jpg"
+    }  # fmt: skip
+    failed = {name for name, row in rows.items() if row.score is None}
+    assert failed == {"cut.png", "empty.png", "text.jpg"}
+    assert all(rows[name].error for name in failed)
+    assert (rows["dot.png"].width, rows["line.png"].width) == (1, 20000)
+    assert result.stderr.startswith("12 found, 9 scored, 3 failed into ")
+
+
+def test_colour_pictures_are_reduced_for_a_model_with_one_channel(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "red.png")
+    Image.new("L", (16, 16), 76).save(tmp_path / "grey.png")  # the luma of red
+    rows = rows_of(adgan("score", tmp_path, "-m", tiny_model, *FAST).stdout)
+    grey, red = rows
+    assert red["mode"] == "RGB>L" and grey["mode"] == "L"
+    assert red["score"] == grey["score"]
+
+
+def test_grey_pictures_are_spread_for_a_model_with_three(discs: Folder, tmp_path: Path) -> None:
+    generator = make_generator(channels=3)
+    save_model(Model(generator, generator.config), tmp_path / "rgb")
+    rows = rows_of(adgan("score", discs(2), "-m", tmp_path / "rgb", *FAST).stdout)
+    assert all(row["score"] and not row["error"] for row in rows)
+
+
+def test_a_file_given_twice_is_scored_once(discs: Folder, tiny_model: Path) -> None:
+    folder = discs(3)
+    result = adgan("score", folder, folder, folder / "disc-001.png", "-m", tiny_model, *FAST)
+    assert len(rows_of(result.stdout)) == 3
+
+
+def test_a_file_named_explicitly_is_a_row_whatever_it_is(tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    draw_disc(tmp_path / "disc.png", 0)
+    paths = tmp_path / "notes.txt", tmp_path / "disc.png"
+    rows = rows_of(adgan("score", *paths, "-m", tiny_model, *FAST).stdout)
+    assert [(row["path"], bool(row["error"])) for row in rows] == [
+        ("notes.txt", True), ("disc.png", False)
+    ]  # fmt: skip
+
+
+def test_folders_without_pictures_are_refused(tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("no picture")
+    for name in ("empty", "texts"):
+        line = refused("score", tmp_path / name, "-m", tiny_model, *FAST, code=3)
+        assert line.startswith(f"no pictures in {tmp_path / name};")
+
+
+def test_pictures_that_all_fail_are_rows_and_an_exit_code(tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "b.png").write_text("no picture")
+    result = adgan("score", tmp_path, "-m", tiny_model, *FAST, code=3)
+    assert "all 2 failed" in one_error(result.stderr)
+    assert [row["error"] for row in rows_of(result.stdout)] == [
+        "empty file", "not a picture Pillow can read"
+    ]  # fmt: skip
+
+
+def test_a_path_that_is_not_there_is_refused_by_name(discs: Folder, tiny_model: Path) -> None:
+    line = refused("score", discs(), "nowhere", "-m", tiny_model, *FAST, code=2)
+    assert line.startswith("nowhere does not exist")
+
+
+def test_a_search_that_leaves_the_numbers_is_an_error_row(discs: Folder, tiny_model: Path) -> None:
+    result = adgan("score", discs(2), "-m", tiny_model, *FAST, "--lr-z", "1e38", code=3)
+    assert {row["score"] for row in rows_of(result.stdout)} == {""}
+    assert all("smaller --lr-z" in row["error"] for row in rows_of(result.stdout))
+
+
+# the model
+
+
+def test_a_model_that_is_missing_or_something_else_is_refused(
+    discs: Folder, tmp_path: Path
+) -> None:
+    folder, model = discs(4), tmp_path / "model"
+    adgan("train", folder, *TINY, "-o", model)
+    (tmp_path / "config-only").mkdir()
+    shutil.copy(model / "config.json", tmp_path / "config-only")
+    (tmp_path / "text.safetensors").write_text("not one of ours")
+    for path, said in {
+        tmp_path
+        / "nothing": f"no model at {tmp_path / 'nothing' / 'model.safetensors'}; train one",
+        tmp_path / "config-only": "no model at",
+        model / "checkpoint.safetensors": "is a checkpoint, not a model",
+        tmp_path / "text.safetensors": "is corrupt or truncated",
+        folder / "disc-000.png": "no model at",
+    }.items():
+        assert said in refused("score", folder, "-m", path, *FAST, code=4)
+
+
+@pytest.mark.parametrize("left", [0, 5, 300, 7000])
+def test_a_truncated_model_is_refused(
+    discs: Folder, tiny_model: Path, tmp_path: Path, left: int
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "cut")
+    os.truncate(tmp_path / "cut" / "model.safetensors", left)
+    result = adgan("score", discs(1), "-m", tmp_path / "cut", *FAST, code=4)
+    assert "is corrupt or truncated" in one_error(result.stderr)
+    assert result.stdout == ""
+
+
+def test_the_model_can_come_from_the_environment(discs: Folder, tiny_model: Path) -> None:
+    env = {"ADGAN_MODEL": str(tiny_model)}
+    assert rows_of(adgan("score", discs(1), *FAST, env=env).stdout)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("--n-seed 0", "--n-seed must be at least 1"),
+        ("--k -1", "--k must be at least 0"),
+        ("--lr-z nan", "--lr-z must be at least 0"),
+        ("--lr-theta -1", "--lr-theta must be at least 0"),
+        ("--loss l1", "--loss must be l2"),
+        ("--seed -1", "--seed must be at least 0"),
+        ("--format xml", "--format must be csv or jsonl"),
+        ("--device abacus", "--device must be auto, cpu"),
+        ("-b 0", "Invalid value for '-b' / '--batch-size'"),
+        ("-j 0", "Invalid value for '-j' / '--workers'"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_by_its_flag(
+    discs: Folder, tiny_model: Path, given: str, line: str
+) -> None:
+    result = adgan("score", discs(1), "-m", tiny_model, *given.split(), code=2)
+    assert one_error(result.stderr).startswith(line)
+    assert result.stdout == ""
+
+
+# where the rows go
+
+
+def test_json_lines_hold_the_same_rows(discs: Folder, tiny_model: Path) -> None:
+    folder = discs(2)
+    (folder / "empty.png").touch()
+    words = ["score", folder, "-m", tiny_model, *FAST]
+    objects = [json.loads(line) for line in adgan(*words, "--format", "jsonl").stdout.splitlines()]
+    table = rows_of(adgan(*words).stdout)
+    assert [tuple(o) for o in objects] == [COLUMNS] * 3
+    assert [o["path"] for o in objects] == [row["path"] for row in table]
+    assert [o["score"] for o in objects] == [
+        float(r["score"]) if r["score"] else None for r in table
+    ]
+
+
+def test_a_file_appears_only_when_it_is_complete(discs: Folder, tiny_model: Path) -> None:
+    folder = discs(2)
+    out = folder.parent / "scores.csv"
+    out.write_text("old")
+    adgan("score", folder, "-m", folder.parent / "nothing", *FAST, "-o", out, code=4)
+    assert out.read_text() == "old", "a command that failed left the old table alone"
+    adgan("score", folder, "-m", tiny_model, *FAST, "-o", out)
+    assert len(read_scores(out)) == 2
+    assert not list(folder.parent.glob("*.partial"))
+
+
+def test_a_folder_is_no_file_for_rows(discs: Folder, tiny_model: Path, tmp_path: Path) -> None:
+    folder = discs(1)
+    for out in (tmp_path, ""):
+        line = refused("score", folder, "-m", tiny_model, *FAST, "-o", out, code=2)
+        assert "is a folder; give a file" in line
+    line = refused("score", folder, "-m", tiny_model, *FAST, "-o", tmp_path / "no" / "a", code=1)
+    assert f"cannot write {tmp_path / 'no' / 'a'}" in line
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_written_to_and_never_replaced(
+    discs: Folder, tiny_model: Path, tmp_path: Path
+) -> None:
+    # os.replace would put a file in the place of /dev/null
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        adgan("score", discs(2), "-m", tiny_model, *FAST, "-o", pipe)
+        assert len(rows_of(os.read(reader, 65536).decode())) == 2
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert not (tmp_path / "pipe.partial").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_one_line(discs: Folder, tiny_model: Path, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")  # root could replace the device itself
+    line = refused("score", discs(1), "-m", tiny_model, *FAST, "-o", full, code=1)
+    assert line.startswith(f"cannot write {full}: No space left on device")
+
+
+def test_a_disk_that_fills_up_at_the_end_keeps_the_rows(
+    discs: Folder, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = discs(2)
+    out = folder.parent / "scores.csv"
+
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    line = refused("score", folder, "-m", tiny_model, *FAST, "-o", out, code=1)
+    assert line.startswith(f"cannot write {out}: No space left on device")
+    assert len(read_scores(Path(f"{out}.partial"))) == 2
+
+
+def test_stopping_keeps_the_rows_so_far(
+    discs: Folder, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = discs(3)
+    out = folder.parent / "scores.csv"
+    follow = scoring.follow
+
+    def stopped(rows, total, *, keep, should_stop, quiet):  # type: ignore[no-untyped-def]
+        def keep_and_stop(row: object) -> None:
+            keep(row)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        return follow(rows, total, keep=keep_and_stop, should_stop=should_stop, quiet=quiet)
+
+    monkeypatch.setattr(scoring, "follow", stopped)
+    result = adgan("score", folder, "-m", tiny_model, *FAST, "-o", out, code=INTERRUPTED)
+    assert f"stopped after 1 of 3 pictures; the rows so far are in {out}.partial" in result.stderr
+    assert len(read_scores(Path(f"{out}.partial"))) == 1
+    assert not out.exists()
+
+
+def test_a_closed_standard_output_is_an_output_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # what Python makes of `>&-`
+    with pytest.raises(OutputError, match="standard output is closed; give a file with -o"):
+        score._open(None)
+
+
+def test_stdout_is_utf_8_with_plain_line_ends_whatever_the_locale_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", newline="\r\n")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with score._open(None) as file:
+        file.write("é😀\n")
+        file.flush()
+    assert stream.buffer.getvalue() == "é😀\n".encode()  # type: ignore[attr-defined]
+
+
+# in a process of its own
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(discs: Folder, tiny_model: Path) -> None:
+    process = started("score", discs(), "-m", tiny_model, *FAST)
+    assert process.stdout and process.stderr
+    assert process.stdout.readline().startswith("path,score")
+    process.stdout.close()
+    stderr = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) in (0, 1)
+    assert "Traceback" not in stderr and "Exception" not in stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_standard_output_on_a_full_disk_is_one_line(discs: Folder, tiny_model: Path) -> None:
+    with open("/dev/full", "w") as full:
+        process = started("score", discs(1), "-m", tiny_model, *FAST, stdout=full)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert one_error(stderr).startswith("cannot write to standard output: No space left on device")
+
+
+@pytest.mark.slow
+def test_a_killed_command_leaves_the_rows_so_far(discs: Folder, tiny_model: Path) -> None:
+    folder = discs(200)
+    out = folder.parent / "scores.csv"
+    partial = Path(f"{out}.partial")
+    slow = ["--n-seed", "1", "--k", "100", "--device", "cpu", "-b", "1"]
+    process = started("score", folder, "-m", tiny_model, *slow, "-o", out)
+    wait_until(lambda: partial.exists() and partial.read_text().count("\n") > 3, process)
+    process.kill()
+    process.communicate()
+    assert len(read_scores(partial)) >= 3
+    assert not out.exists()

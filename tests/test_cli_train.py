@@ -1,0 +1,490 @@
+"""adgan train: a model, or one line that says why not; nothing that was there is lost."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from commands import TINY, adgan, one_error, refused, started, wait_until
+from conftest import draw_disc
+from PIL import Image
+
+from adgan_cli.engine.model_file import load_model
+from adgan_cli.errors import OutputError
+from adgan_cli.pipeline import train as pipeline
+
+Folder = Callable[..., Path]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "model"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def without_time(model: dict[str, bytes]) -> dict[str, bytes]:
+    """A model directory without history.csv, which tells seconds."""
+    return {name: data for name, data in model.items() if name != "history.csv"}
+
+
+def test_a_model_directory_holds_all_that_is_promised(discs: Folder, out: Path) -> None:
+    result = adgan("train", discs(), *TINY, "-o", out)
+    assert set(content(out)) == {
+        "model.safetensors", "config.json", "checkpoint.safetensors", "history.csv",
+        "samples/real.png", "samples/000003.png",
+    }  # fmt: skip
+    model = load_model(out)
+    assert model.digest[:12] in result.stderr
+    assert (model.config.size, model.config.channels, model.config.latent_dim) == (16, 1, 8)
+    told = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    assert told["data"]["pictures"] == 12 and told["training"]["iters"] == 3
+    assert len((out / "history.csv").read_text().splitlines()) == 1 + 3
+    assert result.stdout == "", "stdout is data, and there is none"
+
+
+def test_quiet_says_nothing(discs: Folder, out: Path) -> None:
+    result = adgan("train", discs(), *TINY, "-o", out, "-q")
+    assert (result.stdout, result.stderr) == ("", "")
+
+
+def test_equal_commands_give_equal_bytes(discs: Folder, tmp_path: Path) -> None:
+    folder = discs()
+    for name in ("one", "two"):
+        adgan("train", folder, *TINY, "-o", tmp_path / name)
+    one, two = (without_time(content(tmp_path / name)) for name in ("one", "two"))
+    assert one == two
+
+
+def test_another_seed_is_another_model(discs: Folder, tmp_path: Path) -> None:
+    folder = discs()
+    for seed in "01":
+        adgan("train", folder, *TINY, "--seed", seed, "-o", tmp_path / seed)
+    assert load_model(tmp_path / "0").digest != load_model(tmp_path / "1").digest
+
+
+def test_colour_is_kept_when_one_picture_has_it(discs: Folder, out: Path) -> None:
+    folder = discs()
+    Image.new("RGB", (16, 16), "red").save(folder / "red.png")
+    adgan("train", folder, *TINY, "-o", out)
+    assert load_model(out).config.channels == 3
+
+
+def test_one_channel_learns_from_colour_pictures_when_asked(discs: Folder, out: Path) -> None:
+    folder = discs()
+    Image.new("RGB", (16, 16), "red").save(folder / "red.png")
+    adgan("train", folder, *TINY, "--channels", "1", "-o", out)
+    assert load_model(out).config.channels == 1
+
+
+def test_a_single_picture_is_enough_but_warned_about(discs: Folder, out: Path) -> None:
+    result = adgan("train", discs(1), *TINY, "-o", out)
+    assert "1 picture in" in result.stderr and "warning: that is few" in result.stderr
+    assert load_model(out)
+
+
+# what is in the folder
+
+
+def test_an_empty_folder_has_no_pictures(tmp_path: Path, out: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    line = refused("train", tmp_path / "empty", *TINY, "-o", out, code=3)
+    assert line.startswith(f"no pictures in {tmp_path / 'empty'};")
+
+
+def test_a_folder_of_text_files_has_no_pictures(tmp_path: Path, out: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("no picture")
+    (tmp_path / "texts" / "b.csv").write_text("no,picture")
+    line = refused("train", tmp_path / "texts", *TINY, "-o", out, code=3)
+    assert line.startswith("no pictures in")
+
+
+def test_a_folder_of_broken_pictures_names_the_first(tmp_path: Path, out: Path) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "a.png").write_text("text")
+    (folder / "b.jpg").touch()
+    line = refused("train", folder, *TINY, "-o", out, code=3)
+    assert "all 2 failed, the first is a.png: not a picture" in line
+
+
+def test_a_file_instead_of_a_folder_is_refused(discs: Folder, out: Path) -> None:
+    line = refused("train", discs() / "disc-000.png", *TINY, "-o", out, code=2)
+    assert "disc-000.png is a file; give the folder" in line
+
+
+def test_a_folder_that_is_not_there_is_refused_by_name(tmp_path: Path, out: Path) -> None:
+    line = refused("train", tmp_path / "no\nfolder\udcff", *TINY, "-o", out, code=2)
+    assert r"no\nfolder\udcff does not exist" in line
+
+
+def test_broken_pictures_are_named_and_the_others_learnt_from(discs: Folder, out: Path) -> None:
+    folder = discs()
+    whole = (folder / "disc-000.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.png").touch()
+    (folder / "text.jpg").write_text("no picture")
+    result = adgan("train", folder, *TINY, "-o", out)
+    assert "warning: left out cut.png: truncated or damaged" in result.stderr
+    assert "warning: left out empty.png: empty file" in result.stderr
+    assert "warning: left out text.jpg: not a picture" in result.stderr
+    assert load_model(out).provenance["data"]["pictures"] == 12
+
+
+def test_many_broken_pictures_do_not_fill_the_screen(discs: Folder, out: Path) -> None:
+    folder = discs()
+    for index in range(9):
+        (folder / f"empty-{index}.png").touch()
+    result = adgan("train", folder, *TINY, "-o", out)
+    assert result.stderr.count("warning: left out empty-") == 5
+    assert "warning: left out 4 more files" in result.stderr
+
+
+def test_pictures_of_any_shape_and_name_are_learnt_from(tmp_path: Path, out: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    Image.new("L", (1, 1), 9).save(folder / "dot.png")
+    Image.new("L", (20000, 3), 9).save(folder / "line.png")
+    for index, name in enumerate(
+        ["q'u\"ote.png", "new\nline.png", "<b>.png", "😀.png", "\udcff.png"]
+    ):
+        draw_disc(tmp_path / "plain.png", index)
+        os.replace(tmp_path / "plain.png", folder / name)
+    adgan("train", folder, *TINY, "-o", out)
+    assert load_model(out).provenance["data"]["pictures"] == 7
+
+
+def test_a_model_among_the_pictures_is_not_learnt_from(discs: Folder) -> None:
+    folder = discs()
+    adgan("train", folder, *TINY, "-o", folder / "model")
+    adgan("train", folder, *TINY, "-o", folder / "again")
+    assert load_model(folder / "again").digest == load_model(folder / "model").digest
+
+
+# where the model goes
+
+
+def test_a_folder_with_files_is_left_alone(discs: Folder, out: Path) -> None:
+    out.mkdir()
+    (out / "thesis.txt").write_text("mine")
+    line = refused("train", discs(), *TINY, "-o", out, code=2)
+    assert line.startswith(f"{out} is not empty; use --resume")
+    assert content(out) == {"thesis.txt": b"mine"}
+
+
+def test_overwrite_replaces_the_model_and_keeps_other_files(discs: Folder, out: Path) -> None:
+    folder = discs()
+    adgan("train", folder, *TINY, "--iters", "4", "-o", out)
+    before = load_model(out).digest
+    (out / "thesis.txt").write_text("mine")
+    (out / "samples" / "favourite.png").write_bytes(b"mine")
+    adgan("train", folder, *TINY, "-o", out, "--overwrite")
+    after = content(out)
+    assert load_model(out).digest != before
+    assert after["thesis.txt"] == after["samples/favourite.png"] == b"mine"
+    assert "samples/000004.png" not in after, "a grid of the model that is gone"
+
+
+def test_overwrite_does_not_touch_a_folder_without_a_model(discs: Folder, out: Path) -> None:
+    # named as ours are, but somebody else's
+    (out / "samples").mkdir(parents=True)
+    for name in ("config.json", "history.csv", "samples/001.png", "samples/real.png"):
+        (out / name).write_text("mine")
+    before = content(out)
+    line = refused("train", discs(), *TINY, "-o", out, "--overwrite", code=2)
+    assert "holds no model to overwrite" in line
+    assert content(out) == before
+
+
+def test_overwrite_starts_anew_after_a_run_that_was_killed_early(discs: Folder, out: Path) -> None:
+    folder = discs()
+    adgan("train", folder, *TINY, "-o", out)
+    for name in ("model.safetensors", "config.json", "checkpoint.safetensors"):
+        (out / name).unlink()  # as kill -9 leaves it before the first save
+    adgan("train", folder, *TINY, "-o", out, "--overwrite")
+    assert load_model(out)
+
+
+def test_a_file_in_place_of_the_model_is_refused(discs: Folder, out: Path) -> None:
+    out.write_text("mine")
+    line = refused("train", discs(), *TINY, "-o", out, code=2)
+    assert line.startswith(f"-o {out} is a file")
+    assert out.read_text() == "mine"
+
+
+def test_a_read_only_place_is_found_out_before_any_work(
+    discs: Folder, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # simulated: permissions do not bind root
+    def refuse(path: Path, **kwargs: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    result = adgan("train", discs(), *TINY, "-o", out, code=1)
+    assert f"cannot write to {out}: Read-only file system" in one_error(result.stderr)
+    assert "pictures in" not in result.stderr, "pictures were read in vain"
+
+
+def test_a_full_disk_costs_the_new_model_and_not_the_old_one(
+    discs: Folder, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = discs()
+    adgan("train", folder, *TINY, "-o", out)
+    before = {name: data for name, data in content(out).items() if name.endswith("safetensors")}
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target).name == "model.safetensors":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    line = refused("train", folder, *TINY, "--iters", "5", "-o", out, "--resume", code=1)
+    assert f"cannot write {out / 'model.safetensors'}: No space left on device" in line
+    after = content(out)
+    assert before == {name: after[name] for name in before}
+    assert not [name for name in after if name.endswith(".tmp")]
+    monkeypatch.undo()
+    adgan("train", folder, *TINY, "--iters", "5", "-o", out, "--resume")
+    assert load_model(out).provenance["training"]["iters"] == 5
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_history_that_cannot_grow_is_one_line() -> None:
+    with pytest.raises(OutputError, match="cannot write /dev/full: No space left on device"):
+        with pipeline._growing(Path("/dev/full")) as file:
+            file.write("1,2,3,4\n")
+
+
+# settings
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("--batch-size 0", "--batch-size must be at least 2"),
+        ("--batch-size 1", "--batch-size must be at least 2"),
+        ("--size 17", "--size must be one of 16, 32"),
+        ("--width 0", "--width must be at least 1"),
+        ("--latent-dim -1", "--latent-dim must be at least 1"),
+        ("--iters 0", "--iters must be at least 1"),
+        ("--seed -1", "--seed must be at least 0"),
+        ("--ema 1", "--ema must be at least 0 and below 1"),
+        ("--ema nan", "--ema must be at least 0 and below 1"),
+        ("--penalty 0", "--penalty must be above 0"),
+        ("--clip -1", "--clip must be above 0"),
+        ("--objective gan", "--objective must be wgan or wgan-gp"),
+        ("--channels 2", "--channels must be auto, 1 or 3"),
+        ("--preset best", "--preset must be one of quick"),
+        ("--max-time soon", "--max-time must be like 90s"),
+        ("--save-every often", "--save-every must be like 90s"),
+        ("--device tpu", "--device must be auto, cpu"),
+        ("--device cuda:99", "--device cuda:99: this machine shows"),
+        ("--precision fp16", "--precision must be one of auto, fp32, bf16"),
+        ("--resume --overwrite", "--resume goes on and --overwrite starts anew"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_by_its_flag(
+    discs: Folder, out: Path, given: str, line: str
+) -> None:
+    said = refused("train", discs(), *TINY, "-o", out, *given.split(), code=2)
+    assert said.startswith(line)
+    assert not out.exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_that_was_asked_for_is_never_replaced_by_the_cpu(discs: Folder, out: Path) -> None:
+    line = refused("train", discs(), *TINY, "--device", "cuda", "-o", out, code=2)
+    assert "this machine shows 0 CUDA devices; try cpu" in line
+
+
+def test_the_device_can_come_from_the_environment(discs: Folder, out: Path) -> None:
+    given = [word for word in TINY if word not in ("--device", "cpu")]
+    line = refused("train", discs(), *given, "-o", out, code=2, env={"ADGAN_DEVICE": "abacus"})
+    assert "got abacus" in line
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["a", "b"], ["a", "--no-such-option"], ["a", "--iters", "x"]]
+)
+def test_a_command_line_that_makes_no_sense_is_a_usage_error(words: list[str]) -> None:
+    result = adgan("train", *words, code=2)
+    assert one_error(result.stderr)
+    assert "adgan train --help" in result.stderr
+
+
+def test_no_time_at_all_still_leaves_a_model_to_go_on_with(discs: Folder, out: Path) -> None:
+    folder = discs()
+    result = adgan("train", folder, *TINY, "--max-time", "0s", "-o", out)
+    assert "0 of 3 steps" in result.stderr and "with --resume" in result.stderr
+    assert load_model(out).provenance["training"]["iters"] == 0
+    adgan("train", folder, *TINY, "--resume", "-o", out)
+    assert load_model(out).provenance["training"]["iters"] == 3
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(discs: Folder, out: Path) -> None:
+    result = adgan("train", discs(), *TINY, "-o", out, "--dry-run")
+    plan = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if "  " in line)
+    assert plan["pictures"] == "12" and plan["iters"] == "3" and plan["device"] == "cpu"
+    assert not out.exists()
+
+
+def test_dry_run_keeps_the_model_that_overwrite_would_replace(discs: Folder, out: Path) -> None:
+    folder = discs()
+    adgan("train", folder, *TINY, "-o", out)
+    before = content(out)
+    adgan("train", folder, *TINY, "-o", out, "--overwrite", "--dry-run")
+    assert content(out) == before
+
+
+def test_a_plan_for_a_folder_with_an_odd_name_can_be_printed(tmp_path: Path, out: Path) -> None:
+    folder = tmp_path / "new\nline\udcff"
+    folder.mkdir()
+    draw_disc(folder / "disc.png", 0)
+    result = adgan("train", folder, *TINY, "-o", out, "--dry-run")
+    assert r"new\nline\udcff" in result.stdout
+
+
+def test_a_run_that_diverges_keeps_the_model_there_was(discs: Folder, out: Path) -> None:
+    folder, wild = discs(), [*TINY, "--penalty", "1e60"]
+    first = refused("train", folder, *wild, "-o", out, code=5)
+    assert "diverged" in first and "no model was saved yet" in first
+    adgan("train", folder, *wild, "--max-time", "0s", "--overwrite", "-o", out)
+    before = without_time(content(out))
+    second = refused("train", folder, *wild, "--resume", "-o", out, code=5)
+    assert f"the model of step 0 is kept in {out}" in second
+    assert without_time(content(out)) == before
+
+
+# going on
+
+
+def test_resuming_is_the_same_as_never_having_stopped(discs: Folder, tmp_path: Path) -> None:
+    folder, halves, whole = discs(), tmp_path / "halves", tmp_path / "whole"
+    adgan("train", folder, *TINY, "-o", halves)
+    adgan("train", folder, "--resume", "--iters", "5", "--device", "cpu", "-o", halves)
+    adgan("train", folder, *TINY, "--iters", "5", "-o", whole)
+    for name in ("model.safetensors", "checkpoint.safetensors"):
+        assert (halves / name).read_bytes() == (whole / name).read_bytes()
+    steps = [line.split(",")[0] for line in (halves / "history.csv").read_text().splitlines()]
+    assert steps == ["step", "1", "2", "3", "4", "5"]
+
+
+def test_resuming_a_finished_run_changes_nothing(discs: Folder, out: Path) -> None:
+    folder = discs()
+    adgan("train", folder, *TINY, "-o", out)
+    before = content(out)
+    adgan("train", folder, *TINY, "-o", out, "--resume")
+    assert content(out) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("--size 32", "--size 32 differs from the 16 of the run to resume"),
+        ("--seed 7", "--seed 7 differs from the 0"),
+        ("--objective wgan", "--objective wgan differs from the wgan-gp"),
+        ("--channels 3", "--channels 3 differs from the 1"),
+        ("--precision bf16", "--precision bf16 differs from the fp32"),
+        ("--iters 2", "--iters 2: 3 steps are done already"),
+    ],
+)
+def test_resuming_with_other_settings_is_refused(
+    discs: Folder, out: Path, given: str, line: str
+) -> None:
+    folder = discs()
+    adgan("train", folder, *TINY, "-o", out)
+    before = content(out)
+    said = refused(
+        "train", folder, "--device", "cpu", "-o", out, "--resume", *given.split(), code=2
+    )
+    assert said.startswith(line)
+    assert content(out) == before
+
+
+def test_resuming_on_other_pictures_is_refused(discs: Folder, out: Path) -> None:
+    folder = discs()
+    adgan("train", folder, *TINY, "-o", out)
+    (folder / "disc-000.png").unlink()
+    line = refused("train", folder, *TINY, "-o", out, "--resume", code=2)
+    assert "trained on other pictures (12 then, 11 now" in line
+
+
+def test_resuming_where_there_is_nothing_is_refused(discs: Folder, out: Path) -> None:
+    line = refused("train", discs(), *TINY, "-o", out, "--resume", code=4)
+    assert f"no checkpoint at {out / 'checkpoint.safetensors'}" in line
+
+
+@pytest.mark.parametrize("left", [0, 7, 1000])
+def test_resuming_from_a_truncated_checkpoint_is_refused(
+    discs: Folder, out: Path, left: int
+) -> None:
+    folder = discs()
+    adgan("train", folder, *TINY, "-o", out)
+    os.truncate(out / "checkpoint.safetensors", left)
+    line = refused("train", folder, *TINY, "-o", out, "--resume", code=4)
+    assert "checkpoint.safetensors is corrupt or truncated" in line
+    assert load_model(out), "the model is still there"
+
+
+def test_a_spoilt_history_does_not_keep_a_run_from_going_on(discs: Folder, out: Path) -> None:
+    folder = discs()
+    adgan("train", folder, *TINY, "-o", out)
+    with open(out / "history.csv", "ab") as file:
+        file.write(b"\xff not a row\n4,half of one")
+    adgan("train", folder, *TINY, "--iters", "4", "-o", out, "--resume")
+    steps = [line.split(",")[0] for line in (out / "history.csv").read_text().splitlines()]
+    assert steps == ["step", "1", "2", "3", "4"]
+
+
+# signals
+
+
+def endless(folder: Path, out: Path, *more: str) -> "subprocess.Popen[str]":
+    """Training that would run for hours, already some steps into it."""
+    process = started("train", folder, *TINY, "--iters", "1000000", "-o", out, *more)
+    history = out / "history.csv"
+    wait_until(lambda: history.exists() and history.read_text().count("\n") > 3, process)
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_saves_and_can_go_on(
+    discs: Folder, out: Path, number: signal.Signals
+) -> None:
+    folder = discs()
+    process = endless(folder, out)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stdout == "" and "Traceback" not in stderr
+    assert "stopping: saving the model" in stderr and "with --resume" in stderr
+    done = load_model(out).provenance["training"]["iters"]
+    assert done >= 3
+    adgan("train", folder, "--resume", "--iters", str(done + 2), "--device", "cpu", "-o", out)
+    assert load_model(out).provenance["training"]["iters"] == done + 2
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_from_its_last_save(discs: Folder, tmp_path: Path) -> None:
+    folder, out = discs(), tmp_path / "model"
+    process = endless(folder, out, "--save-every", "0s")
+    process.kill()
+    process.communicate()
+    told = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    assert load_model(out), "what kill -9 left is whole"
+    goal = str(told["training"]["iters"] + 5)
+    adgan("train", folder, *TINY, "--resume", "--iters", goal, "-o", out)
+    adgan("train", folder, *TINY, "--iters", goal, "-o", tmp_path / "whole")
+    assert load_model(out).digest == load_model(tmp_path / "whole").digest

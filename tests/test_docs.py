@@ -1,0 +1,88 @@
+"""What is documented is what there is: help, options, examples, version, README."""
+
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import adgan_cli
+from adgan_cli.cli import app
+from adgan_cli.config import ModelConfig, SearchConfig, TrainConfig, flag
+
+ROOT = Path(__file__).parent.parent
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands
+SETTINGS = [
+    ("train", ModelConfig), ("train", TrainConfig), ("score", SearchConfig), ("rank", SearchConfig)
+]  # fmt: skip
+
+
+def options_of(command: str) -> dict[str, Any]:
+    """Every spelling of every option, with its parameter."""
+    return {spelling: param for param in COMMANDS[command].params for spelling in param.opts}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_what_it_does(name: str) -> None:
+    first = COMMANDS[name].help.splitlines()[0]
+    assert first[0].isupper() and first.endswith(".")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_an_example_that_its_parser_takes(name: str) -> None:
+    found = re.search(r"Example: adgan (.+)", " ".join(COMMANDS[name].help.split()))
+    assert found, "no example"
+    words = shlex.split(found[1])
+    assert words[0] == name
+    COMMANDS[name].make_context(name, words[1:])  # raises on an option that does not exist
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_says_what_it_is(name: str) -> None:
+    assert [param.name for param in COMMANDS[name].params if not param.help] == []
+
+
+@pytest.mark.parametrize(("command", "config"), SETTINGS)
+def test_every_setting_is_an_option_of_its_command(command: str, config: type) -> None:
+    options = options_of(command)
+    assert [f.name for f in fields(config) if flag(f.name) not in options] == []
+
+
+def test_settings_left_out_on_the_command_line_come_from_one_place() -> None:
+    # a default of its own in an option would silently win over the model's or the preset's
+    for command, config in SETTINGS:
+        for field in fields(config):
+            default = options_of(command)[flag(field.name)].default
+            assert default is None or (field.name, default) == ("channels", "auto")
+
+
+def test_the_version_stands_in_one_form_everywhere() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'\nversion = "{adgan_cli.__version__}"\n' in project
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    changelog = ROOT / "CHANGELOG.md"
+    if not changelog.exists():
+        pytest.skip("CHANGELOG.md is not written yet")
+    versions = re.findall(r"^## \[?v?(\d+\.\d+\S*?)\]?(?=\s|$)", changelog.read_text("utf-8"), re.M)
+    assert versions[:1] == [adgan_cli.__version__]
+
+
+def test_all_is_sorted_and_every_name_in_it_is_there() -> None:
+    assert adgan_cli.__all__ == sorted(set(adgan_cli.__all__))
+    assert [n for n in adgan_cli.__all__ if getattr(adgan_cli, n, None) is None] == []
+    assert dir(adgan_cli) == adgan_cli.__all__
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        adgan_cli.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_stands_in_the_readme(name: str) -> None:
+    assert f"adgan {name}" in (ROOT / "README.md").read_text(encoding="utf-8")
