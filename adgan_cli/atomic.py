@@ -32,7 +32,9 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutputError(f"cannot write {path}: {reason}; free space or choose another -o") from error
+        raise OutputError(
+            f"cannot write {path}: {reason}; free space or choose another -o"
+        ) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

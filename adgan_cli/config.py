@@ -5,6 +5,7 @@ option of the same name with dashes. No torch in here.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
@@ -30,8 +31,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _check(self.size in SIZES, "size", f"one of {', '.join(map(str, SIZES))}", self.size)
         _check(self.channels in (1, 3), "channels", "1 (grey) or 3 (RGB)", self.channels)
-        _check_count("latent_dim", self.latent_dim)
-        _check_count("width", self.width)
+        _check_count("latent_dim", self.latent_dim, 65_536)
+        _check_count("width", self.width, 1_024)
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check(self.objective in OBJECTIVES, "objective", " or ".join(OBJECTIVES), self.objective)
-        _check_count("iters", self.iters)
-        _check(self.batch_size >= 2, "batch_size", "at least 2 (batch norm)", self.batch_size)
-        _check_count("critic_steps", self.critic_steps)
-        _check(self.clip > 0, "clip", "above 0", self.clip)
-        _check(self.penalty > 0, "penalty", "above 0", self.penalty)
+        _check_count("iters", self.iters, 10**9)
+        fine = 2 <= self.batch_size <= 65_536
+        _check(fine, "batch_size", "2 (batch norm) to 65536", self.batch_size)
+        _check_count("critic_steps", self.critic_steps, 10_000)
+        _check(0 < self.clip < math.inf, "clip", "above 0", self.clip)
+        _check(0 < self.penalty < math.inf, "penalty", "above 0", self.penalty)
         _check(0 <= self.ema < 1, "ema", "at least 0 and below 1", self.ema)
         _check_seed(self.seed)
 
@@ -71,10 +73,10 @@ class SearchConfig:
     seed: int = 0  # of the starting points
 
     def __post_init__(self) -> None:
-        _check_count("n_seed", self.n_seed)
+        _check_count("n_seed", self.n_seed, 65_536)
         _check(self.k >= 0, "k", "at least 0", self.k)
-        _check(self.lr_z >= 0, "lr_z", "at least 0", self.lr_z)
-        _check(self.lr_theta >= 0, "lr_theta", "at least 0", self.lr_theta)
+        _check(0 <= self.lr_z < math.inf, "lr_z", "at least 0", self.lr_z)
+        _check(0 <= self.lr_theta < math.inf, "lr_theta", "at least 0", self.lr_theta)
         _check(self.loss == "l2", "loss", "l2", self.loss)
         _check_seed(self.seed)
 
@@ -116,8 +118,8 @@ def _check(fine: bool, field: str, allowed: str, got: object) -> None:
         raise ConfigError(f"{flag(field)} must be {allowed}, got {got}")
 
 
-def _check_count(field: str, got: int) -> None:
-    _check(got >= 1, field, "at least 1", got)
+def _check_count(field: str, got: int, most: int) -> None:
+    _check(1 <= got <= most, field, f"1 to {most}", got)
 
 
 def _check_seed(got: int) -> None:

@@ -35,7 +35,9 @@ def main() -> None:
         for i in indices:
             name = f"{prefix}-{digits.target[i]}-{i:04d}.png"
             Image.fromarray(pixels[i]).save(args.dest / folder / name)
-    print(f"{len(normal) - args.kept_back} pictures of digit {args.normal} in {args.dest / 'train'}")
+    print(
+        f"{len(normal) - args.kept_back} pictures of digit {args.normal} in {args.dest / 'train'}"
+    )
     print(f"{args.kept_back} more of them and {len(others)} intruders in {args.dest / 'val'}")
 
 

@@ -9,7 +9,7 @@ from adgan_cli.cli.console import (
     counted,
     duration,
     parse_duration,
-    progress,
+    counting_bar,
     readable,
     say,
     size,
@@ -86,7 +86,7 @@ def test_a_name_with_line_ends_and_broken_bytes_is_said_on_one_line(
 
 
 def test_there_is_no_bar_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress() as bar:
+    with counting_bar() as bar:
         bar.update(bar.add_task("reading", total=3), completed=3)
     assert capsys.readouterr() == ("", "")
 

@@ -63,7 +63,7 @@ def test_a_model_in_a_folder_with_an_odd_name_can_be_told_of(
 def test_what_is_no_model_is_refused(trained: Path, tmp_path: Path) -> None:
     for path, said in {
         tmp_path / "nothing": "no model at",
-        trained / "config.json": "no model at",
+        trained / "config.json": "config.json is no model",
         trained / "checkpoint.safetensors": "is a checkpoint, not a model",
     }.items():
         assert said in refused("info", path, code=4)

@@ -191,7 +191,7 @@ def test_a_model_that_is_missing_or_something_else_is_refused(
         tmp_path / "config-only": "no model at",
         model / "checkpoint.safetensors": "is a checkpoint, not a model",
         tmp_path / "text.safetensors": "is corrupt or truncated",
-        folder / "disc-000.png": "no model at",
+        folder / "disc-000.png": "disc-000.png is no model",
     }.items():
         assert said in refused("score", folder, "-m", path, *FAST, code=4)
 
@@ -215,7 +215,7 @@ def test_the_model_can_come_from_the_environment(discs: Folder, tiny_model: Path
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ("--n-seed 0", "--n-seed must be at least 1"),
+        ("--n-seed 0", "--n-seed must be 1 to "),
         ("--k -1", "--k must be at least 0"),
         ("--lr-z nan", "--lr-z must be at least 0"),
         ("--lr-theta -1", "--lr-theta must be at least 0"),

@@ -38,7 +38,10 @@ def test_the_search_defaults_are_the_papers():
         (lambda: SearchConfig(n_seed=0), "--n-seed"),
         (lambda: SearchConfig(k=-1), "--k"),
         (lambda: SearchConfig(lr_theta=float("nan")), "--lr-theta"),
+        (lambda: SearchConfig(lr_z=float("inf")), "--lr-z"),
         (lambda: SearchConfig(loss="l7"), "--loss"),
+        (lambda: TrainConfig(penalty=float("inf")), "--penalty"),
+        (lambda: ModelConfig(width=10**9), "--width"),
     ],
 )
 def test_a_setting_out_of_range_names_its_option(make, name):
@@ -69,7 +72,11 @@ def test_a_missing_setting_is_refused():
 
 
 def test_equal_values_give_equal_json():
-    assert canonical_json({"b": 1, "a": 2.5}) == '{"a":2.5,"b":1}' == canonical_json({"a": 2.5, "b": 1})
+    assert (
+        canonical_json({"b": 1, "a": 2.5})
+        == '{"a":2.5,"b":1}'
+        == canonical_json({"a": 2.5, "b": 1})
+    )
 
 
 def test_the_default_run_has_a_time_limit_and_the_papers_has_none():

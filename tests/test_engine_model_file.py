@@ -27,7 +27,9 @@ def file(model, tmp_path):
 
 
 def content(file):
-    return {k: v for k, v in read_header(file, "model").content.items() if k not in ("format", "kind")}
+    return {
+        k: v for k, v in read_header(file, "model").content.items() if k not in ("format", "kind")
+    }
 
 
 def test_a_model_comes_back_as_it_was(model, tmp_path):

@@ -1,6 +1,7 @@
 """The search equals Algorithm 1 and depends on nothing but the picture."""
 
 import copy
+import threading
 
 import pytest
 import reference
@@ -11,7 +12,7 @@ from torch import nn
 from adgan_cli.config import SearchConfig
 from adgan_cli.engine import search as module
 from adgan_cli.engine.losses import l2
-from adgan_cli.engine.search import default_batch, search, starting_points
+from adgan_cli.engine.search import Searcher, default_batch, search, starting_points
 from adgan_cli.errors import ConfigError
 
 
@@ -100,6 +101,29 @@ def test_a_score_does_not_depend_on_the_number_of_threads(lr_theta):
         torch.set_num_threads(1)
 
 
+def test_a_searcher_finds_the_same_every_time(generator):
+    """Its memory is used again: theta and moments must start anew for every picture."""
+    x, searcher = pictures(4), Searcher(generator)
+    first = searcher(x).losses
+    searcher(-x)
+    assert torch.equal(searcher(x).losses, first)
+
+
+def test_an_interrupted_search_stops_its_threads(generator):
+    before = threading.active_count()
+
+    once = iter([True])
+
+    def loss(y, x):
+        if next(once, False):  # in one thread; the others would go on for hours
+            raise KeyboardInterrupt
+        return l2(y, x)
+
+    with pytest.raises(KeyboardInterrupt):
+        search(generator, pictures(6), SearchConfig(k=10**6), loss=loss, batch_size=2)
+    assert threading.active_count() == before
+
+
 def test_the_generator_is_left_as_it_was(generator):
     generator.train()
     generator.norms[0].eval()
@@ -127,7 +151,10 @@ def test_what_the_generator_made_is_less_anomalous_than_noise(generator):
     with torch.no_grad():
         own = generator(starting_points(4, 8, seed=9))
     config = SearchConfig(k=40)
-    assert search(generator, own, config).score.max() < search(generator, pictures(4), config).score.min()
+    assert (
+        search(generator, own, config).score.max()
+        < search(generator, pictures(4), config).score.min()
+    )
 
 
 def test_the_reconstruction_is_the_best_points(generator):
@@ -157,43 +184,47 @@ def test_the_batched_form_of_accelerators_equals_algorithm_1(generator, lr_theta
     """What runs on a GPU, on the CPU: 5 pictures in batches of 2, the last one filled up."""
     x, z0 = pictures(5), starting_points(3, 8, seed=0)
     config = SearchConfig(n_seed=3, lr_theta=lr_theta)
-    pairs = module._Pairs(generator, 2 * 3, config, l2)
-    found = [one for part in x.split(2) for one in module._batch(pairs, part, z0)]
+    found = Searcher(generator, config, batch_size=2)._in_batches(x)
     losses = reference.algorithm_1(generator, x, z0, k=5, lr_theta=lr_theta)
     torch.testing.assert_close(torch.stack([f[0] for f in found]), losses, rtol=1e-4, atol=0)
     best = torch.stack([f[1] for f in found])
-    torch.testing.assert_close(best, search(generator, x, config).reconstruction, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        best, search(generator, x, config).reconstruction, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory"),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"
+        ),
     ],
 )
 def test_out_of_memory_halves_the_batch_and_goes_on(generator, monkeypatch, error):
     x, tried = pictures(6), []
-    real = module._search_on
+    real = Searcher._on_cpu
 
-    def hungry(device, generator, x, z0, config, loss, batch_size):
-        tried.append(batch_size)
-        if batch_size > 2:
+    def hungry(self, x):
+        tried.append(self.batch_size)
+        if self.batch_size > 2:
             raise error
-        return real(device, generator, x, z0, config, loss, batch_size)
+        return real(self, x)
 
     expected = search(generator, x).losses
-    monkeypatch.setattr(module, "_search_on", hungry)
-    found = search(generator, x, batch_size=8)
-    assert tried == [8, 4, 2] and found.batch_size == 2
-    assert torch.equal(found.losses, expected)
+    monkeypatch.setattr(Searcher, "_on_cpu", hungry)
+    searcher = Searcher(generator, batch_size=8)
+    assert torch.equal(searcher(x).losses, expected)
+    searcher(x)
+    assert tried == [8, 4, 2, 2]  # and it remembers
 
 
 def test_no_memory_for_one_picture_is_an_error_with_a_remedy(generator, monkeypatch):
-    def full(*args):
+    def full(self, x):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(module, "_search_on", full)
+    monkeypatch.setattr(Searcher, "_on_cpu", full)
     with pytest.raises(ConfigError, match="--n-seed"):
         search(generator, pictures(1), batch_size=4)
 

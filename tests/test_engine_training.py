@@ -116,9 +116,7 @@ def test_the_kept_generator_has_batch_norm_statistics_of_its_own_weights():
     torch.testing.assert_close(
         kept.norms[0].running_mean, first.mean((0, 2, 3)), atol=0.1 * first.std().item(), rtol=0
     )
-    torch.testing.assert_close(
-        kept.norms[0].running_var, first.var((0, 2, 3)), rtol=0.2, atol=0
-    )
+    torch.testing.assert_close(kept.norms[0].running_var, first.var((0, 2, 3)), rtol=0.2, atol=0)
     assert not kept.training
     for name, tensor in kept.state_dict().items():
         assert torch.equal(tensor, copy.state_dict()[name]), name

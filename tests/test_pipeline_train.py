@@ -147,7 +147,11 @@ def test_grey_and_colour_are_told_apart_by_content(discs, tmp_path):
 
 @pytest.mark.parametrize(
     "content, said",
-    [({}, "no pictures"), ({"a.txt": b"hi"}, "no pictures"), ({"a.png": b""}, "all 1 failed.*a.png")],
+    [
+        ({}, "no pictures"),
+        ({"a.txt": b"hi"}, "no pictures"),
+        ({"a.png": b""}, "all 1 failed.*a.png"),
+    ],
 )
 def test_a_folder_without_usable_pictures_is_an_error(tmp_path, content, said):
     for name, data in content.items():
@@ -178,7 +182,7 @@ def test_a_killed_run_resumes_to_the_bytes_of_one_that_was_never_stopped(tmp_pat
     for index in range(30):
         draw_disc(folder / f"{index}.png", index)
     options = [
-        folder, "--size", 16, "--width", 4, "--latent-dim", 8, "--iters", 400, "--batch-size", 8,
+        folder, "--size", 16, "--width", 4, "--latent-dim", 8, "--iters", 120, "--batch-size", 8,
         "--max-time", "none", "--save-every", "0s", "--device", "cpu", "-q",
     ]  # fmt: skip
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -192,7 +196,7 @@ def test_a_killed_run_resumes_to_the_bytes_of_one_that_was_never_stopped(tmp_pat
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait(10)
-    assert 20 <= steps_in(parts) < 400, "killed too late to tell anything"
+    assert 20 <= steps_in(parts) < 120, "killed too late to tell anything"
     load_model(parts)  # whole, whenever the kill came
 
     command, env = adgan("train", *options, "-o", parts, "--resume")

@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # tensors would fill the screen
     rich_markup_mode=None,
     help="Find the pictures in a folder that do not belong there, without labels.",
-    epilog="First `adgan train FOLDER`, then `adgan rank FOLDER`. Everything stays on this machine.",
+    epilog="First `adgan train FOLDER`, then `adgan rank FOLDER`. Nothing leaves this machine.",
 )
 app.command()(train)
 app.command()(score)

@@ -49,21 +49,24 @@ def readable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in safe)
 
 
-@contextmanager
-def progress(*columns: ProgressColumn | str, quiet: bool = False) -> Iterator[Progress]:
-    """A bar on a terminal; nothing elsewhere, where callers say sparse lines instead."""
-    shown = Progress(
+def bar(*columns: ProgressColumn | str, quiet: bool = False) -> Progress:
+    """A description, a bar and `columns` on a terminal; nothing elsewhere.
+
+    Where it shows nothing (its `disable` says so), callers say sparse lines instead.
+    """
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
-        MofNCompleteColumn(),
         *columns,
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         console=stderr,
         disable=quiet or not stderr.is_terminal,
-        expand=False,
     )
-    with shown:
-        yield shown
+
+
+def counting_bar(*columns: ProgressColumn | str, quiet: bool = False) -> Progress:
+    """The same for things that are counted: how many of how many, and the time left."""
+    left = TimeRemainingColumn(compact=True, elapsed_when_finished=True)
+    return bar(MofNCompleteColumn(), *columns, left, quiet=quiet)
 
 
 @contextmanager
@@ -74,6 +77,8 @@ def stop_on_signal(said: str, *, quiet: bool = False) -> Iterator[Callable[[], b
     """
     asked = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # what was started to ignore a signal (nohup, a shell's background job) goes on ignoring it
+    before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in before.items():

@@ -21,12 +21,13 @@ def info(
     Example: adgan info ./adgan-model
     """
     import hashlib
+    import math
 
-    from adgan_cli.engine.header import MODEL_FILE, read_header
+    from adgan_cli.engine.header import model_path, read_header
 
-    path = model if model.suffix == ".safetensors" else model / MODEL_FILE
+    path = model_path(model)
     header = read_header(path, "model")
-    numbers = sum(_product(shape) for shape in header.shapes.values())
+    numbers = sum(math.prod(shape) for shape in header.shapes.values())
     content = {
         "file": str(path),
         "bytes": path.stat().st_size,
@@ -44,10 +45,3 @@ def info(
                 typer.echo(readable(f"  {inner.replace('_', ' '):22}{entry}"))
         else:
             typer.echo(readable(f"{name:24}{value}"))
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for side in shape:
-        total *= side
-    return total

@@ -8,7 +8,7 @@ import typer
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import INTERRUPTED, counted, readable, say, stderr, stop_on_signal
 from adgan_cli.cli.options import DEFAULT_MODEL, OUTPUT, Device, ModelPath, Quiet, Workers
-from adgan_cli.config import to_dict
+from adgan_cli.config import flag, to_dict
 from adgan_cli.errors import ConfigError, NoImagesError
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def rank(
     ] = 30,
     bottom: Annotated[
         int | None,
-        typer.Option(min=0, help="Least anomalous to show; default: --top.", rich_help_panel=OUTPUT),
+        typer.Option(
+            min=0, help="Least anomalous to show; default: --top.", rich_help_panel=OUTPUT
+        ),
     ] = None,
     from_scores: Annotated[
         Path | None,
@@ -57,27 +59,19 @@ def rank(
     """
     from adgan_cli.pipeline import rank as pipeline
 
-    bottom = top if bottom is None else bottom
+    given = {
+        "n_seed": n_seed, "k": k, "lr_z": lr_z, "lr_theta": lr_theta, "loss": loss, "seed": seed,
+    }  # fmt: skip
     if from_scores is not None:
-        from adgan_cli.images.find import find_inputs
-        from adgan_cli.results.scores import read_scores
-
-        rows = read_scores(from_scores)
-        root = find_inputs(paths)[0] if paths else None
-        source = pipeline.read_source(from_scores, root)
-        if not any(row.score is not None for row in rows):
-            raise ConfigError(f"--from {from_scores} holds no scored picture")
+        rows, source = _read(from_scores, paths, given)
         pipeline.prepare_report(out)
     elif paths:
-        pipeline_out = out
-        options = {
-            "n_seed": n_seed, "k": k, "lr_z": lr_z, "lr_theta": lr_theta, "loss": loss,
-            "seed": seed,
-        }  # fmt: skip
-        rows, source = _score(paths, model, pipeline_out, options, batch_size, device, workers, quiet)
+        rows, source = _score(paths, model, out, given, batch_size, device, workers, quiet)
     else:
         raise ConfigError("give PATHS to score, or --from scores.csv to draw again")
-    ranked = pipeline.write_report(out, rows, source, top=top, bottom=bottom)
+    ranked = pipeline.write_report(
+        out, rows, source, top=top, bottom=top if bottom is None else bottom
+    )
     if from_scores is None or from_scores.absolute() == (out / PARTIAL_FILE).absolute():
         (out / PARTIAL_FILE).unlink(missing_ok=True)  # all of it stands in ranking.csv now
     scored = sum(row.score is not None for row in rows)
@@ -91,11 +85,27 @@ def rank(
     say(f"{out / pipeline.PAGE_FILE}")
 
 
+def _read(
+    scores: Path, paths: list[Path] | None, given: dict[str, Any]
+) -> tuple[list["ScoreRow"], "Source"]:
+    from adgan_cli.images.find import find_inputs
+    from adgan_cli.pipeline.rank import read_source
+    from adgan_cli.results.scores import read_scores
+
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(f"--from draws scores that are there; leave out {flag(name)}")
+    rows = read_scores(scores)
+    if not any(row.score is not None for row in rows):
+        raise ConfigError(f"--from {scores} holds no scored picture")
+    return rows, read_source(scores, find_inputs(paths)[0] if paths else None)
+
+
 def _score(
     paths: list[Path],
     model: Path,
     out: Path,
-    options: dict[str, Any],
+    given: dict[str, Any],
     batch_size: int | None,
     device: str,
     workers: int | None,
@@ -107,7 +117,7 @@ def _score(
 
     inputs = list_inputs(paths)
     loaded = scoring.open_model(model, device)
-    config = scoring.search_config(loaded, **options)
+    config = scoring.search_config(loaded, **given)
     prepare_report(out, inputs.found)
     rows: list[ScoreRow] = []
     partial = out / PARTIAL_FILE

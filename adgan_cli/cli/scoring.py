@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adgan_cli.cli.console import counted, duration, progress, say
+from adgan_cli.cli.console import counted, counting_bar, duration, say
 from adgan_cli.config import SearchConfig
 from adgan_cli.errors import OutputError
 
@@ -35,9 +35,7 @@ LrTheta = Annotated[
     ),
 ]
 Loss = Annotated[str | None, typer.Option(help="l2.", rich_help_panel=SEARCH)]
-Seed = Annotated[
-    int | None, typer.Option(help="Of the starting points.", rich_help_panel=SEARCH)
-]
+Seed = Annotated[int | None, typer.Option(help="Of the starting points.", rich_help_panel=SEARCH)]
 BatchSize = Annotated[
     int | None,
     typer.Option("-b", "--batch-size", min=1, help="Pictures at once; default: what fits."),
@@ -81,14 +79,14 @@ def follow(
 ) -> int:
     """Hand each row to `keep` under a bar; returns how many came before `should_stop`."""
     done, started, said = 0, time.monotonic(), time.monotonic()
-    with progress("{task.fields[speed]}", quiet=quiet) as bar:
-        task = bar.add_task("scoring", total=total, speed="")
+    with counting_bar("{task.fields[speed]}", quiet=quiet) as shown:
+        task = shown.add_task("scoring", total=total, speed="")
         for row in rows:
             keep(row)
             done += 1
             speed = f"{done / (time.monotonic() - started):.2g} images/s"
-            bar.update(task, completed=done, speed=speed)
-            if bar.disable and not quiet and time.monotonic() - said >= LINE_EVERY:
+            shown.update(task, completed=done, speed=speed)
+            if shown.disable and not quiet and time.monotonic() - said >= LINE_EVERY:
                 said = time.monotonic()
                 left = (total - done) * (said - started) / done
                 say(f"{done:,} of {counted(total, 'picture')}, {speed}, {duration(left)} left")

@@ -9,10 +9,11 @@ import typer
 
 from adgan_cli.cli.console import (
     INTERRUPTED,
+    bar,
     counted,
+    counting_bar,
     duration,
     parse_duration,
-    progress,
     readable,
     say,
     size,
@@ -40,6 +41,8 @@ from adgan_cli.config import (
 from adgan_cli.errors import ConfigError, ModelFileError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from adgan_cli.engine.training import TrainState, TrainStep
     from adgan_cli.images.load import PixelSet
 
@@ -161,7 +164,7 @@ def train(
         model_config = replace(model_config, size=then["model"]["size"])
         channels = str(then["model"]["channels"])
     if not dry_run:
-        pipeline.prepare_out(out, resume=resume, overwrite=overwrite)
+        pipeline.check_out(out, resume=resume, overwrite=overwrite)
     pictures = _load(folder, model_config.size, channels, workers, quiet)
     model_config = replace(model_config, channels=pictures.pixels.shape[-1])
     if resume:
@@ -193,17 +196,17 @@ def _train(
             f"training {state.train_config.objective} at {state.model_config.size} px on "
             f"{state.device.type} ({state.precision}), until {until}; Ctrl-C saves and stops"
         )
-    report = _Report(first, goal, limit, quiet)
     late = lambda: limit is not None and time.monotonic() - started >= limit  # noqa: E731
     with (
         stop_on_signal("stopping: saving the model, a moment...", quiet=quiet) as asked,
-        report.bar,
+        bar("{task.fields[told]}", quiet=quiet) as shown,
     ):
+        report = _Report(shown, first, goal, limit)
         model = train_into(
             out,
             state,
             pictures,
-            on_step=report.step,
+            on_step=None if quiet else report.step,
             on_save=lambda step: say(f"saved step {step:,}") if verbose else None,
             should_stop=lambda: asked() or late(),
             save_every=float("inf") if save_seconds is None else save_seconds,
@@ -213,9 +216,11 @@ def _train(
     if not quiet:
         spent = duration(time.monotonic() - started)
         say(f"{state.step:,} of {goal:,} steps in {spent}; model in {out} ({model.digest[:12]})")
+        if state.step == 0:
+            say("warning: not one step was taken; this model has learnt nothing")
         if state.step < goal:
             say("go on: the same command with --resume")
-        say(f"look at {out / 'samples'}: the less they look like {'real.png'}, the longer to train")
+        say(f"look at {out / 'samples'}: the less they look like real.png, the longer to train")
     if stopped:
         raise typer.Exit(INTERRUPTED)
 
@@ -223,26 +228,11 @@ def _train(
 class _Report:
     """Progress of training: a bar on a terminal, a line a minute elsewhere."""
 
-    def __init__(self, first: int, goal: int, limit: float | None, quiet: bool) -> None:
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            TextColumn,
-        )
-
-        from adgan_cli.cli.console import stderr
-
-        self.first, self.goal, self.limit, self.quiet = first, goal, limit, quiet
+    def __init__(self, bar: "Progress", first: int, goal: int, limit: float | None) -> None:
+        self.bar, self.first, self.goal, self.limit = bar, first, goal, limit
         self.smooth: float | None = None  # the estimate, averaged over some 20 steps
+        self.task = bar.add_task(f"step {first:,}", total=1.0, told="starting")
         self.said = time.monotonic()
-        self.bar = Progress(
-            TextColumn("step {task.fields[step]}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[told]}"),
-            console=stderr,
-            disable=quiet or not stderr.is_terminal,
-        )
-        self.task = self.bar.add_task("", total=1.0, step=f"{first:,}", told="starting")
 
     def step(self, told: "TrainStep") -> None:
         old = told.wasserstein if self.smooth is None else self.smooth
@@ -250,32 +240,30 @@ class _Report:
         done = (told.step - self.first) / max(1, self.goal - self.first)
         if self.limit:
             done = max(done, told.seconds / self.limit)
-        done = min(done, 1.0)
         left = told.seconds * (1 - done) / done
         line = (
             f"{told.pictures / told.seconds:,.0f} images/s  "
-            f"Wasserstein {self.smooth:.3g}  {duration(left)} left"
+            f"Wasserstein {self.smooth:.3g}  {duration(max(0.0, left))} left"
         )
-        self.bar.update(self.task, completed=done, step=f"{told.step:,}", told=line)
-        if self.bar.disable and not self.quiet and time.monotonic() - self.said >= LINE_EVERY:
+        step = f"step {told.step:,}"
+        self.bar.update(self.task, completed=min(done, 1.0), description=step, told=line)
+        if self.bar.disable and time.monotonic() - self.said >= LINE_EVERY:
             self.said = time.monotonic()
-            say(f"step {told.step:,}  {line}")
+            say(f"{step}  {line}")
 
 
-def _load(
-    folder: Path, size: int, channels: str, workers: int | None, quiet: bool
-) -> "PixelSet":
+def _load(folder: Path, size: int, channels: str, workers: int | None, quiet: bool) -> "PixelSet":
     from adgan_cli.pipeline.train import load_training_pictures
 
-    with progress(quiet=quiet) as bar:
-        task = bar.add_task("reading pictures", total=None)
+    with counting_bar(quiet=quiet) as shown:
+        task = shown.add_task("reading pictures", total=None)
         pictures = load_training_pictures(
             folder,
             size,
             None if channels == "auto" else int(channels),
             workers=workers,
-            on_found=lambda count: bar.update(task, total=count),
-            on_picture=lambda done: bar.update(task, completed=done),
+            on_found=lambda count: shown.update(task, total=count),
+            on_picture=lambda done: shown.update(task, completed=done),
         )
     if not quiet:
         kind = "grey" if pictures.pixels.shape[-1] == 1 else "colour"
@@ -346,5 +334,3 @@ def _refuse_other_settings(then: dict[str, Any], given: dict[str, Any]) -> None:
                 f"{flag(name)} {value} differs from the {settings.get(name)} of the run to resume; "
                 "leave it out, or start anew with --overwrite"
             )
-
-

@@ -29,6 +29,12 @@ class Header:
     shapes: dict[str, tuple[int, ...]]  # of the tensors, by name
 
 
+def model_path(path: str | Path) -> Path:
+    """The file of a model: `path` itself if it is a .safetensors file, else the one inside."""
+    path = Path(path)
+    return path if path.suffix == ".safetensors" else path / MODEL_FILE
+
+
 def metadata(kind: str, content: dict[str, Any]) -> dict[str, str]:
     """The metadata to save with: {"adgan": canonical JSON}."""
     return {KEY: canonical_json({"format": FORMAT, "kind": kind, **content})}
@@ -45,6 +51,9 @@ def read_header(path: Path, kind: str) -> Header:
             written = file.metadata() or {}
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
     except FileNotFoundError as error:
+        if path.parent.is_file():
+            other = path.parent
+            raise ModelFileError(f"{other} is no {kind}; give a model directory") from error
         raise ModelFileError(f"no {kind} at {path}; train one with `adgan train FOLDER`") from error
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error

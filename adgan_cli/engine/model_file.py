@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from adgan_cli.atomic import replacing, write_text
 from adgan_cli.config import ModelConfig, SearchConfig, from_dict, to_dict
-from adgan_cli.engine.header import MODEL_FILE, metadata, read_header
+from adgan_cli.engine.header import metadata, model_path, read_header
 from adgan_cli.engine.networks import Generator
 from adgan_cli.errors import ConfigError, ModelFileError
 
@@ -44,7 +44,9 @@ def save_model(model: Model, path: str | Path) -> str:
         temporary.write_bytes(data)
     if file != Path(path):
         # for people and for tools that look for one; load_model goes by the header
-        write_text(file.with_name(CONFIG_FILE), json.dumps(content, indent=2, sort_keys=True) + "\n")
+        write_text(
+            file.with_name(CONFIG_FILE), json.dumps(content, indent=2, sort_keys=True) + "\n"
+        )
     return hashlib.sha256(data).hexdigest()
 
 
@@ -72,16 +74,10 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
     )
 
 
-def model_path(path: str | Path) -> Path:
-    """The file of a model: `path` itself if it is a .safetensors file, else the one inside."""
-    path = Path(path)
-    return path if path.suffix == ".safetensors" else path / MODEL_FILE
-
-
 def read_tensors(file: Path) -> dict[str, Tensor]:
     """All tensors of a file whose header is already checked."""
     try:
-        return load_file(file)
+        return load(file.read_bytes())  # by bytes: load_file wants its path in UTF-8
     except (SafetensorError, OSError) as error:
         raise ModelFileError(f"{file} is corrupt or truncated ({error}); train again") from error
 

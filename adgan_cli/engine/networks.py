@@ -83,9 +83,7 @@ def _feature_maps(config: ModelConfig) -> list[int]:
     return [config.width * factor for factor in reversed(factors)]
 
 
-def generate_each(
-    generator: Generator, theta: Mapping[str, Tensor], z: Tensor
-) -> Tensor:
+def generate_each(generator: Generator, theta: Mapping[str, Tensor], z: Tensor) -> Tensor:
     """P generators at once, each with weights of its own: z: (P, Z) -> (P, C, S, S).
 
     theta: the generator's parameters by name, each with a leading P. Batch norm is in eval mode,

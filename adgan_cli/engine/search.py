@@ -9,9 +9,9 @@ Letters in the shapes: N pictures, S starting points, P pairs, Z latent dimensio
 """
 
 import copy
-import queue
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -27,6 +27,7 @@ from adgan_cli.engine.networks import Generator, generate_each
 from adgan_cli.errors import ConfigError
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # (P, C, H, W), same -> (P,)
+Found = tuple[Tensor, Tensor]  # for one picture: losses (S,), best reconstruction (C, H, W)
 Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]  # theta, z: (P, Z) -> (P, C, H, W)
 
 BETAS = 0.5, 0.999  # of Adam, footnote 5
@@ -41,7 +42,6 @@ class SearchResult:
     score: Tensor  # (N,), line 8: the mean of `losses` over the starting points
     losses: Tensor  # (N, S), after k steps
     reconstruction: Tensor  # (N, C, H, W), of the starting point with the least loss
-    batch_size: int  # pictures at once, after any halving
 
 
 def starting_points(n_seed: int, latent_dim: int, seed: int) -> Tensor:
@@ -60,41 +60,114 @@ def search(
 ) -> SearchResult:
     """Run Algorithm 1 for the pictures x: (N, C, H, W) in [-1, 1].
 
+    See Searcher, which keeps its memory from one call to the next.
+    """
+    return Searcher(generator, config, z0=z0, loss=loss, batch_size=batch_size)(x)
+
+
+class Searcher:
+    """Algorithm 1 for one generator: call it with pictures, as often as there are some.
+
     generator: adgan's own, or any nn.Module that maps (P, Z) to (P, C, H, W), is differentiable,
     and has batch norm, if any, with running statistics; that one goes through torch.func, slower.
     z0: (S, Z), instead of starting_points(...); needed where the generator has no `config`.
     batch_size: pictures at once; a matter of memory only. It is halved when memory runs out.
-    The generator is left as it was, to the bit. Raises ConfigError when one picture does not fit.
+    The generator is left as it was, to the bit.
     """
-    device = next(generator.parameters()).device
-    if z0 is None:
-        z0 = starting_points(config.n_seed, latent_dim(generator), config.seed)
-    z0 = z0.to(device, torch.float32)
-    batch_size = batch_size or default_batch(generator, config, device)
-    with full_float32():
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        config: SearchConfig = SearchConfig(),  # noqa: B008  frozen
+        *,
+        z0: Tensor | None = None,
+        loss: Loss = l2,
+        batch_size: int | None = None,
+    ) -> None:
+        self.device = next(generator.parameters()).device
+        if z0 is None:
+            z0 = starting_points(config.n_seed, latent_dim(generator), config.seed)
+        self.z0 = z0.to(self.device, torch.float32)  # (S, Z)
+        self.generator, self.config, self.loss = generator, config, loss
+        self.batch_size = batch_size or default_batch(generator, config, self.device)
+        self.idle: list[_Pairs] = []  # memory for pairs that nobody is searching with
+
+    def __call__(self, x: Tensor) -> SearchResult:
+        """x: (N, C, H, W) in [-1, 1], N at least 1. ConfigError when one picture does not fit."""
         while True:
             try:
-                found = _search_on(device, generator, x, z0, config, loss, batch_size)
+                with full_float32():
+                    found = self._on_cpu(x) if self.device.type == "cpu" else self._in_batches(x)
                 break
             except RuntimeError as error:
                 if not _out_of_memory(error):
                     raise
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
-            if batch_size == 1:
-                raise ConfigError("no memory to search for one picture; try a smaller --n-seed")
-            batch_size //= 2
-    losses = torch.stack([f[0] for f in found])  # (N, S)
-    best = torch.stack([f[1] for f in found])  # (N, C, H, W)
-    return SearchResult(losses.mean(1), losses, best, batch_size)
+            self._halve()
+        losses = torch.stack([losses for losses, _ in found])  # (N, S)
+        return SearchResult(losses.mean(1), losses, torch.stack([best for _, best in found]))
+
+    def _on_cpu(self, x: Tensor) -> list[Found]:
+        """Pictures side by side, one a core, each of them always computed in the same shapes."""
+        # pair after pair while theta moves: its weights, moments and gradients then stay in the
+        # core's cache; all points of a picture at once where there is only z to move
+        at_once = 1 if self.config.lr_theta else len(self.z0)
+        cancelled = threading.Event()
+
+        def one(picture: Tensor) -> Found:
+            pairs = self._pairs(at_once)
+            tried = [pairs.search(picture[None], z, cancelled) for z in self.z0.split(at_once)]
+            self.idle.append(pairs)
+            losses = torch.cat([losses for losses, _ in tried])  # (S,)
+            return losses, torch.cat([y for _, y in tried])[losses.argmin()]
+
+        with one_thread_each(), ThreadPoolExecutor(self.batch_size, "adgan-search") as pool:
+            running = [pool.submit(one, picture) for picture in x]
+            try:
+                for ended in as_completed(running):
+                    ended.result()  # the first error, whichever picture it came with
+            except BaseException:  # Ctrl-C too: the threads must not search on
+                cancelled.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+            return [ended.result() for ended in running]
+
+    def _in_batches(self, x: Tensor) -> list[Found]:
+        """As many pairs at once as memory holds, always in the one shape that this makes."""
+        points, full = len(self.z0), self.batch_size
+        pairs = self._pairs(full * points)
+        found: list[Found] = []
+        for part in x.split(full):
+            padded = torch.cat([part, part[:1].expand(full - len(part), *part.shape[1:])])
+            spread = padded.to(self.device).repeat_interleave(points, 0)  # (P, C, H, W)
+            losses, y = pairs.search(spread, self.z0.repeat(full, 1))
+            losses, y = losses.view(full, points), y.view(full, points, *y.shape[1:])
+            best = y[torch.arange(full, device=y.device), losses.argmin(1)]
+            found += list(zip(losses.cpu(), best.cpu(), strict=True))[: len(part)]
+        self.idle.append(pairs)
+        return found
+
+    def _pairs(self, count: int) -> "_Pairs":
+        try:
+            return self.idle.pop()  # one operation: threads cannot get the same one
+        except IndexError:
+            return _Pairs(self.generator, count, self.config, self.loss)
+
+    def _halve(self) -> None:
+        self.idle.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self.batch_size == 1:
+            raise ConfigError("no memory to search for one picture; try a smaller --n-seed")
+        self.batch_size //= 2
 
 
 def latent_dim(generator: nn.Module) -> int:
     """Z of one of adgan's own generators; ConfigError for others, which must bring z0."""
     if isinstance(generator, Generator):
         return generator.config.latent_dim
-    raise ConfigError("search() needs z0=starting_points(n_seed, latent_dim, seed) for a generator "
-                      "that is not adgan's own")  # fmt: skip
+    raise ConfigError(
+        "a generator that is not adgan's own needs z0=starting_points(n_seed, latent_dim, seed)"
+    )
 
 
 def default_batch(generator: nn.Module, config: SearchConfig, device: torch.device) -> int:
@@ -102,65 +175,17 @@ def default_batch(generator: nn.Module, config: SearchConfig, device: torch.devi
     weights = sum(4 * weight.numel() for weight in generator.parameters())
     copies = 4 if config.lr_theta else 0  # theta, its gradient, two moments
     # activations and their gradients: about as much again as the weights at 64 pixels, so twice
-    pair = (copies + 2) * weights
-    fitting = int(free_memory(device) / 2 / (pair * config.n_seed))
+    picture = (copies + 2) * weights * (1 if device.type == "cpu" else config.n_seed)
+    fitting = int(free_memory(device) / 2 / picture)
     most = torch.get_num_threads() if device.type == "cpu" else MAX_BATCH
     return max(1, min(fitting, most))
-
-
-def _search_on(
-    device: torch.device,
-    generator: nn.Module,
-    x: Tensor,
-    z0: Tensor,
-    config: SearchConfig,
-    loss: Loss,
-    batch_size: int,
-) -> list[tuple[Tensor, Tensor]]:
-    """For each picture: losses (S,) and the best reconstruction (C, H, W)."""
-    points = len(z0)
-    if device.type != "cpu":
-        pairs = _Pairs(generator, batch_size * points, config, loss)
-        return [found for part in x.split(batch_size) for found in _batch(pairs, part, z0)]
-
-    # one pair after another per core while theta moves: its weights, moments and gradients then
-    # stay in that core's cache; all points of a picture at once where there is only z to move
-    at_once = 1 if config.lr_theta else points
-    workers = min(batch_size, len(x)) or 1
-    free: queue.SimpleQueue[_Pairs] = queue.SimpleQueue()
-    for _ in range(workers):
-        free.put(_Pairs(generator, at_once, config, loss))
-
-    def one(picture: Tensor) -> tuple[Tensor, Tensor]:
-        pairs = free.get()
-        try:
-            tried = [pairs.search(picture[None], z) for z in z0.split(at_once)]
-        finally:
-            free.put(pairs)
-        losses = torch.cat([losses for losses, _ in tried])  # (S,)
-        best = losses.argmin()
-        return losses, torch.cat([y for _, y in tried])[best]
-
-    with one_thread_each(), ThreadPoolExecutor(workers, "adgan-search") as pool:
-        return list(pool.map(one, x))
-
-
-def _batch(pairs: "_Pairs", x: Tensor, z0: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """A batch of pictures from all points at once, filled up to the one shape of `pairs`."""
-    points = len(z0)
-    full = pairs.count // points
-    padded = torch.cat([x, x[:1].expand(full - len(x), *x.shape[1:])]).to(z0.device)
-    losses, y = pairs.search(padded.repeat_interleave(points, 0), z0.repeat(full, 1))
-    losses, y = losses.view(full, points), y.view(full, points, *y.shape[1:])
-    best = y[torch.arange(full, device=y.device), losses.argmin(1)]
-    return list(zip(losses.cpu(), best.cpu(), strict=True))[: len(x)]
 
 
 class _Pairs:
     """P pairs searched side by side; their memory is kept from one search to the next."""
 
     def __init__(self, generator: nn.Module, count: int, config: SearchConfig, loss: Loss) -> None:
-        self.count, self.config, self.loss = count, config, loss
+        self.config, self.loss = config, loss
         # a copy: functional_call swaps weights in place, which threads must not do to one module;
         # eval mode, or a score would depend on its batch mates through batch norm
         generator = copy.deepcopy(generator).eval().requires_grad_(False)
@@ -180,7 +205,9 @@ class _Pairs:
             for weight, own in zip(self.theta.values(), self.adams, strict=True):
                 weight.register_post_accumulate_grad_hook(own.step)
 
-    def search(self, x: Tensor, z0: Tensor) -> tuple[Tensor, Tensor]:
+    def search(
+        self, x: Tensor, z0: Tensor, cancelled: threading.Event | None = None
+    ) -> tuple[Tensor, Tensor]:
         """x: (P or 1, C, H, W), z0: (P, Z) -> losses (P,) after k steps, pictures (P, C, H, W)."""
         z = z0.clone().requires_grad_()
         adam_z = _Adam(z, self.config.lr_z)
@@ -189,6 +216,8 @@ class _Pairs:
         for own in self.adams:
             own.reset()
         for _ in range(self.config.k):  # line 3
+            if cancelled and cancelled.is_set():
+                raise RuntimeError("the search was cancelled")
             # both gradients at the old (z, theta)
             self.loss(self.forward(self.theta, z), x).sum().backward()
             adam_z.step(z)  # line 4

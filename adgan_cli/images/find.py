@@ -71,6 +71,7 @@ def is_own_output(names: set[str]) -> bool:
     return (
         "checkpoint.safetensors" in names
         or {"model.safetensors", "config.json"} <= names
+        or {"history.csv", "samples"} <= names  # training that was killed before its first save
         or {"ranking.csv", "summary.json"} <= names
     )
 

@@ -11,14 +11,12 @@ import torch
 from adgan_cli.config import SearchConfig
 from adgan_cli.engine.model_file import Model
 from adgan_cli.engine.pixels import to_unit_range
-from adgan_cli.engine.search import default_batch, search, starting_points
+from adgan_cli.engine.search import Searcher
 from adgan_cli.errors import ImageError, NoImagesError
 from adgan_cli.images.find import Found, find_inputs
 from adgan_cli.images.load import default_workers, read_in_order
 from adgan_cli.images.read import Picture
 from adgan_cli.results.scores import ScoreRow
-
-READ_AHEAD = 4  # batches searched in one go: threads start and end with each
 
 
 @dataclass(frozen=True)
@@ -70,22 +68,17 @@ def score_inputs(
     batch_size: int | None = None,
 ) -> Iterator[ScoreRow]:
     """`score` for what list_inputs found: exactly one row for each of them."""
-    config = config or model.search
-    device = next(model.generator.parameters()).device
-    # chosen once: memory that torch keeps for itself between batches looks taken
-    batch_size = batch_size or default_batch(model.generator, config, device)
-    z0 = starting_points(config.n_seed, model.config.latent_dim, config.seed)
+    searcher = Searcher(model.generator, config or model.search, batch_size=batch_size)
     reading = read_in_order(
         inputs.found, model.config.size, model.config.channels, workers=workers or default_workers()
     )
-    for group in _grouped(reading, READ_AHEAD * batch_size):
+    # no more at once than are searched at once: rows come, and Ctrl-C is heeded, after each group
+    for group in _grouped(reading, searcher.batch_size):
         pictures = [read.pixels for _, read in group if isinstance(read, Picture)]
         scores: Iterator[float] = iter(())
         if pictures:
             x = to_unit_range(torch.from_numpy(np.stack(pictures)))
-            result = search(model.generator, x, config, z0=z0, batch_size=batch_size)
-            batch_size = result.batch_size  # smaller from here on if memory ran out
-            scores = iter(result.score.tolist())
+            scores = iter(searcher(x).score.tolist())
         for file, read in group:
             yield _row(file, read, scores)
     yield from inputs.unlisted

@@ -3,9 +3,10 @@
 import csv
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,7 +18,7 @@ from adgan_cli.atomic import write_text
 from adgan_cli.config import ModelConfig, TrainConfig, to_dict
 from adgan_cli.engine.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from adgan_cli.engine.device import free_memory, pick_device, pick_precision
-from adgan_cli.engine.header import CHECKPOINT_FILE, MODEL_FILE
+from adgan_cli.engine.header import CHECKPOINT_FILE, MODEL_FILE, read_header
 from adgan_cli.engine.model_file import CONFIG_FILE, Model, save_model
 from adgan_cli.engine.networks import Generator
 from adgan_cli.engine.pixels import to_uint8
@@ -30,13 +31,20 @@ from adgan_cli.engine.training import (
     parameter_count,
     run,
 )
-from adgan_cli.errors import ConfigError, DivergedError, NoImagesError, OutputError
+from adgan_cli.errors import (
+    ConfigError,
+    DivergedError,
+    ModelFileError,
+    NoImagesError,
+    OutputError,
+)
 from adgan_cli.images.find import find_inputs
 from adgan_cli.images.load import PixelSet, default_workers, load_pixels
 from adgan_cli.results.grid import write_grid
 
 HISTORY_FILE = "history.csv"
 HISTORY_HEADER = "step,wasserstein,generator_loss,seconds\n"
+_ROW = re.compile(r"(?P<step>\d+),[^,]*,[^,]*,(?P<seconds>\d+(\.\d+)?)")
 SAMPLES_FOLDER = "samples"
 SAMPLES = 64  # pictures on a grid
 SAVE_EVERY = 120.0  # seconds
@@ -104,29 +112,28 @@ def load_training_pictures(
     return pictures
 
 
-def prepare_out(out: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make the model directory, or refuse: one with files in it needs --resume or --overwrite.
+def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a model directory that holds something, unless --resume or --overwrite allow it.
 
-    Raises ConfigError, or OutputError when it cannot be written to.
+    Raises ConfigError, or OutputError where nothing can be written. Makes nothing yet.
     """
     if out.is_file():
         raise ConfigError(f"-o {out} is a file; give a folder for the model")
     try:
-        names = set(os.listdir(out)) if out.is_dir() else set()
-        if names and not (resume or overwrite):
-            raise ConfigError(
-                f"{out} is not empty; use --resume to go on with it, --overwrite to start anew, "
-                "or another -o"
-            )
-        if names and overwrite and not _is_ours(out):
-            # its samples/ or config.json would be somebody else's
-            raise ConfigError(f"{out} holds no model to overwrite but other files; use another -o")
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".adgan-{time.time_ns()}"
-        probe.touch()
-        probe.unlink()
+        taken = out.is_dir() and any(out.iterdir())
     except OSError as error:
-        raise OutputError(f"cannot write to {out}: {error.strerror}; choose another -o") from error
+        raise OutputError(f"cannot read {out}: {error.strerror}; choose another -o") from error
+    if taken and not (resume or overwrite):
+        raise ConfigError(
+            f"{out} is not empty; use --resume to go on with it, --overwrite to start anew, "
+            "or another -o"
+        )
+    if taken and overwrite and not _is_ours(out):
+        # its samples/ or config.json would be somebody else's
+        raise ConfigError(f"{out} holds no model to overwrite but other files; use another -o")
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not os.access(there, os.W_OK):
+        raise OutputError(f"cannot write to {there}, read-only or not yours; choose another -o")
 
 
 def resumed_state(
@@ -147,18 +154,23 @@ def resumed_state(
 
 
 def estimate(state: TrainState, pictures: PixelSet) -> Estimate:
-    """Time a generator step on throw-away networks; count what training holds in memory."""
-    config = replace(state.train_config, iters=4, objective=state.train_config.objective)
-    trial = new_state(state.model_config, config, device=state.device, precision=state.precision)
-    trial.step = 25 * (config.objective == "wgan")  # past the warm-up of a hundred critic steps
-    trial.train_config = replace(config, iters=trial.step + 3)
+    """Time two generator steps on throw-away networks; count what training holds in memory."""
+    past_warm_up = 25  # of wgan, with its hundred critic steps each
+    trial = new_state(
+        state.model_config,
+        replace(state.train_config, iters=past_warm_up + 3),
+        device=state.device,
+        precision=state.precision,
+    )
+    trial.step = past_warm_up
     seconds: list[float] = []
     run(trial, _placed(pictures, state.device), on_step=lambda told: seconds.append(told.seconds))
+    # an accelerator reports only the last of the three, the first of them slow
+    per_step = (seconds[-1] - seconds[0]) / 2 if len(seconds) > 1 else seconds[-1] / 3
     weights = parameter_count(state.generator) * 5 + parameter_count(state.critic) * 4
     model = state.model_config
     activations = 12 * state.train_config.batch_size * model.size**2 * model.width
-    per_step = (seconds[-1] - seconds[0]) / 2 if len(seconds) > 1 else seconds[-1] / 3
-    return Estimate(per_step, pictures.pixels.nbytes + 4 * weights + 4 * activations)
+    return Estimate(per_step, pictures.pixels.nbytes + 4 * (weights + activations))
 
 
 def train_into(
@@ -195,13 +207,13 @@ def train_into(
             on_save(state.step)
         return replace(model, digest=digest)
 
-    with _growing(_history(out, state.step)) as file:
+    path, spent = _history(out, state.step)
+    with _growing(path) as file:
         history = csv.writer(file, lineterminator="\n")
 
         def stepped(told: TrainStep) -> None:
-            history.writerow(
-                [told.step, told.wasserstein, told.generator_loss, round(told.seconds, 3)]
-            )
+            seconds = round(spent + told.seconds, 3)
+            history.writerow([told.step, told.wasserstein, told.generator_loss, seconds])
             if on_step:
                 on_step(told)
             if time.monotonic() - saved_at >= save_every:
@@ -245,14 +257,15 @@ def _placed(pictures: PixelSet, device: torch.device) -> torch.Tensor:
     return pixels.to(device) if fits else pixels
 
 
-def _history(out: Path, step: int) -> Path:
-    """history.csv with what was done up to `step`, ready to be added to."""
+def _history(out: Path, step: int) -> tuple[Path, float]:
+    """history.csv with what was done up to `step`, to be added to, and the seconds it took."""
     path = out / HISTORY_FILE
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     # kill -9 may have come after rows that the checkpoint does not know, or amid one
-    whole = [line for line in text.splitlines(keepends=True) if _is_row(line, step)]
-    write_text(path, HISTORY_HEADER + "".join(whole))
-    return path
+    rows = [match for match in map(_ROW.fullmatch, text.split("\n")[:-1]) if match]
+    whole = [row for row in rows if int(row["step"]) <= step]
+    write_text(path, HISTORY_HEADER + "".join(f"{row[0]}\n" for row in whole))
+    return path, float(whole[-1]["seconds"]) if whole else 0.0
 
 
 @contextmanager
@@ -264,11 +277,6 @@ def _growing(path: Path) -> Iterator[TextIO]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(f"cannot write {path}: {reason}; free space or use another -o") from error
-
-
-def _is_row(line: str, step: int) -> bool:
-    first = line.split(",")[0]
-    return line.endswith("\n") and first.isdecimal() and int(first) <= step
 
 
 def _write_samples(path: Path, generator: Generator) -> None:
@@ -285,12 +293,13 @@ def _stride(pictures: PixelSet) -> int:
 
 def _is_ours(out: Path) -> bool:
     """Tell whether a run of ours, if only one that was killed early, left its files in `out`."""
-    if (out / MODEL_FILE).exists() or (out / CHECKPOINT_FILE).exists():
-        return True
-    try:
+    for name, kind in ((CHECKPOINT_FILE, "checkpoint"), (MODEL_FILE, "model")):
+        with suppress(ModelFileError):
+            read_header(out / name, kind)
+            return True
+    with suppress(OSError, UnicodeDecodeError):
         return (out / HISTORY_FILE).read_text(encoding="utf-8").startswith(HISTORY_HEADER)
-    except (OSError, UnicodeDecodeError):
-        return False
+    return False
 
 
 def _clear(out: Path) -> None:
