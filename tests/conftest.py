@@ -38,13 +38,20 @@ def make_generator(
 
 
 def draw_disc(path: Path, index: int, *, size: int = 16, shape: str = "disc") -> None:
-    """A filled disc (or square) on black, a little different for each index."""
+    """A filled disc (or square, or upright bars) on black, a little different for each index."""
     rng = np.random.default_rng(index)
     picture = Image.new("L", (4 * size, 4 * size))
     centre, radius = rng.uniform(1.7, 2.3, 2) * size, rng.uniform(0.9, 1.3) * size
     box = [*(centre - radius), *(centre + radius)]
     draw = ImageDraw.Draw(picture)
-    (draw.ellipse if shape == "disc" else draw.rectangle)(box, fill=int(rng.integers(180, 255)))
+    fill = int(rng.integers(180, 255))
+    if shape == "bars":
+        left, top, right, bottom = box
+        for part in (0.0, 0.4, 0.8):
+            x = left + part * (right - left)
+            draw.rectangle([x, top, x + 0.2 * (right - left), bottom], fill=fill)
+    else:
+        (draw.ellipse if shape == "disc" else draw.rectangle)(box, fill=fill)
     picture.resize((size, size), Image.Resampling.BOX).save(path)
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from adgan_cli.cli.console import (
     counted,
+    counting_bar,
     duration,
     parse_duration,
-    counting_bar,
     readable,
     say,
     size,

@@ -210,12 +210,12 @@ def steps_in(out: Path) -> int:
 
 
 @pytest.mark.slow
-def test_squares_outrank_discs_after_training_on_discs(tmp_path):
+def test_bars_outrank_discs_after_training_on_discs(tmp_path):
     """The point of it all, once, small and honest: AUC above 0.9 with a fixed seed."""
     from adgan_cli.evaluation.metrics import roc_auc
 
     for name, start, count, shape in (
-        ("train", 0, 200, "disc"), ("val", 1000, 20, "disc"), ("val", 2000, 20, "rectangle"),
+        ("train", 0, 200, "disc"), ("val", 1000, 20, "disc"), ("val", 2000, 20, "bars"),
     ):  # fmt: skip
         (tmp_path / name).mkdir(exist_ok=True)
         for index in range(start, start + count):
@@ -228,5 +228,5 @@ def test_squares_outrank_discs_after_training_on_discs(tmp_path):
         precision="fp32",
     )
     rows = list(score(model, [tmp_path / "val"]))
-    auc = roc_auc([row.path.startswith("rectangle") for row in rows], [row.score for row in rows])
+    auc = roc_auc([row.path.startswith("bars") for row in rows], [row.score for row in rows])
     assert auc > 0.9
