@@ -91,7 +91,7 @@ def from_dict(kind: type[Config], values: Mapping[str, Any]) -> Config:
 
     Raises ConfigError when a field is missing, unknown or of another type.
     """
-    known = {field.name: type(field.default) for field in fields(kind)}
+    known: dict[str, type[Any]] = {f.name: type(f.default) for f in fields(kind)}
     if set(values) != set(known):
         odd = ", ".join(sorted(set(values) ^ set(known)))
         raise ConfigError(f"{kind.__name__} has other fields here: {odd}")

@@ -58,7 +58,7 @@ def score(
         _open(partial) as stream,
         stop_on_signal("stopping...", quiet=quiet) as asked,
     ):
-        write = row_writer(stream, format)
+        write = row_writer(stream, "jsonl" if format == "jsonl" else "csv")
 
         def keep(row: "ScoreRow") -> None:
             nonlocal failed

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -50,7 +50,7 @@ def open_model(path: Path, device: str) -> "Model":
     return load_model(path, pick_device(device))
 
 
-def search_config(model: "Model", **given: float | str | None) -> SearchConfig:
+def search_config(model: "Model", **given: Any) -> SearchConfig:
     """The model's own search settings, but for the options that were given."""
     known = {field.name for field in fields(SearchConfig)}
     assert known == set(given), "every field is an option"

@@ -151,6 +151,7 @@ def train(
     model_config = _with(PRESETS[preset].model, {**given, **_channels(channels)})
     train_config = _with(PRESETS[preset].train, given)
 
+    from adgan_cli.engine.checkpoint import read_checkpoint
     from adgan_cli.engine.device import pick_device, pick_precision
     from adgan_cli.engine.training import new_state
     from adgan_cli.pipeline import train as pipeline
@@ -158,7 +159,7 @@ def train(
     where = pick_device(device)
     exact = pick_precision(precision, where)
     if resume:
-        then = pipeline.read_checkpoint(out)
+        then = read_checkpoint(out)
         asked = {} if precision == "auto" else {"precision": exact}
         _refuse_other_settings(then, {**given, **_channels(channels), **asked})
         model_config = replace(model_config, size=then["model"]["size"])
@@ -196,7 +197,10 @@ def _train(
             f"training {state.train_config.objective} at {state.model_config.size} px on "
             f"{state.device.type} ({state.precision}), until {until}; Ctrl-C saves and stops"
         )
-    late = lambda: limit is not None and time.monotonic() - started >= limit  # noqa: E731
+
+    def late() -> bool:
+        return limit is not None and time.monotonic() - started >= limit
+
     with (
         stop_on_signal("stopping: saving the model, a moment...", quiet=quiet) as asked,
         bar("{task.fields[told]}", quiet=quiet) as shown,

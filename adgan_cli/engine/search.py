@@ -121,7 +121,7 @@ class Searcher:
             return losses, torch.cat([y for _, y in tried])[losses.argmin()]
 
         with one_thread_each(), ThreadPoolExecutor(self.batch_size, "adgan-search") as pool:
-            running = [pool.submit(one, picture) for picture in x]
+            running = [pool.submit(one, picture) for picture in x.to(self.device)]
             try:
                 for ended in as_completed(running):
                     ended.result()  # the first error, whichever picture it came with

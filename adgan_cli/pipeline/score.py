@@ -89,9 +89,14 @@ def _row(file: Found, read: Picture | ImageError, scores: Iterator[float]) -> Sc
         return ScoreRow(file.name, None, error=str(read))
     score, error = next(scores), ""
     if not math.isfinite(score):  # steps so large that the search left the numbers
-        score, error = None, "its score is not a number; try a smaller --lr-z or --lr-theta"
+        error = "its score is not a number; try a smaller --lr-z or --lr-theta"
     return ScoreRow(
-        file.name, score, width=read.width, height=read.height, mode=read.mode, error=error
+        file.name,
+        None if error else score,
+        width=read.width,
+        height=read.height,
+        mode=read.mode,
+        error=error,
     )
 
 
