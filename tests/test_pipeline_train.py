@@ -20,14 +20,9 @@ from adgan_cli.engine.model_file import file_digest, load_model
 from adgan_cli.engine.training import new_state
 from adgan_cli.errors import ConfigError, DivergedError, NoImagesError
 from adgan_cli.images.load import PixelSet
+from adgan_cli.pipeline.model_directory import resumed_state, train_into
 from adgan_cli.pipeline.score import score
-from adgan_cli.pipeline.train import (
-    estimate,
-    load_training_pictures,
-    resumed_state,
-    train,
-    train_into,
-)
+from adgan_cli.pipeline.train import estimate, load_training_pictures, train
 
 CPU = torch.device("cpu")
 TINY = ModelConfig(16, 1, latent_dim=4, width=4)

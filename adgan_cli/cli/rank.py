@@ -7,7 +7,7 @@ import typer
 
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import INTERRUPTED, counted, readable, say, stderr, stop_on_signal
-from adgan_cli.cli.options import DEFAULT_MODEL, OUTPUT, Device, ModelPath, Quiet, Workers
+from adgan_cli.cli.options import DEFAULT_MODEL, OUTPUT, Device, ModelPath, Quiet, Verbose, Workers
 from adgan_cli.config import flag, to_dict
 from adgan_cli.errors import ConfigError, NoImagesError
 
@@ -51,6 +51,7 @@ def rank(
     device: Device = "auto",
     workers: Workers = None,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Sort pictures by how little they belong, and show the ends as a page.
 
@@ -66,7 +67,7 @@ def rank(
         rows, source = _read(from_scores, paths, given)
         pipeline.prepare_report(out)
     elif paths:
-        rows, source = _score(paths, model, out, given, batch_size, device, workers, quiet)
+        rows, source = _score(paths, model, out, given, batch_size, device, workers, quiet, verbose)
     else:
         raise ConfigError("give PATHS to score, or --from scores.csv to draw again")
     ranked = pipeline.write_report(
@@ -110,13 +111,14 @@ def _score(
     device: str,
     workers: int | None,
     quiet: bool,
+    verbose: bool,
 ) -> tuple[list["ScoreRow"], "Source"]:
     from adgan_cli.pipeline.rank import Source, described, prepare_report
     from adgan_cli.pipeline.score import list_inputs, score_inputs
     from adgan_cli.results.scores import row_writer
 
     inputs = list_inputs(paths)
-    loaded = scoring.open_model(model, device)
+    loaded = scoring.open_model(model, device, verbose=verbose)
     config = scoring.search_config(loaded, **given)
     prepare_report(out, inputs.found)
     rows: list[ScoreRow] = []

@@ -11,7 +11,7 @@ import typer
 
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import INTERRUPTED, counted, say, stop_on_signal
-from adgan_cli.cli.options import DEFAULT_MODEL, Device, ModelPath, Quiet, Workers
+from adgan_cli.cli.options import DEFAULT_MODEL, Device, ModelPath, Quiet, Verbose, Workers
 from adgan_cli.errors import ConfigError, NoImagesError, OutputError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def score(
     device: Device = "auto",
     workers: Workers = None,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Write a row for each picture, in input order: the larger the score, the odder.
 
@@ -47,7 +48,7 @@ def score(
     from adgan_cli.results.scores import row_writer
 
     inputs = list_inputs(paths)
-    loaded = scoring.open_model(model, device)
+    loaded = scoring.open_model(model, device, verbose=verbose)
     config = scoring.search_config(
         loaded, n_seed=n_seed, k=k, lr_z=lr_z, lr_theta=lr_theta, loss=loss, seed=seed
     )

@@ -42,12 +42,16 @@ BatchSize = Annotated[
 ]
 
 
-def open_model(path: Path, device: str) -> "Model":
+def open_model(path: Path, device: str, *, verbose: bool) -> "Model":
     """Load a model onto the device that `--device` names."""
     from adgan_cli.engine.device import pick_device
     from adgan_cli.engine.model_file import load_model
 
-    return load_model(path, pick_device(device))
+    where = pick_device(device)
+    model = load_model(path, where)
+    if verbose:
+        say(f"model {path} ({model.digest[:12]}), {model.config.size} px, on {where.type}")
+    return model
 
 
 def search_config(model: "Model", **given: Any) -> SearchConfig:

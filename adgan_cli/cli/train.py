@@ -154,7 +154,7 @@ def train(
     from adgan_cli.engine.checkpoint import read_checkpoint
     from adgan_cli.engine.device import pick_device, pick_precision
     from adgan_cli.engine.training import new_state
-    from adgan_cli.pipeline import train as pipeline
+    from adgan_cli.pipeline.model_directory import check_out, resumed_state
 
     where = pick_device(device)
     exact = pick_precision(precision, where)
@@ -165,11 +165,11 @@ def train(
         model_config = replace(model_config, size=then["model"]["size"])
         channels = str(then["model"]["channels"])
     if not dry_run:
-        pipeline.check_out(out, resume=resume, overwrite=overwrite)
+        check_out(out, resume=resume, overwrite=overwrite)
     pictures = _load(folder, model_config.size, channels, workers, quiet)
     model_config = replace(model_config, channels=pictures.pixels.shape[-1])
     if resume:
-        state = pipeline.resumed_state(out, pictures, where, iters=iters)
+        state = resumed_state(out, pictures, where, iters=iters)
     else:
         state = new_state(model_config, train_config, device=where, precision=exact)
     if dry_run:
@@ -188,7 +188,7 @@ def _train(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    from adgan_cli.pipeline.train import train_into
+    from adgan_cli.pipeline.model_directory import train_into
 
     first, goal, started = state.step, state.train_config.iters, time.monotonic()
     if not quiet:

@@ -1,53 +1,17 @@
-"""From a folder of pictures to a model directory that can always be used and gone on with."""
+"""From a folder of pictures to a trained model."""
 
-import csv
-import math
-import os
-import re
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
 
-import torch
-
-from adgan_cli import __version__
-from adgan_cli.atomic import write_text
-from adgan_cli.config import ModelConfig, TrainConfig, to_dict
-from adgan_cli.engine.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
-from adgan_cli.engine.device import free_memory, pick_device, pick_precision
-from adgan_cli.engine.header import CHECKPOINT_FILE, MODEL_FILE, read_header
-from adgan_cli.engine.model_file import CONFIG_FILE, Model, save_model
-from adgan_cli.engine.networks import Generator
-from adgan_cli.engine.pixels import to_uint8
-from adgan_cli.engine.search import starting_points
-from adgan_cli.engine.training import (
-    TrainState,
-    TrainStep,
-    averaged_generator,
-    new_state,
-    parameter_count,
-    run,
-)
-from adgan_cli.errors import (
-    ConfigError,
-    DivergedError,
-    ModelFileError,
-    NoImagesError,
-    OutputError,
-)
+from adgan_cli.config import ModelConfig, TrainConfig
+from adgan_cli.engine.device import pick_device, pick_precision
+from adgan_cli.engine.model_file import Model
+from adgan_cli.engine.training import TrainState, TrainStep, new_state, parameter_count, run
+from adgan_cli.errors import ConfigError, NoImagesError
 from adgan_cli.images.find import find_inputs
 from adgan_cli.images.load import PixelSet, default_workers, load_pixels
-from adgan_cli.results.grid import write_grid
-
-HISTORY_FILE = "history.csv"
-HISTORY_HEADER = "step,wasserstein,generator_loss,seconds\n"
-_ROW = re.compile(r"(?P<step>\d+),[^,]*,[^,]*,(?P<seconds>\d+(\.\d+)?)")
-SAMPLES_FOLDER = "samples"
-SAMPLES = 64  # pictures on a grid
-SAVE_EVERY = 120.0  # seconds
+from adgan_cli.pipeline.model_directory import placed, train_into, trained_model
 
 
 @dataclass(frozen=True)
@@ -79,8 +43,8 @@ def train(
     )
     if out is not None:
         return train_into(Path(out), state, pictures, on_step=on_step)
-    run(state, _placed(pictures, where), on_step=on_step)
-    return _model(state, pictures)
+    run(state, placed(pictures, where), on_step=on_step)
+    return trained_model(state, pictures)
 
 
 def load_training_pictures(
@@ -112,47 +76,6 @@ def load_training_pictures(
     return pictures
 
 
-def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse a model directory that holds something, unless --resume or --overwrite allow it.
-
-    Raises ConfigError, or OutputError where nothing can be written. Makes nothing yet.
-    """
-    if out.is_file():
-        raise ConfigError(f"-o {out} is a file; give a folder for the model")
-    try:
-        taken = out.is_dir() and any(out.iterdir())
-    except OSError as error:
-        raise OutputError(f"cannot read {out}: {error.strerror}; choose another -o") from error
-    if taken and not (resume or overwrite):
-        raise ConfigError(
-            f"{out} is not empty; use --resume to go on with it, --overwrite to start anew, "
-            "or another -o"
-        )
-    if taken and overwrite and not _is_ours(out):
-        # its samples/ or config.json would be somebody else's
-        raise ConfigError(f"{out} holds no model to overwrite but other files; use another -o")
-    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not os.access(there, os.W_OK):
-        raise OutputError(f"cannot write to {there}, read-only or not yours; choose another -o")
-
-
-def resumed_state(
-    out: Path, pictures: PixelSet, device: torch.device, *, iters: int | None
-) -> TrainState:
-    """The run that `out` holds, ready to go on with the same pictures.
-
-    Raises ModelFileError for a missing or damaged checkpoint, ConfigError for other pictures.
-    """
-    then = read_checkpoint(out)["data"]
-    now = _described(pictures)
-    if then != now:
-        raise ConfigError(
-            f"{out} was trained on other pictures ({then['pictures']} then, {now['pictures']} now, "
-            "or changed); --resume continues exactly: restore them, or start anew with --overwrite"
-        )
-    return load_checkpoint(out, device, iters=iters)
-
-
 def estimate(state: TrainState, pictures: PixelSet) -> Estimate:
     """Time two generator steps on throw-away networks; count what training holds in memory."""
     past_warm_up = 25  # of wgan, with its hundred critic steps each
@@ -164,151 +87,13 @@ def estimate(state: TrainState, pictures: PixelSet) -> Estimate:
     )
     trial.step = past_warm_up
     seconds: list[float] = []
-    run(trial, _placed(pictures, state.device), on_step=lambda told: seconds.append(told.seconds))
+    run(trial, placed(pictures, state.device), on_step=lambda told: seconds.append(told.seconds))
     # an accelerator reports only the last of the three, the first of them slow
     per_step = (seconds[-1] - seconds[0]) / 2 if len(seconds) > 1 else seconds[-1] / 3
     weights = parameter_count(state.generator) * 5 + parameter_count(state.critic) * 4
     model = state.model_config
     activations = 12 * state.train_config.batch_size * model.size**2 * model.width
     return Estimate(per_step, pictures.pixels.nbytes + 4 * (weights + activations))
-
-
-def train_into(
-    out: Path,
-    state: TrainState,
-    pictures: PixelSet,
-    *,
-    on_step: Callable[[TrainStep], None] | None = None,
-    on_save: Callable[[int], None] | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
-    save_every: float = SAVE_EVERY,
-    resumed: bool = False,
-) -> Model:
-    """Train `state` and keep in `out` what design calls a model directory.
-
-    Every `save_every` seconds, and when it ends or is stopped: model.safetensors, a checkpoint,
-    a grid of samples. After kill -9 the last of them are whole. A diverged run leaves them alone.
-    A run that begins removes what an earlier one left, unless it was saved at step 0 and `resumed`.
-    """
-    if state.step == 0 and state.critic_step == 0 and not resumed:
-        _clear(out)
-    pixels = _placed(pictures, state.device)
-    write_grid(out / SAMPLES_FOLDER / "real.png", pictures.pixels[:: _stride(pictures)][:SAMPLES])
-    saved_at, saved_step = time.monotonic(), state.step
-
-    def save() -> Model:
-        nonlocal saved_at, saved_step
-        model = _model(state, pictures)
-        digest = save_model(model, out)
-        save_checkpoint(state, out, _described(pictures))
-        _write_samples(out / SAMPLES_FOLDER / f"{state.step:06d}.png", model.generator)
-        saved_at, saved_step = time.monotonic(), state.step
-        if on_save:
-            on_save(state.step)
-        return replace(model, digest=digest)
-
-    path, spent = _history(out, state.step)
-    with _growing(path) as file:
-        history = csv.writer(file, lineterminator="\n")
-
-        def stepped(told: TrainStep) -> None:
-            seconds = round(spent + told.seconds, 3)
-            history.writerow([told.step, told.wasserstein, told.generator_loss, seconds])
-            if on_step:
-                on_step(told)
-            if time.monotonic() - saved_at >= save_every:
-                save()
-
-        try:
-            run(state, pixels, on_step=stepped, should_stop=should_stop)
-            return save()
-        except DivergedError as error:
-            kept = (
-                f"the model of step {saved_step} is kept in {out}"
-                if (out / MODEL_FILE).exists()
-                else "no model was saved yet"
-            )
-            raise DivergedError(f"{error}; {kept}") from error
-
-
-def _model(state: TrainState, pictures: PixelSet) -> Model:
-    generator = averaged_generator(state)
-    if not all(weight.isfinite().all() for weight in generator.state_dict().values()):
-        raise DivergedError(f"training diverged by step {state.step}: weights are not numbers; "
-                            "try --precision fp32 or another --seed")  # fmt: skip
-    provenance = {
-        "adgan": __version__,
-        # not `iters`, where training was meant to end, but where it did
-        "training": {**to_dict(state.train_config), "iters": state.step}
-        | {"precision": state.precision},
-        "data": _described(pictures),
-    }
-    return Model(generator, state.model_config, provenance=provenance)
-
-
-def _described(pictures: PixelSet) -> dict[str, Any]:
-    return {"pictures": len(pictures.names), "digest": pictures.digest()}
-
-
-def _placed(pictures: PixelSet, device: torch.device) -> torch.Tensor:
-    """The pixels where sampling them is fastest: on the device, if a third of it holds them."""
-    pixels = torch.from_numpy(pictures.pixels)
-    fits = device.type == "cuda" and 3 * pixels.nbytes < free_memory(device)
-    return pixels.to(device) if fits else pixels
-
-
-def _history(out: Path, step: int) -> tuple[Path, float]:
-    """history.csv with what was done up to `step`, to be added to, and the seconds it took."""
-    path = out / HISTORY_FILE
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    # kill -9 may have come after rows that the checkpoint does not know, or amid one
-    rows = [match for match in map(_ROW.fullmatch, text.split("\n")[:-1]) if match]
-    whole = [row for row in rows if int(row["step"]) <= step]
-    write_text(path, HISTORY_HEADER + "".join(f"{row[0]}\n" for row in whole))
-    return path, float(whole[-1]["seconds"]) if whole else 0.0
-
-
-@contextmanager
-def _growing(path: Path) -> Iterator[TextIO]:
-    """history.csv, open for rows that reach the disk one by one."""
-    try:
-        with open(path, "a", encoding="utf-8", newline="", buffering=1) as file:
-            yield file
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"cannot write {path}: {reason}; free space or use another -o") from error
-
-
-def _write_samples(path: Path, generator: Generator) -> None:
-    device = generator.first.weight.device
-    z = starting_points(SAMPLES, generator.config.latent_dim, seed=0).to(device)
-    with torch.no_grad():
-        write_grid(path, to_uint8(generator(z)))
-
-
-def _stride(pictures: PixelSet) -> int:
-    # over the whole set, which may be sorted by folder
-    return max(1, math.ceil(len(pictures.names) / SAMPLES))
-
-
-def _is_ours(out: Path) -> bool:
-    """Tell whether a run of ours, if only one that was killed early, left its files in `out`."""
-    for name, kind in ((CHECKPOINT_FILE, "checkpoint"), (MODEL_FILE, "model")):
-        with suppress(ModelFileError):
-            read_header(out / name, kind)
-            return True
-    with suppress(OSError, UnicodeDecodeError):
-        return (out / HISTORY_FILE).read_text(encoding="utf-8").startswith(HISTORY_HEADER)
-    return False
-
-
-def _clear(out: Path) -> None:
-    """Remove what an earlier run left in `out`, and nothing else."""
-    for name in (MODEL_FILE, CONFIG_FILE, CHECKPOINT_FILE, HISTORY_FILE):
-        (out / name).unlink(missing_ok=True)
-    for grid in (out / SAMPLES_FOLDER).glob("*.png"):
-        if grid.stem == "real" or grid.stem.isdecimal():
-            grid.unlink()
 
 
 def _nothing_usable(folder: Path, pictures: PixelSet) -> str:
