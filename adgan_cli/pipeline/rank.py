@@ -120,7 +120,7 @@ def write_report(
         out / SUMMARY_FILE,
         rows,
         found=len(rows),
-        root=os.path.relpath(source.root, out),
+        root=_relative(source.root, out),
         model=source.model,
         settings=source.settings,
     )
@@ -185,8 +185,14 @@ def _card(entry: RankedRow, root: Path, out: Path) -> Card:
 
 def _href(path: Path, out: Path) -> str:
     """Relative, so that report and pictures can move together."""
-    try:
-        relative = os.path.relpath(path, out)
-    except ValueError:  # another drive on Windows
+    relative = _relative(path, out)
+    if os.path.isabs(relative):
         return path.resolve().as_uri()
     return quote(os.fsencode(relative.replace(os.sep, "/")))
+
+
+def _relative(path: Path, start: Path) -> str:
+    try:
+        return os.path.relpath(path, start)
+    except ValueError:  # another drive on Windows
+        return str(path.resolve())
