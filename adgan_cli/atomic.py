@@ -40,6 +40,13 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def sweep(path: Path) -> None:
+    """Remove the temporary files that writers of `path` left when they were killed."""
+    for entry in path.parent.glob(".*.tmp"):
+        if entry.name.startswith(f".{path.name}."):
+            entry.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all."""
     with replacing(path) as temporary:

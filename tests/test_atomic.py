@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adgan_cli.atomic import replacing, write_text
+from adgan_cli.atomic import replacing, sweep, write_text
 from adgan_cli.errors import OutputError
 
 
@@ -106,3 +106,14 @@ def test_others_may_read_results_if_the_umask_says_so(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_what_a_killed_writer_left_is_swept_and_nothing_else(old: Path) -> None:
+    for name in (".result.txt.x1y2z3.tmp", ".other.txt.x1y2z3.tmp", "result.txt.tmp"):
+        (old.parent / name).touch()
+    sweep(old)
+    assert sorted(os.listdir(old.parent)) == [
+        ".other.txt.x1y2z3.tmp",
+        "result.txt",
+        "result.txt.tmp",
+    ]

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import torch
 
 from adgan_cli import __version__
-from adgan_cli.atomic import write_text
+from adgan_cli.atomic import sweep, write_text
 from adgan_cli.config import to_dict
 from adgan_cli.engine.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from adgan_cli.engine.device import free_memory
@@ -96,6 +96,8 @@ def train_into(
     """
     if state.step == 0 and state.critic_step == 0 and not resumed:
         _clear(out)
+    for name in (MODEL_FILE, CHECKPOINT_FILE):
+        sweep(out / name)  # kill -9 while saving leaves as many bytes behind
     pixels = placed(pictures, state.device)
     write_grid(out / SAMPLES_FOLDER / "real.png", pictures.pixels[:: _stride(pictures)][:SAMPLES])
     saved_at, saved_step = time.monotonic(), state.step
