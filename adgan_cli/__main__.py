@@ -4,7 +4,7 @@ import os
 
 # OpenMP's threads wait for each other by spinning. When another program wants a core too, each
 # wait then costs a time slice, and training becomes ten times slower than it has to be; sleeping
-# costs little. OpenMP reads this when torch is loaded, so it is set before anything else.
+# costs a tenth at most. OpenMP reads this as torch is loaded, so it is set before anything else.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from adgan_cli.cli import app  # noqa: E402
