@@ -215,6 +215,14 @@ def test_overwrite_starts_anew_after_a_run_that_was_killed_early(discs: Folder, 
     assert load_model(out)
 
 
+def test_a_run_cut_short_by_the_clock_says_that_its_model_is_weak(discs: Folder, out: Path) -> None:
+    options = [*TINY, "--iters", "100000", "--max-time", "2s"]
+    said = adgan("train", discs(), *options, "-o", out).stderr
+    assert "weak model" in said and "--resume" in said
+    said = adgan("train", discs(), *TINY, "-o", out, "--overwrite").stderr
+    assert "weak model" not in said  # three steps are what was asked for
+
+
 def test_a_file_in_place_of_the_model_is_refused(discs: Folder, out: Path) -> None:
     out.write_text("mine")
     line = refused("train", discs(), *TINY, "-o", out, code=2)

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from adgan_cli.images.load import PixelSet
 
 FEW = 200  # pictures; below, a generator learns them by heart
+FEW_STEPS = 1000  # below, even digits are told apart clearly worse
 LINE_EVERY = 60.0  # seconds between lines where there is no terminal to draw a bar on
 
 
@@ -222,6 +223,8 @@ def _train(
         say(f"{state.step:,} of {goal:,} steps in {spent}; model in {out} ({model.digest[:12]})")
         if state.step == 0:
             say("warning: not one step was taken; this model has learnt nothing")
+        elif state.step < min(goal, FEW_STEPS) and not stopped:
+            say("warning: so few steps make a weak model; go on, or see --preset quick (32 px)")
         if state.step < goal:
             say("go on: the same command with --resume")
         say(f"look at {out / 'samples'}: the less they look like real.png, the longer to train")
