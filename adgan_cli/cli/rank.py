@@ -83,7 +83,7 @@ def rank(
     if not quiet:
         _print_table(ranked)
         say(f"{len(rows):,} found, {scored:,} scored, {failed:,} failed")
-    say(f"{out / pipeline.PAGE_FILE}")
+        say(f"{out / pipeline.PAGE_FILE}")
 
 
 def _read(
