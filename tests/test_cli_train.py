@@ -15,7 +15,6 @@ from conftest import draw_disc
 from PIL import Image
 
 from adgan_cli.engine.model_file import load_model
-from adgan_cli.errors import OutputError
 from adgan_cli.pipeline import model_directory
 
 Folder = Callable[..., Path]
@@ -266,10 +265,12 @@ def test_a_full_disk_costs_the_new_model_and_not_the_old_one(
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_history_that_cannot_grow_is_one_line() -> None:
-    with pytest.raises(OutputError, match="cannot write /dev/full: No space left on device"):
-        with model_directory._growing(Path("/dev/full")) as file:
-            file.write("1,2,3,4\n")
+def test_a_history_that_cannot_grow_is_one_line(
+    discs: Folder, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_directory, "_history", lambda out, step: (Path("/dev/full"), 0.0))
+    line = refused("train", discs(), *TINY, "-o", out, code=1)
+    assert line.startswith("cannot write /dev/full: No space left on device")
 
 
 # settings

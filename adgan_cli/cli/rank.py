@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adgan_cli.atomic import writing
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import INTERRUPTED, counted, readable, say, stderr, stop_on_signal
 from adgan_cli.cli.options import DEFAULT_MODEL, OUTPUT, Device, ModelPath, Quiet, Verbose, Workers
@@ -124,7 +125,7 @@ def _score(
     rows: list[ScoreRow] = []
     partial = out / PARTIAL_FILE
     with (
-        scoring.writing(partial),
+        writing(partial),
         open(partial, "w", encoding="utf-8", newline="") as stream,
         stop_on_signal("stopping...", quiet=quiet) as asked,
     ):

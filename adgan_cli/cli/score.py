@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from adgan_cli.atomic import writing
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import INTERRUPTED, counted, say, stop_on_signal
 from adgan_cli.cli.options import DEFAULT_MODEL, Device, ModelPath, Quiet, Verbose, Workers
@@ -55,7 +56,7 @@ def score(
     rows = score_inputs(loaded, inputs, config, workers=workers, batch_size=batch_size)
     failed = 0
     with (
-        scoring.writing(partial or "to standard output"),
+        writing(partial or "to standard output"),
         _open(partial) as stream,
         stop_on_signal("stopping...", quiet=quiet) as asked,
     ):
@@ -72,7 +73,7 @@ def score(
         say(f"stopped after {done:,} of {counted(inputs.count, 'picture')}{where}")
         raise typer.Exit(INTERRUPTED)
     if partial and partial != Path(out):
-        with scoring.writing(out):
+        with writing(out):
             os.replace(partial, out)
     if failed == inputs.count:
         where = f"into {out}" if partial else "to standard output"

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,6 @@ import typer
 
 from adgan_cli.cli.console import counted, counting_bar, duration, say
 from adgan_cli.config import SearchConfig
-from adgan_cli.errors import OutputError
 
 if TYPE_CHECKING:
     from adgan_cli.engine.model_file import Model
@@ -59,18 +57,6 @@ def search_config(model: "Model", **given: Any) -> SearchConfig:
     known = {field.name for field in fields(SearchConfig)}
     assert known == set(given), "every field is an option"
     return replace(model.search, **{n: v for n, v in given.items() if v is not None})
-
-
-@contextmanager
-def writing(where: str | Path) -> Iterator[None]:
-    """Within the block the file system may refuse: a line that names `where`, not a traceback."""
-    try:
-        yield
-    except BrokenPipeError:  # the reader has seen enough: typer ends the command quietly
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"cannot write {where}: {reason}; choose another -o") from error
 
 
 def follow(

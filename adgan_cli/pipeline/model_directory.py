@@ -5,16 +5,16 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
 from adgan_cli import __version__
-from adgan_cli.atomic import sweep, write_text
+from adgan_cli.atomic import sweep, write_text, writing
 from adgan_cli.config import to_dict
 from adgan_cli.engine.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from adgan_cli.engine.device import free_memory
@@ -114,7 +114,7 @@ def train_into(
         return replace(model, digest=digest)
 
     path, spent = _history(out, state.step)
-    with _growing(path) as file:
+    with writing(path), open(path, "a", encoding="utf-8", newline="", buffering=1) as file:
         history = csv.writer(file, lineterminator="\n")
 
         def stepped(told: TrainStep) -> None:
@@ -174,17 +174,6 @@ def _history(out: Path, step: int) -> tuple[Path, float]:
     whole = [row for row in rows if int(row["step"]) <= step]
     write_text(path, HISTORY_HEADER + "".join(f"{row[0]}\n" for row in whole))
     return path, float(whole[-1]["seconds"]) if whole else 0.0
-
-
-@contextmanager
-def _growing(path: Path) -> Iterator[TextIO]:
-    """history.csv, open for rows that reach the disk one by one."""
-    try:
-        with open(path, "a", encoding="utf-8", newline="", buffering=1) as file:
-            yield file
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"cannot write {path}: {reason}; free space or use another -o") from error
 
 
 def _write_samples(path: Path, generator: Generator) -> None:
