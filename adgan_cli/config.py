@@ -6,6 +6,7 @@ option of the same name with dashes. No torch in here.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
@@ -14,9 +15,25 @@ from adgan_cli.errors import ConfigError
 
 SIZES = (16, 32, 64, 128, 256)  # DCGAN doubles from 4 x 4
 OBJECTIVES = ("wgan", "wgan-gp")
+MAX_FACTOR = 8  # feature maps stop doubling at 8 x width, as at 64 pixels; 256 would need 32 x
+FITS = ("crop", "pad", "squash")
 SEED_LIMIT = 2**63  # what torch.Generator takes
 
-Config = TypeVar("Config", "ModelConfig", "TrainConfig", "SearchConfig")
+Config = TypeVar("Config", "ReadConfig", "ModelConfig", "TrainConfig", "SearchConfig")
+
+
+@dataclass(frozen=True)
+class ReadConfig:
+    """How a picture of any shape becomes a square: the same in training and in scoring."""
+
+    fit: str = "crop"  # crop: centre of the shorter side; pad: all of it, with bars; squash
+    alpha: str = "white"  # lies behind transparency and in the bars; drop ignores transparency
+
+    def __post_init__(self) -> None:
+        _check(self.fit in FITS, "fit", f"one of {', '.join(FITS)}", self.fit)
+        named = self.alpha in ("white", "black", "drop")
+        fine = named or re.fullmatch(r"#[0-9a-fA-F]{6}", self.alpha)
+        _check(bool(fine), "alpha", "white, black, drop or a colour like #8090a0", self.alpha)
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,13 @@ class ModelConfig:
         _check(self.channels in (1, 3), "channels", "1 (grey) or 3 (RGB)", self.channels)
         _check_count("latent_dim", self.latent_dim, 65_536)
         _check_count("width", self.width, 1_024)
+
+    def feature_maps(self) -> list[int]:
+        """Feature maps at 4, 8, ... S / 2 pixels: 512, 256, 128, 64 at 64 pixels and width 64."""
+        factors = [1]
+        while 4 * 2 ** len(factors) < self.size:
+            factors.append(min(2 * factors[-1], MAX_FACTOR))
+        return [self.width * factor for factor in reversed(factors)]
 
 
 @dataclass(frozen=True)

@@ -1,79 +1,171 @@
-"""Find the pictures below a folder, in an order that never changes, and lose none silently."""
+"""Find the pictures in folders, archives and databases, in an order that never changes.
 
-import errno
+Nothing is lost silently: what cannot be looked at is a failure with its name and reason.
+"""
+
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
-from adgan_cli.errors import ConfigError
-from adgan_cli.images.formats import HEADER_BYTES, has_picture_extension, sniff
+from adgan_cli.errors import ConfigError, NoImagesError
+from adgan_cli.images.archives import (
+    LmdbDatabase,
+    TarArchive,
+    ZipArchive,
+    is_archive_name,
+    open_source,
+)
+from adgan_cli.images.selection import Patterns, Selection
+from adgan_cli.images.sources import Folder, Found, Source, reason_of
+from adgan_cli.images.walk import Walk, members
 
 OnError = Callable[[Path, str], None]
 
 
 @dataclass(frozen=True)
-class Found:
-    """A file to read, and its name in every table: relative to the root, with `/`."""
+class Listing:
+    """What there is to read, and what could not even be listed."""
 
-    path: Path
-    name: str
+    root: Path  # names are relative to it; an archive or database if that alone was given
+    found: list[Found]
+    failures: list[tuple[str, str]]  # (name, reason)
+    links: int  # symbolic links left alone: to folders, or named like pictures
+
+    @property
+    def count(self) -> int:
+        return len(self.found) + len(self.failures)
 
 
-def find_images(folder: str | Path, *, on_error: OnError | None = None) -> Iterator[Path]:
+def find_images(
+    folder: str | Path,
+    selection: Selection = Selection(),  # noqa: B008  frozen
+    *,
+    on_error: OnError | None = None,
+) -> Iterator[Path]:
     """Yield the picture files below `folder`, depth first, each folder sorted by name.
 
     A file counts by its extension or, failing that, by its first bytes; a damaged picture still
-    counts (reading it says why it fails). Hidden entries, linked folders, anything but regular
-    files and adgan's own output folders below `folder` are passed over. What cannot be looked at
-    (a folder without permission, a broken link named like a picture) goes to
-    `on_error(path, reason)`. Raises ConfigError if `folder` is missing or a file.
+    counts (reading it says why it fails). Hidden entries, symbolic links unless they are to be
+    followed, anything but regular files and adgan's own output folders below `folder` are passed
+    over. What cannot be looked at (a folder without permission) and what is named like a picture
+    and is none (a FIFO, a broken link that is to be followed) goes to `on_error(path, reason)`.
+    Raises ConfigError if `folder` is missing or a file.
     """
     root = Path(folder)
     _require_folder(root)
+
+    def fail(key: str, reason: str) -> None:
+        if on_error is not None:
+            on_error(root / key, reason)
+
     # not a generator itself: a wrong folder is reported here, not at the first next()
-    return _walk(root, on_error or _ignore)
+    return (root / key for key in Walk(root, selection, fail, lambda: None))
 
 
 def find_inputs(
-    paths: Sequence[Path], *, on_error: OnError | None = None
-) -> tuple[Path, list[Found]]:
-    """Collect files and folders as given: (root, files in that order, each file once).
+    paths: Sequence[str | Path],
+    selection: Selection = Selection(),  # noqa: B008  frozen
+    *,
+    files_from: IO[bytes] | None = None,
+) -> Listing:
+    """Collect folders, archives, databases and files as given: in that order, each name once.
 
-    A file named explicitly counts whatever it is called. The root is the folder itself if one is
-    given, a lone file's parent, else the deepest folder above them all. Raises ConfigError for a
-    path that does not exist.
+    files_from: more files, one path a line, or each ended by a NUL as `find -print0` writes them;
+    one that is not there is a failure. A file given by name counts whatever it is called.
+
+    The root is the folder, archive or database itself if one alone is given, a lone file's
+    parent, else the deepest folder above them all. Raises ConfigError for a path that does not
+    exist, for a damaged archive or database, and where no path is given at all.
     """
-    if not paths:
+    given = [Path(path) for path in paths]
+    listed = b"" if files_from is None else _checked(files_from.read())
+    if not given and files_from is None:
         raise ConfigError("no path given; name a folder or some pictures")
-    files: dict[str, Path] = {}  # keyed by absolute path: the first mention of a file stays
-    folders = []
-    for path in map(Path, paths):
-        is_folder = _is_folder(path)
-        folders.append(path if is_folder else path.parent)
-        for file in find_images(path, on_error=on_error) if is_folder else (path,):
-            files.setdefault(os.path.abspath(file), file)
-    root = folders[0] if len(folders) == 1 else _common_folder(folders)
+    if not given and not any(_lines(listed)):
+        raise ConfigError("--files-from lists no path; write one a line")
+    sources = [_opened(path) for path in given]
+    alone = len(given) == 1 and not any(_lines(listed))
+    places = [path if source else path.parent for path, source in zip(given, sources, strict=True)]
+    root = places[0] if alone else _common_folder(places, listed)
     base = os.path.abspath(root)
-    found = [
-        Found(file, Path(os.path.relpath(absolute, base)).as_posix())
-        for absolute, file in files.items()
-    ]
-    return root, found
+    notes = _Notes()
+
+    def everything() -> Iterator[Found]:
+        for path, source in zip(given, sources, strict=True):
+            name = _below(base, path)
+            if source is None:
+                yield Found(Folder(path.parent), path.name, name)
+            else:
+                yield from _found_in(source, name, selection, notes)
+        yield from _found_by_list(listed, base, notes)
+
+    # a set of all the names: nothing for the one folder of a million files
+    found = list(everything() if alone else _each_name_once(everything()))
+    return Listing(root, found, list(dict.fromkeys(notes.failures)), notes.links)
 
 
-def is_own_output(names: set[str]) -> bool:
-    """Tell from a folder's entries whether adgan wrote it: a model directory or a report.
+def list_inputs(
+    paths: Sequence[str | Path],
+    selection: Selection = Selection(),  # noqa: B008  frozen
+    *,
+    files_from: IO[bytes] | None = None,
+) -> Listing:
+    """find_inputs, but raise NoImagesError if there is not one picture."""
+    listing = find_inputs(paths, selection, files_from=files_from)
+    if not listing.found:
+        where = ", ".join(map(str, paths)) or "the list of --files-from"
+        why = "".join(f" ({name}: {reason})" for name, reason in listing.failures[:1])
+        if listing.links and not why:
+            why = f" (symbolic links: {listing.links}, see --follow-links)"
+        raise NoImagesError(f"no pictures in {where}{why}; give others")
+    return listing
 
-    Their sample grids and figures are pictures, but never pictures to learn from or to score.
+
+def locator(root: Path) -> Callable[[str], Found]:
+    """A function that finds the picture of a name in a table again, given the listing's root.
+
+    Reaches into archives and databases on the way and opens each once. Where nothing is (any
+    more), the Found says so when it is opened.
     """
-    return (
-        "checkpoint.safetensors" in names
-        or {"model.safetensors", "config.json"} <= names
-        or {"history.csv", "samples"} <= names  # training that was killed before its first save
-        or {"ranking.csv", "summary.json"} <= names
-    )
+    top = _reopened(root)
+    inside: dict[str, Source] = {}  # what lies at each folder of a name
+
+    def source_of(folder: str) -> tuple[Source, int]:
+        """The innermost source on the way down `folder`, and where keys begin in the name."""
+        end = 0
+        while isinstance(top, Folder) and end < len(folder):
+            slash = folder.find("/", end)
+            end = len(folder) if slash < 0 else slash
+            part = folder[:end]
+            if part not in inside:
+                inside[part] = _reopened(root / part)
+            if not isinstance(inside[part], Folder):
+                return inside[part], end + 1
+            end += 1
+        return top, 0
+
+    def locate(name: str) -> Found:
+        source, start = source_of(name.rpartition("/")[0])
+        if isinstance(source, LmdbDatabase) and start and os.path.lexists(root / name):
+            source, start = top, 0  # a file beside the database's own
+        return Found(source, name[start:], name)
+
+    return locate
+
+
+@dataclass
+class _Notes:
+    """What a listing says besides the pictures."""
+
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    links: int = 0
+
+    def count_link(self) -> None:
+        self.links += 1
 
 
 def _require_folder(folder: Path) -> None:
@@ -85,70 +177,111 @@ def _require_folder(folder: Path) -> None:
         )
 
 
-def _is_folder(path: Path) -> bool:
+def _opened(path: Path) -> Source | None:
     try:
         path.lstat()  # not stat: a broken link exists, and becomes a row with its reason
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(f"{path} does not exist; give a folder or pictures") from error
     except OSError as error:
         raise ConfigError(f"cannot look at {path}: {error.strerror}") from error
-    return os.path.isdir(path)
+    return open_source(path)
 
 
-def _common_folder(folders: Sequence[Path]) -> Path:
+def _reopened(path: Path) -> Source:
     try:
-        return Path(os.path.commonpath([os.path.abspath(folder) for folder in folders]))
+        return open_source(path) or Folder(path)
+    except ConfigError:  # damaged since: its pictures are gone, which they say one by one
+        return Folder(path)
+
+
+def _common_folder(places: Sequence[Path], listed: bytes) -> Path:
+    folders = {os.path.abspath(place) for place in places}
+    folders.update(os.path.dirname(os.path.abspath(line)) for line in _lines(listed))
+    try:
+        return Path(os.path.commonpath(folders))
     except ValueError as error:
         raise ConfigError("the paths are on different drives; score them one by one") from error
 
 
-def _walk(root: Path, on_error: OnError) -> Iterator[Path]:
-    # a stack, not recursion: folders may nest deeper than Python calls may
-    stack = [iter(_entries(root, on_error, is_root=True))]
-    while stack:
-        entry = next(stack[-1], None)
-        if entry is None:
-            stack.pop()
+def _below(base: str, path: str | Path) -> str:
+    """The name of a path below the absolute `base`, with `/`; "" for `base` itself."""
+    name = os.path.abspath(path)[len(base) :].lstrip(os.sep)
+    return name if os.sep == "/" else name.replace(os.sep, "/")
+
+
+def _each_name_once(found: Iterable[Found]) -> Iterator[Found]:
+    seen: set[str] = set()
+    for item in found:
+        if item.name not in seen:
+            seen.add(item.name)
+            yield item
+
+
+def _found_in(source: Source, name: str, selection: Selection, notes: _Notes) -> Iterator[Found]:
+    """Every picture of a source that itself is called `name`, or "" if it is the root."""
+    prefix = name + "/" if name else ""
+
+    def fail(key: str, reason: str) -> None:
+        notes.failures.append(((prefix + key).rstrip("/") or ".", reason))
+
+    keys: Iterable[str]
+    if isinstance(source, ZipArchive | TarArchive):
+        keys = members(source, selection, fail)
+    elif isinstance(source, LmdbDatabase):
+        keys = filter(Patterns(selection).take, source.names())
+    else:
+        keys = Walk(source.path, selection, fail, notes.count_link)
+    for key in keys:
+        yield Found(source, key, prefix + key)  # one string for both where there is no prefix
+
+
+def _found_by_list(listed: bytes, base: str, notes: _Notes) -> Iterator[Found]:
+    folders: dict[str, Folder] = {}
+    for line in _lines(listed):
+        name = _below(base, line)
+        reason = _why_no_picture(line)
+        if reason:
+            notes.failures.append((name or ".", reason))
             continue
-        path = Path(entry.path)
-        try:
-            if entry.is_dir(follow_symlinks=False):
-                stack.append(iter(_entries(path, on_error)))
-            elif _is_picture(entry):
-                yield path
-        except OSError as error:
-            on_error(path, error.strerror or str(error))
+        head, key = os.path.split(line)
+        if head not in folders:
+            folders[head] = Folder(Path(head))
+        yield Found(folders[head], name if key == name else key, name)
 
 
-def _entries(folder: Path, on_error: OnError, *, is_root: bool = False) -> list[os.DirEntry[str]]:
+def _why_no_picture(path: str) -> str:
     try:
-        with os.scandir(folder) as scan:
-            entries = [entry for entry in scan if not entry.name.startswith(".")]
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "broken link" if os.path.islink(path) else "does not exist"
     except OSError as error:
-        on_error(folder, error.strerror or str(error))
-        return []
-    if not is_root and is_own_output({entry.name for entry in entries}):
-        return []
-    return sorted(entries, key=lambda entry: os.fsencode(entry.name))
+        return reason_of(error)
+    if stat.S_ISDIR(mode):
+        return "a folder, not a picture; give it as a path of its own"
+    if not stat.S_ISREG(mode):
+        return "not a regular file"
+    if is_archive_name(path):
+        return "an archive, not a picture; give it as a path of its own"
+    return ""
 
 
-def _is_picture(entry: os.DirEntry[str]) -> bool:
-    named = has_picture_extension(entry.name)
-    try:
-        # stat before open: opening a FIFO would wait for ever, a device may do anything
-        if not stat.S_ISREG(entry.stat().st_mode):
-            return False
-    except FileNotFoundError:
-        if named and entry.is_symlink():
-            raise OSError(errno.ENOENT, "broken link") from None
-        return False
-    return named or sniff(_header(entry.path)) is not None
+def _checked(listed: bytes) -> bytes:
+    if listed[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what `>` of an old PowerShell writes
+        raise ConfigError("--files-from: the list is in UTF-16; write it in UTF-8")
+    return listed.removeprefix(b"\xef\xbb\xbf")
 
 
-def _header(path: str) -> bytes:
-    with open(path, "rb", buffering=0) as file:
-        return file.read(HEADER_BYTES)
-
-
-def _ignore(path: Path, reason: str) -> None:
-    pass
+def _lines(listed: bytes) -> Iterator[str]:
+    """The paths in a list, one after the other: a million of them need no list of their own."""
+    by_nul = b"\0" in listed
+    start = 0
+    while start < len(listed):
+        end = listed.find(b"\0" if by_nul else b"\n", start)
+        end = len(listed) if end < 0 else end
+        line = listed[start:end]
+        if not by_nul:
+            line = line.removesuffix(b"\r")
+        if line.strip():
+            # os.fsdecode, but never strict: what is no name on this system does not exist
+            yield line.decode(sys.getfilesystemencoding(), "surrogateescape")
+        start = end + 1

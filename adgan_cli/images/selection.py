@@ -1,0 +1,63 @@
+"""Which pictures of a folder, archive or database count, by patterns as in .gitignore."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pathspec import GitIgnoreSpec
+
+from adgan_cli.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which pictures of a folder, archive or database count; a file given by name always does.
+
+    include, exclude: patterns as in .gitignore, matched on the path below what was given, with
+    `/` and in the case they are written in. `*.jpg` and `cats/` match at any depth, `/cats` and
+    `cats/*.jpg` from the top only, `**` spans folders, and of several patterns the last that
+    matches decides, so that `!` takes one back. A pattern that matches a folder matches all in
+    it. Without include everything counts; exclude wins over include, and an excluded folder is
+    not entered. Raises ConfigError for what is no pattern.
+    """
+
+    recursive: bool = True  # a database has no folders: it is always read whole
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    # each folder is entered once, under the first of its names; archives' links are left out
+    follow_links: bool = False
+
+    def __post_init__(self) -> None:
+        _spec(self.include, "--include")
+        _spec(self.exclude, "--exclude")
+
+
+class Patterns:
+    """The patterns of a selection, compiled once for many paths."""
+
+    def __init__(self, selection: Selection) -> None:
+        self._include = _spec(selection.include, "--include")
+        self._exclude = _spec(selection.exclude, "--exclude")
+
+    def take(self, file: str) -> bool:
+        if self._exclude is not None and self._exclude.match_file(file):
+            return False
+        return self._include is None or self._include.match_file(file)
+
+    def enter(self, folder: str) -> bool:
+        return self._exclude is None or not self._exclude.match_file(folder + "/")
+
+
+def _spec(patterns: Sequence[str], option: str) -> GitIgnoreSpec | None:
+    for pattern in patterns:
+        try:
+            # Git ignores what it does not understand; here that would drop pictures unnoticed
+            known = any(p.include is not None for p in GitIgnoreSpec.from_lines([pattern]).patterns)
+        except (ValueError, re.error):
+            known = False
+        if not known:
+            raise ConfigError(
+                f"{option}: {pattern!r} is no pattern; write one as in .gitignore, such as"
+                " '*.jpg' or 'scans/'"
+            )
+    return GitIgnoreSpec.from_lines(patterns) if patterns else None

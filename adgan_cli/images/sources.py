@@ -1,0 +1,125 @@
+"""Where pictures lie: what every source of them offers, and the plain folder.
+
+Several threads may read from one source at once.
+"""
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from adgan_cli.errors import ImageError
+
+Stamp = tuple[int, int]  # bytes and mtime in ns: equal as long as nobody changed the file
+
+
+class Source(Protocol):
+    """A folder, archive or database; a key names an entry of it."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def open(self, key: str) -> IO[bytes]:
+        """Open for reading and seeking; raise OSError, or ImageError with the bare reason."""
+
+    def stamp(self, key: str) -> Stamp:
+        """Tell the state of the file that holds the entry; raise OSError."""
+
+    def file(self, key: str) -> Path | None:
+        """Tell where the entry lies as a file of its own, if it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A picture to read, and its name in every table: relative to the listing's root, with `/`.
+
+    key: in the source: a path relative to its folder, an archive's member, a database's key.
+    """
+
+    source: Source
+    key: str
+    name: str
+
+    def open(self) -> IO[bytes]:
+        """Open for reading and seeking; raise OSError, or ImageError with the bare reason."""
+        return self.source.open(self.key)
+
+    def stamp(self) -> Stamp:
+        """Tell the state of the file that holds the picture; raise OSError."""
+        return self.source.stamp(self.key)
+
+    @property
+    def file(self) -> Path | None:
+        return self.source.file(self.key)
+
+
+def found_file(path: Path) -> Found:
+    """Stand for one file on its own."""
+    return Found(Folder(path.parent), path.name, path.name)
+
+
+def open_regular(path: str | Path) -> IO[bytes]:
+    """Open a file for reading, if it is one: a FIFO would wait for ever, a device do anything.
+
+    Raises OSError, or ImageError where there is something else than a regular file.
+    """
+    try:
+        mode = _status(path).st_mode
+    except FileNotFoundError:
+        if os.path.islink(path):
+            raise ImageError("broken link") from None
+        raise
+    if stat.S_ISDIR(mode):
+        raise ImageError("a folder, not a file")
+    if not stat.S_ISREG(mode):
+        raise ImageError("not a regular file")
+    return open(path, "rb")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Files below a folder; keys have `/`, whatever the system has."""
+
+    path: Path
+
+    def header(self, key: str, size: int) -> bytes:
+        """Read the first bytes of a file; raise like open."""
+        with open_regular(self._at(key)) as file:
+            return file.read(size)
+
+    def open(self, key: str) -> IO[bytes]:
+        return open_regular(self._at(key))
+
+    def stamp(self, key: str) -> Stamp:
+        return stamp_of(self._at(key))
+
+    def file(self, key: str) -> Path | None:
+        return self.path / key
+
+    def _at(self, key: str) -> str:
+        return os.path.join(self.path, key)
+
+
+def stamp_of(path: str | Path) -> Stamp:
+    """Tell the state of a file; raise OSError."""
+    status = _status(path)
+    return status.st_size, status.st_mtime_ns
+
+
+def _status(path: str | Path) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except ValueError:  # a NUL or half a surrogate pair: nothing can have that name
+        raise missing(str(path)) from None
+
+
+def missing(key: str) -> FileNotFoundError:
+    """The error for an entry that is not there."""
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), key)
+
+
+def reason_of(error: OSError) -> str:
+    """What went wrong, without the number and the path."""
+    return error.strerror or str(error)
