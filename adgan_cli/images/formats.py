@@ -44,6 +44,14 @@ def sniff(header: bytes) -> str | None:
     return None
 
 
+def surely_eight_bits(header: bytes) -> bool:
+    """Tell from the first HEADER_BYTES of a file that its channels are no deeper than 8 bits."""
+    announced = sniff(header)
+    if announced == "PNG":
+        return 0 < header[24:25].ljust(1, b"\0")[0] <= 8  # bit depth of IHDR, which comes first
+    return announced in ("JPEG", "GIF", "WebP", "BMP", "AVIF", "HEIC")
+
+
 def has_picture_extension(name: str) -> bool:
     """Tell whether a file name ends like a picture's, in any case."""
     return os.path.splitext(name)[1].lower() in _extensions()

@@ -1,0 +1,229 @@
+"""Decode an open file in full and at its full depth, rightly also where Pillow does not.
+
+Pillow keeps the upper byte of 16-bit colours only, and silently takes some kinds of TIFF for
+others. Both show in the raw mode, the layout of the bytes that a file's tiles name: it can be set
+right before the file is decoded.
+"""
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+from PIL.ImageFile import ImageFile
+
+from adgan_cli.errors import ImageError
+from adgan_cli.images.geometry import Size, orientation
+
+# 16 bits a channel: colours, the byte order (of libtiff's output: N, that of the machine)
+_SIXTEEN = re.compile("(?:RGB|RGBA|RGBX|RGBa|R|G|B);16[LBN]")
+_OTHER_ORDER = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
+
+# libtiff swaps bytes into the machine's order, and Pillow swaps these back.
+_LIBTIFF_ORDER = {
+    f"{kind};{bits}{order}{ending}": f"{kind};{bits}N{ending}"
+    for kind, bits, ending in (("I", 16, "S"), ("I", 32, "S"), ("F", 32, "F"), ("F", 64, "F"))
+    for order in ("", "B")
+}
+
+# PNG gives the transparent grey of 2-bit and 4-bit pictures as stored, Pillow the pixels as 8 bits.
+_GREY_STEP = {"L;2": 85, "L;4": 17}
+
+_GREY_ALPHA = "LA;16B"
+
+_BITS, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT, _SUBSAMPLING = 258, 262, 284, 339, 530  # TIFF tags
+_YCBCR = 6  # value of the second
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A decoded file: `image` as stored and perhaps scaled down, the rest about the file."""
+
+    image: Image.Image
+    size: Size  # as stored, never scaled down
+    orientation: int  # still to be undone; 1 when there is nothing to do
+    turned: int  # the same, or what the decoder has undone itself: for the mode column
+    deep: "Deep | None"  # stands in for the image's pixels where there are more than 8 bits
+
+
+@dataclass(frozen=True, eq=False)
+class Deep:
+    """What a picture deeper than 8 bits holds."""
+
+    values: np.ndarray  # (H, W) or (H, W, C): numbers as stored, not premultiplied
+    stored: str  # I;16, LA;16, RGB;16, RGBA;16, I or F
+    span: tuple[int, int] | None = (0, 2**16 - 1)  # range of the type; None: it has none
+    inverted: bool = False  # the least value is white
+    halved: bool = False  # only the upper 8 bits of 16 could be had
+
+    @property
+    def kind(self) -> str:
+        """Pictures of one kind share a range: I;16, RGB;16, I or F."""
+        return {"LA;16": "I;16", "RGBA;16": "RGB;16"}.get(self.stored, self.stored)
+
+
+def decode(image: ImageFile, file: IO[bytes], wanted: Size | None = None) -> Decoded:
+    """Decode the first frame; a decoder that can scale gives no less than `wanted`.
+
+    Raises what Pillow raises, and ImageError for a layout that cannot be read rightly.
+    """
+    size = image.size
+    if min(size) < 1:
+        raise ImageError("a picture without pixels")
+    # TIFF turns itself upright while it loads and forgets that it did
+    before = orientation(image) if image.format == "TIFF" else 1
+    # Only JPEG: far faster on photographs
+    drafted = wanted and image.draft(None, wanted)
+    deep = _load(image, file)
+    # libtiff moves behind the file's back: away from its buffer, or it would be read on from there
+    file.seek(0, os.SEEK_END)
+    left = orientation(image)
+    return Decoded(
+        image=image,
+        size=size if drafted else image.size,
+        orientation=left,
+        turned=before if left == 1 else left,
+        deep=deep,
+    )
+
+
+def may_be_deep(image: ImageFile) -> bool:
+    """Tell before decoding whether a picture has more than 8 bits, or signed ones."""
+    _put_right(image)
+    raw = _raw_mode(image)
+    sixteen = raw == _GREY_ALPHA or bool(_SIXTEEN.fullmatch(raw))
+    return sixteen or image.mode[0] in "IF" or _signed_bytes(image)
+
+
+def _load(image: ImageFile, file: IO[bytes]) -> Deep | None:
+    """Load in full: Image.verify() passes truncated files."""
+    _put_right(image)
+    raw = _raw_mode(image)
+    if raw == _GREY_ALPHA:
+        return _grey_and_alpha(image)
+    if _SIXTEEN.fullmatch(raw):
+        return _colours(image, file, raw)
+    image.load()
+    if image.mode[0] in "IF":
+        return _numbers(image, raw)
+    if _signed_bytes(image):
+        return Deep(np.asarray(image).view(np.int8), "I", (-128, 127))
+    if raw in _GREY_STEP and isinstance(image.info.get("transparency"), int):
+        image.info["transparency"] *= _GREY_STEP[raw]
+    return None
+
+
+def _tags(image: Image.Image) -> Any:
+    """The tags of a TIFF; of other formats none."""
+    return getattr(image, "tag_v2", None) or {}
+
+
+def _signed_bytes(image: ImageFile) -> bool:
+    return image.mode == "L" and _tags(image).get(_SAMPLE_FORMAT, (1,))[0] == 2
+
+
+def _raw_mode(image: ImageFile) -> str:
+    return _raw_of(image.tile[0]) if image.tile else ""
+
+
+def _raw_of(tile: Any) -> str:
+    layout = tile[3]
+    raw = layout[0] if isinstance(layout, tuple) and layout else layout
+    return raw if isinstance(raw, str) else ""
+
+
+def _set_raw_modes(image: ImageFile, raws: list[str]) -> None:
+    """Give tile i the i-th raw mode."""
+    tiles: list[Any] = []
+    for tile, raw in zip(image.tile, raws, strict=True):
+        layout = (raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw
+        plain = (*tile[:3], layout)
+        # a named tuple since Pillow 11
+        tiles.append(type(tile)(*plain) if hasattr(tile, "_replace") else plain)
+    image.tile = tiles
+
+
+def _put_right(image: ImageFile) -> None:
+    """Correct the raw modes that Pillow chooses wrongly for some kinds of TIFF."""
+    tags, raw = _tags(image), _raw_mode(image)
+    if not tags or not raw:
+        return
+    if image.tile[0][0] == "libtiff":
+        if raw in _LIBTIFF_ORDER:
+            _set_raw_modes(image, [_LIBTIFF_ORDER[raw]])
+    elif tags.get(_PLANES) == 2 and set(tags.get(_BITS, ())) == {16}:
+        # tiles of one colour after those of another, which Pillow takes for 8 bits
+        if image.mode != "RGB":
+            raise ImageError(f"16-bit {image.mode} TIFF with a plane a colour: interleave them")
+        order = "L" if tags.prefix == b"II" else "B"
+        _set_raw_modes(image, [f"{_raw_of(tile)[0]};16{order}" for tile in image.tile])
+    elif tags.get(_PHOTOMETRIC) == _YCBCR and raw in ("YCbCr", "RGBX"):
+        # Pillow before 11 finds 4 bytes a pixel, and none heeds that colours may be subsampled
+        if raw == "RGBX" or tags.get(_SUBSAMPLING, (1, 1)) != (1, 1):
+            raise ImageError("uncompressed YCbCr TIFF that Pillow cannot read: save it as RGB")
+
+
+def _grey_and_alpha(image: ImageFile) -> Deep:
+    _set_raw_modes(image, ["RGBA"])  # the same 4 bytes a pixel, as they are
+    image.load()
+    pairs = np.asarray(image).view(">u2")  # (H, W, 2)
+    return Deep(pairs.astype(np.uint16), "LA;16")
+
+
+def _colours(image: ImageFile, file: IO[bytes], raw: str) -> Deep:
+    """Decode 16-bit colours twice: Pillow keeps one byte of the two, which one is the order's."""
+    raws = [_raw_of(tile).replace("RGBa", "RGBA") for tile in image.tile]
+    _set_raw_modes(image, raws)
+    codec = image.tile[0][0]
+    image.load()
+    upper = _rgb_or_rgba(image)
+    lower = None
+    if codec != "libtiff" or _tags(image).get(_PLANES) != 2:  # else Pillow chooses later on
+        lower = _lower(image, file, [raw[:-1] + _OTHER_ORDER[raw[-1]] for raw in raws])
+    halved = lower is None or lower.shape != upper.shape
+    # a byte alone stands for the value whose two bytes are equal
+    values = upper.astype(np.uint16) << 8 | (upper if lower is None or halved else lower)
+    if raw.startswith("RGBa"):
+        values = _unmultiplied(values)
+    return Deep(values, "RGBA;16" if values.shape[2] == 4 else "RGB;16", halved=halved)
+
+
+def _lower(image: ImageFile, file: IO[bytes], raws: list[str]) -> np.ndarray | None:
+    """Decode the file again by other raw modes; None where Pillow has not got them."""
+    file.seek(0, os.SEEK_END)  # as in decode
+    file.seek(0)
+    with Image.open(file, formats=(image.format or "",)) as again:
+        assert isinstance(again, ImageFile)
+        try:
+            _set_raw_modes(again, raws)
+            again.load()
+        except (AttributeError, LookupError, SystemError, TypeError, ValueError):
+            return None
+        return _rgb_or_rgba(again)
+
+
+def _rgb_or_rgba(image: Image.Image) -> np.ndarray:
+    pixels = np.asarray(image)  # (H, W, 3 or 4)
+    return pixels[..., :3] if image.mode == "RGBX" else pixels
+
+
+def _unmultiplied(values: np.ndarray) -> np.ndarray:
+    """Undo the multiplication of colours by alpha; (H, W, 4) uint16."""
+    alpha = np.maximum(values[..., 3:], 1).astype(np.uint32)  # (H, W, 1)
+    colours = (values[..., :3].astype(np.uint32) * 65535 + alpha // 2) // alpha
+    return np.concatenate([np.minimum(colours, 65535).astype(np.uint16), values[..., 3:]], -1)
+
+
+def _numbers(image: ImageFile, raw: str) -> Deep:
+    values = np.asarray(image)  # (H, W)
+    inverted = _tags(image).get(_PHOTOMETRIC) == 0
+    if image.mode == "F":
+        return Deep(values, "F", None, inverted)
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # these have 16 bits at most
+        unsigned = raw == "I;32N"  # Pillow has no mode for them
+        return Deep(values.view(np.uint32) if unsigned else values, "I", None, inverted)
+    whole = 2**12 - 1 if raw == "I;12" else 2**16 - 1
+    return Deep(values.astype(np.uint16), "I;16", (0, whole), inverted)

@@ -1,0 +1,106 @@
+"""Bring values deeper than 8 bits to 8, by a stated rule: which value becomes black, which white.
+
+The training set's own range if there is one. Else the range of the type; 32-bit integers and
+floats have none that pictures keep to, so theirs is the first of a few that holds all the values.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from adgan_cli.images.decode import Deep
+
+Ranges = tuple[tuple[str, float, float], ...]  # (kind, black, white), sorted by kind
+KINDS = ("F", "I", "I;16", "RGB;16")
+
+_INTEGER_RANGES = (
+    (0, 2**16 - 1),
+    (-(2**15), 2**15 - 1),
+    (0, 2**31 - 1),
+    (0, 2**32 - 1),
+    (-(2**31), 2**31 - 1),
+)
+_FLOAT_RANGES = ((0, 1), (0, 255))
+_BATCH = 2**18  # values at a time: the sums need doubles, 8 times the room of a picture
+
+
+def least_and_greatest(deep: Deep) -> tuple[float, float] | None:
+    """Find the range of a picture's colours; None where no value is finite."""
+    values = _coloured(deep)
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+    return (float(values.min()), float(values.max())) if values.size else None
+
+
+def scaled(deep: Deep, image: Image.Image, ranges: Ranges = ()) -> tuple[Image.Image, str]:
+    """Scale to 8 bits; values outside the range are clipped, no number (NaN) is black.
+
+    image: what was decoded, for its transparent colour and its profile. Returns mode L, LA, RGB
+    or RGBA and the notes for the mode column: `[black..white]`, `+clip`, `+high8`.
+    """
+    found = least_and_greatest(deep) or (0.0, 0.0)
+    given = {kind: (black, white) for kind, black, white in ranges}
+    low, high = given.get(deep.kind) or deep.span or _first_that_holds(deep.kind, *found)
+    black, white = (high, low) if deep.inverted else (low, high)
+    notes = f"[{black:.10g}..{white:.10g}]"
+    infinite = deep.kind == "F" and bool(np.isinf(deep.values).any())
+    if not low <= found[0] <= found[1] <= high or infinite:
+        notes += "+clip"
+    if deep.halved:
+        notes += "+high8"
+    with np.errstate(invalid="ignore"):  # some of the numbers that are none complain
+        levels = _levels(_coloured(deep), black, white)
+    eight = Image.fromarray(_with_alpha(deep, levels, image.info.get("transparency")))
+    eight.info["icc_profile"] = image.info.get("icc_profile")
+    return eight, notes
+
+
+def _coloured(deep: Deep) -> np.ndarray:
+    """The values without alpha: (H, W) or (H, W, 3)."""
+    if deep.stored == "LA;16":
+        return deep.values[..., 0]
+    return deep.values[..., :3] if deep.stored == "RGBA;16" else deep.values
+
+
+def _first_that_holds(kind: str, low: float, high: float) -> tuple[float, float]:
+    known: Sequence[tuple[float, float]] = _INTEGER_RANGES if kind == "I" else _FLOAT_RANGES
+    fitting = ((least, greatest) for least, greatest in known if least <= low and high <= greatest)
+    return next(fitting, (low, high))
+
+
+def _levels(values: np.ndarray, black: float, white: float) -> np.ndarray:
+    """Map black..white to 0..255, rounded; same shape, uint8."""
+    if values.dtype == np.uint16:  # a table: exact, and far faster
+        table = _ramp(np.arange(2**16, dtype=np.float64), black, white)
+        return table.take(values)
+    levels = np.empty(values.shape, np.uint8)
+    step = max(1, _BATCH // values.shape[1])
+    for top in range(0, len(values), step):
+        rows = values[top : top + step].astype(np.float64)
+        levels[top : top + step] = _ramp(rows, black, white)
+    return levels
+
+
+def _ramp(values: np.ndarray, black: float, white: float) -> np.ndarray:
+    if black == white:
+        levels = np.where(values > black, 255.0, 0.0)
+    else:
+        inside = np.clip(values, min(black, white), max(black, white))
+        levels = (inside - black) * (255 / (white - black))
+    rounded: np.ndarray = np.rint(np.nan_to_num(levels, copy=False)).astype(np.uint8)
+    return rounded
+
+
+def _with_alpha(deep: Deep, levels: np.ndarray, transparent: object) -> np.ndarray:
+    """Append the alpha channel, or one made of the transparent colour: (H, W[, C]) uint8."""
+    if deep.stored in ("LA;16", "RGBA;16"):
+        alpha = _levels(deep.values[..., -1], 0, 2**16 - 1)
+    elif deep.stored == "I;16" and isinstance(transparent, int):
+        alpha = np.where(deep.values == transparent, 0, 255).astype(np.uint8)
+    elif deep.stored == "RGB;16" and isinstance(transparent, tuple) and len(transparent) == 3:
+        colour = [(value >> 8) * 257 if deep.halved else value for value in transparent]
+        alpha = np.where((deep.values == colour).all(-1), 0, 255).astype(np.uint8)
+    else:
+        return levels
+    return np.concatenate([np.atleast_3d(levels), alpha[..., None]], -1)

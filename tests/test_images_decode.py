@@ -1,0 +1,199 @@
+"""Every value of a deep file arrives, and layouts that Pillow takes for others are read rightly."""
+
+import io
+
+import numpy as np
+import pytest
+from handmade import chunk, png, tiff
+from PIL import Image
+
+from adgan_cli.errors import ImageError
+from adgan_cli.images import decode as module
+from adgan_cli.images.decode import Deep, decode, may_be_deep
+from adgan_cli.images.opening import opened
+
+RANDOM = np.random.default_rng(0)
+COLOURS = RANDOM.integers(0, 2**16, (9, 11, 4)).astype(np.uint16)  # (H, W, 4)
+ORDERS = pytest.mark.parametrize("order", "<>")
+COMPRESSIONS = pytest.mark.parametrize("compression", [1, 5, 8], ids=["raw", "lzw", "deflate"])
+
+
+@pytest.fixture
+def deep(tmp_path):
+    """deep(content): what a file of that content holds beyond 8 bits."""
+
+    def read(content: bytes) -> Deep:
+        (tmp_path / "a").write_bytes(content)
+        with opened(tmp_path / "a") as source, source.picture() as image:
+            assert may_be_deep(image)
+            found = decode(image, source.stream).deep
+        assert found is not None
+        return found
+
+    return read
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(
+    ("colour", "bands", "stored", "kind"),
+    [
+        (0, [0], "I;16", "I;16"),
+        (4, [0, 1], "LA;16", "I;16"),
+        (2, [0, 1, 2], "RGB;16", "RGB;16"),
+        (6, [0, 1, 2, 3], "RGBA;16", "RGB;16"),
+    ],
+)
+def test_a_16_bit_png_gives_all_its_bits(deep, interlaced, colour, bands, stored, kind):
+    values = COLOURS[..., bands]
+    found = deep(png(values, colour, interlaced=interlaced))
+    assert (found.stored, found.kind, found.span, found.halved) == (stored, kind, (0, 65535), False)
+    np.testing.assert_array_equal(found.values, values[..., 0] if colour == 0 else values)
+
+
+@ORDERS
+@COMPRESSIONS
+@pytest.mark.parametrize(
+    ("bands", "tags", "stored"),
+    [(3, {}, "RGB;16"), (4, {338: (2,)}, "RGBA;16"), (4, {338: (0,)}, "RGB;16")],
+)
+def test_a_16_bit_tiff_gives_all_its_bits(deep, order, compression, bands, tags, stored):
+    content = tiff(COLOURS[..., :bands], 2, order=order, compression=compression, tags=tags)
+    found = deep(content)
+    assert (found.stored, found.halved) == (stored, False)
+    np.testing.assert_array_equal(found.values, COLOURS[..., : len(stored) - 3])
+
+
+@ORDERS
+@COMPRESSIONS
+def test_colours_multiplied_by_alpha_are_divided_by_it(deep, order, compression):
+    alpha = COLOURS[..., 3:].astype(float) / 65535
+    multiplied = COLOURS.copy()
+    multiplied[..., :3] = np.rint(COLOURS[..., :3] * alpha)
+    found = deep(tiff(multiplied, 2, order=order, compression=compression, tags={338: (1,)}))
+    assert found.stored == "RGBA;16"
+    error = np.abs(found.values.astype(int) - COLOURS)
+    assert (error <= np.ceil(0.5 / np.maximum(alpha, 1e-5)) + 1).all()  # half a step of the product
+
+
+@ORDERS
+def test_planes_of_16_bits_are_not_taken_for_8(deep, order):
+    found = deep(tiff(COLOURS[..., :3], 2, order=order, planes=True))
+    assert (found.stored, found.halved) == ("RGB;16", False)
+    np.testing.assert_array_equal(found.values, COLOURS[..., :3])
+
+
+@ORDERS
+def test_compressed_planes_of_16_bits_give_8_and_say_so(deep, order):
+    found = deep(tiff(COLOURS[..., :3], 2, order=order, compression=8, planes=True))
+    assert (found.stored, found.halved) == ("RGB;16", True)
+    np.testing.assert_array_equal(found.values, COLOURS[..., :3] // 256 * 257)
+
+
+def test_planes_that_would_become_noise_are_refused(deep):
+    with pytest.raises(ImageError, match="^16-bit (RGBA|CMYK) TIFF with a plane a colour: inter"):
+        deep(tiff(COLOURS, 2, planes=True, tags={338: (2,)}))
+
+
+@pytest.mark.parametrize(
+    ("content", "upper"),
+    [
+        (png(COLOURS[..., :3], 2), COLOURS[..., :3] // 256),
+        (tiff(COLOURS, 2, compression=8, tags={338: (2,)}), COLOURS // 256),
+    ],
+)
+def test_a_pillow_without_the_raw_mode_gives_8_bits_and_says_so(deep, monkeypatch, content, upper):
+    monkeypatch.setattr(module, "_OTHER_ORDER", dict.fromkeys("LBN", "?"))
+    found = deep(content)
+    assert found.halved
+    np.testing.assert_array_equal(found.values, upper * 257)
+
+
+@ORDERS
+@COMPRESSIONS
+@pytest.mark.parametrize("kind", ["i2", "i4", "f4"])
+def test_numbers_keep_their_sign_and_byte_order(deep, order, compression, kind):
+    values = RANDOM.integers(-(2**15), 2**15, (7, 5)).astype(kind) * (1 if kind == "i2" else 1024)
+    found = deep(tiff(values, 1, order=order, compression=compression))
+    assert (found.stored, found.span) == ("F" if kind == "f4" else "I", None)
+    np.testing.assert_array_equal(found.values, values)
+
+
+@COMPRESSIONS
+def test_32_bits_without_a_sign_do_not_get_one(deep, compression):
+    values = RANDOM.integers(0, 2**32, (7, 5)).astype(np.uint32)
+    found = deep(tiff(values, 1, compression=compression))
+    assert (found.stored, found.span) == ("I", None)
+    np.testing.assert_array_equal(found.values, values)
+
+
+def test_8_bits_with_a_sign_keep_it(deep):
+    values = RANDOM.integers(-128, 128, (7, 5)).astype(np.int8)
+    found = deep(tiff(values, 1))
+    assert (found.stored, found.span) == ("I", (-128, 127))
+    np.testing.assert_array_equal(found.values, values)
+
+
+def test_12_bits_have_the_range_of_12_bits(deep):
+    values = RANDOM.integers(0, 2**12, (7, 6)).astype(np.uint16)
+    found = deep(tiff(values, 1, bits=12))
+    assert (found.stored, found.span) == ("I;16", (0, 4095))
+    np.testing.assert_array_equal(found.values, values)
+
+
+@pytest.mark.parametrize("kind", ["u2", "f4"])
+def test_white_may_be_zero(deep, kind):
+    values = RANDOM.integers(0, 2**16, (7, 5)).astype(kind)
+    assert deep(tiff(values, 0)).inverted
+    assert not deep(tiff(values, 1)).inverted
+
+
+@ORDERS
+def test_cmyk_of_16_bits_is_read_with_8(tmp_path, order):
+    (tmp_path / "a").write_bytes(tiff(COLOURS, 5, order=order))
+    try:
+        with opened(tmp_path / "a") as source, source.picture() as image:
+            assert not may_be_deep(image)
+            decoded = decode(image, source.stream)
+            np.testing.assert_array_equal(np.asarray(decoded.image), COLOURS // 256)
+    except ImageError:  # Pillow before 11 knows one byte order only
+        assert order == ">"
+
+
+def test_subsampled_colours_without_compression_are_refused(tmp_path):
+    content = tiff(np.zeros((4, 4, 3), np.uint8), 6, tags={530: (2, 2)})
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(ImageError, match="^uncompressed YCbCr TIFF that Pillow cannot read"):
+        with opened(tmp_path / "a") as source, source.picture() as image:
+            decode(image, source.stream)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_the_transparent_grey_of_few_bits_is_the_one_stored(tmp_path, bits):
+    values = np.arange(2**bits, dtype=np.uint8)[None]
+    key = chunk(b"tRNS", bytes([0, 2]))
+    (tmp_path / "a").write_bytes(png(values, 0, bits=bits, chunks=key))
+    with opened(tmp_path / "a") as source, source.picture() as image:
+        decoded = decode(image, source.stream)
+        assert decoded.deep is None
+        alpha = np.asarray(decoded.image.convert("RGBA"))[0, :, 3]
+    assert alpha.tolist() == [0 if value == 2 else 255 for value in range(2**bits)]
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_pages_are_counted_after_the_first_is_decoded(tmp_path, compression):
+    pages = [Image.new("RGB", (30, 40), (level, 0, 0)) for level in range(5)]
+    path = tmp_path / "a.tif"
+    pages[0].save(path, save_all=True, append_images=pages[1:], compression=compression)
+    with opened(path) as source, source.picture() as image:
+        decode(image, source.stream)
+        assert image.n_frames == 5
+
+
+def test_a_jpeg_is_scaled_down_no_further_than_wanted(tmp_path):
+    buffer = io.BytesIO()
+    Image.new("RGB", (1000, 800)).save(buffer, "JPEG")
+    (tmp_path / "a").write_bytes(buffer.getvalue())
+    for wanted, size in (((250, 200), (250, 200)), ((251, 200), (500, 400)), (None, (1000, 800))):
+        with opened(tmp_path / "a") as source, source.picture() as image:
+            decoded = decode(image, source.stream, wanted)
+        assert (decoded.image.size, decoded.size) == (size, (1000, 800))

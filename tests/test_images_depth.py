@@ -1,0 +1,152 @@
+"""Which value becomes black and which white, for every kind of deep picture."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adgan_cli.images.decode import Deep
+from adgan_cli.images.depth import least_and_greatest, scaled
+
+PLAIN = Image.new("L", (1, 1))  # without a transparent colour or a profile
+
+
+def levels(deep: Deep, ranges=()) -> tuple[list[float], str]:
+    """What scaling gives: levels in one row, and the notes."""
+    image, notes = scaled(deep, PLAIN, ranges)
+    return np.asarray(image).ravel().tolist(), notes
+
+
+def row(*values: float, kind: str = "u2") -> np.ndarray:
+    return np.array([values], kind)
+
+
+def test_16_bits_take_the_full_range_of_the_type_and_round():
+    deep = Deep(row(0, 128, 129, 4095, 65535), "I;16")
+    assert levels(deep) == ([0, 0, 1, 16, 255], "[0..65535]")
+
+
+def test_every_16_bit_value_goes_to_the_nearest_level():
+    values = np.arange(2**16, dtype=np.uint16)[None]
+    found = np.asarray(scaled(Deep(values, "I;16"), PLAIN)[0], float)
+    assert np.abs(found - values / 257).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "notes"),
+    [
+        ([0, 65535, 257, 514], [0, 255, 1, 2], "[0..65535]"),
+        ([-32768, 32767, 0, -1], [0, 255, 128, 127], "[-32768..32767]"),
+        ([0, 2**31 - 1, 2**30, 70000], [0, 255, 128, 0], "[0..2147483647]"),
+        ([0, 2**32 - 1, 2**31, 0], [0, 255, 128, 0], "[0..4294967295]"),
+        ([-(2**31), 2**31 - 1, 0, 0], [0, 255, 128, 128], "[-2147483648..2147483647]"),
+    ],
+)
+def test_integers_take_the_first_range_that_holds_them(values, expected, notes):
+    assert levels(Deep(row(*values, kind="i8"), "I", None)) == (expected, notes)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "notes"),
+    [
+        ([0, 1, 0.5, 0.25], [0, 255, 128, 64], "[0..1]"),
+        ([0, 255, 1, 2], [0, 255, 1, 2], "[0..255]"),
+        ([-1, 3, 1, 0], [0, 255, 128, 64], "[-1..3]"),
+        ([7e9, 7e9], [0, 0], "[7000000000..7000000000]"),
+        ([np.nan, 1], [0, 255], "[0..1]"),
+        ([np.nan, 1, np.inf, -np.inf], [0, 255, 255, 0], "[0..1]+clip"),
+        ([np.nan, np.nan], [0, 0], "[0..1]"),
+        ([np.inf, np.inf], [255, 255], "[0..1]+clip"),
+    ],
+)
+def test_floats_take_the_first_range_that_holds_them(values, expected, notes):
+    assert levels(Deep(row(*values, kind="f4"), "F", None)) == (expected, notes)
+
+
+def test_the_widest_floats_do_not_overflow():
+    assert levels(Deep(row(-3e38, 3e38, 0, kind="f4"), "F", None))[0] == [0, 255, 128]
+
+
+RANGES = (("F", -1.0, 1.0), ("I", 10.0, 20.0), ("I;16", 0.0, 4095.0), ("RGB;16", 1000.0, 2000.0))
+
+
+@pytest.mark.parametrize(
+    ("deep", "expected", "notes"),
+    [
+        (Deep(row(0, 4095, 2048), "I;16"), [0, 255, 128], "[0..4095]"),
+        (Deep(row(0, 4096, 65535), "I;16"), [0, 255, 255], "[0..4095]+clip"),
+        (Deep(row(0, 4095), "I;16", (0, 4095)), [0, 255], "[0..4095]"),
+        (Deep(row(10, 20, 15, kind="i4"), "I", None), [0, 255, 128], "[10..20]"),
+        (Deep(row(-7, 99, kind="i4"), "I", None), [0, 255], "[10..20]+clip"),
+        (Deep(row(-1, 1, 0, kind="f4"), "F", None), [0, 255, 128], "[-1..1]"),
+        (Deep(row(np.nan, 0, kind="f4"), "F", None), [0, 128], "[-1..1]"),
+        (Deep(row(0, 4095), "I;16", inverted=True), [255, 0], "[4095..0]"),
+        (
+            Deep(np.array([[[0, 1000, 1500], [2000, 2001, 1200]]], np.uint16), "RGB;16"),
+            [0, 0, 128, 255, 255, 51],
+            "[1000..2000]+clip",
+        ),
+    ],
+)
+def test_the_range_of_the_training_set_comes_first(deep, expected, notes):
+    assert levels(deep, RANGES) == (expected, notes)
+
+
+def test_a_range_of_one_value_is_black_and_white_above_it():
+    ranges = (("I;16", 7.0, 7.0),)
+    assert levels(Deep(row(0, 7, 8), "I;16"), ranges) == ([0, 0, 255], "[7..7]+clip")
+
+
+def test_a_range_of_another_kind_changes_nothing():
+    assert levels(Deep(row(0, 65535), "I;16"), (("RGB;16", 0.0, 9.0),)) == ([0, 255], "[0..65535]")
+
+
+def test_white_is_least_in_an_inverted_picture():
+    deep = Deep(row(0, 65535, 257), "I;16", inverted=True)
+    assert levels(deep) == ([255, 0, 254], "[65535..0]")
+    deep = Deep(row(0, 1, 0.25, np.nan, kind="f4"), "F", None, inverted=True)
+    assert levels(deep) == ([255, 0, 191, 0], "[1..0]")
+
+
+def test_halved_values_say_so():
+    assert levels(Deep(np.zeros((1, 1, 3), np.uint16), "RGB;16", halved=True))[1].endswith("+high8")
+
+
+def test_alpha_keeps_its_own_range():
+    values = np.array([[[4095, 65535], [0, 32768]]], np.uint16)
+    image, notes = scaled(Deep(values, "LA;16"), PLAIN, RANGES)
+    assert (image.mode, notes) == ("LA", "[0..4095]")
+    assert np.asarray(image).tolist() == [[[255, 255], [0, 128]]]
+
+
+@pytest.mark.parametrize("halved", [False, True])
+def test_only_the_exact_transparent_colour_is_transparent(halved):
+    colour = (0x1234, 0x5678, 0x9ABC)
+    values = np.array([[colour, (0x1234, 0x5678, 0x9ABD)]], np.uint16)
+    if halved:
+        values = values // 256 * 257
+    image = Image.new("RGB", (2, 1))
+    image.info["transparency"] = colour
+    found = np.asarray(scaled(Deep(values, "RGB;16", halved=halved), image)[0])
+    assert found[0, :, 3].tolist() == ([0, 0] if halved else [0, 255])
+
+
+def test_a_large_picture_is_scaled_like_its_parts():
+    values = np.random.default_rng(0).normal(size=(999, 1000)).astype(np.float32)
+    values[0, :2] = -9, 9  # the range
+    whole = np.asarray(scaled(Deep(values, "F", None), PLAIN)[0], float)
+    assert np.abs(whole - (values.astype(float) + 9) * 255 / 18).max() <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("deep", "expected"),
+    [
+        (Deep(row(5, 9), "I;16"), (5, 9)),
+        (Deep(row(5, 5), "I;16"), (5, 5)),
+        (Deep(row(np.nan, 2, np.inf, 1, kind="f4"), "F", None), (1, 2)),
+        (Deep(row(np.nan, -np.inf, kind="f4"), "F", None), None),
+        (Deep(np.array([[[3, 65535], [8, 0]]], np.uint16), "LA;16"), (3, 8)),
+        (Deep(np.array([[[3, 4, 5, 65535], [8, 7, 6, 0]]], np.uint16), "RGBA;16"), (3, 8)),
+    ],
+)
+def test_least_and_greatest_count_finite_colours(deep, expected):
+    assert least_and_greatest(deep) == expected

@@ -1,0 +1,137 @@
+"""Upright, cut, resized and padded, whatever the shape and the way it was stored."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adgan_cli.images.geometry import (
+    cut,
+    decoder_size,
+    displayed,
+    orientation,
+    resized,
+    squared,
+    upright,
+)
+
+# EXIF 2.32, tag 274: where row 0 and column 0 of the stored picture belong when it is upright
+SIDES = {
+    1: ("top", "left"),
+    2: ("top", "right"),
+    3: ("bottom", "right"),
+    4: ("bottom", "left"),
+    5: ("left", "top"),
+    6: ("right", "top"),
+    7: ("right", "bottom"),
+    8: ("left", "bottom"),
+}
+
+
+def stored_for(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """How a camera stores upright pixels (H, W, C) when it notes this orientation."""
+    row_side, column_side = SIDES[orientation]
+    swapped = row_side in ("left", "right")
+    height, width = pixels.shape[:2]
+    stored = np.zeros((width, height, 3) if swapped else pixels.shape, np.uint8)
+    for y, x in np.ndindex(stored.shape[:2]):
+        place = {row_side: y, column_side: x}
+        top = place["top"] if "top" in place else height - 1 - place["bottom"]
+        left = place["left"] if "left" in place else width - 1 - place["right"]
+        stored[y, x] = pixels[top, left]
+    return stored
+
+
+@pytest.mark.parametrize("number", SIDES)
+def test_every_orientation_is_undone_as_exif_says(number):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 3)).astype(np.uint8)
+    stored = Image.fromarray(stored_for(pixels, number))
+    np.testing.assert_array_equal(np.asarray(upright(stored, number)), pixels)
+    assert displayed(stored.size, number) == (8, 5)
+
+
+@pytest.mark.parametrize("value", [0, 9, 77, "6", 6.5])
+def test_an_orientation_that_is_none_leaves_the_picture(value):
+    image = Image.new("L", (3, 2))
+    image.getexif()[274] = value
+    assert orientation(image) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [
+        ((30, 10), (10, 0, 20, 10)),
+        ((10, 31), (0, 10, 10, 20)),
+        ((5, 4), (0, 0, 4, 4)),
+        ((7, 7), (0, 0, 7, 7)),
+        ((1, 5000), (0, 2499, 1, 2500)),
+    ],
+)
+def test_the_central_square_is_kept_by_crop_only(size, box):
+    left, top, right, bottom = box
+    image = Image.new("L", size)
+    image.paste(255, box)
+    middle = cut(image, "crop")
+    assert middle.size == (right - left, bottom - top)
+    assert middle.getextrema() == (255, 255)
+    for fit in ("pad", "squash", "within"):
+        assert cut(image, fit).size == size
+
+
+@pytest.mark.parametrize(
+    ("size", "fit", "side", "expected"),
+    [
+        ((40, 20), "pad", 10, (10, 5)),
+        ((20, 40), "pad", 10, (5, 10)),
+        ((4, 2), "pad", 10, (10, 5)),
+        ((1, 5000), "pad", 10, (1, 10)),
+        ((5000, 1), "pad", 10, (10, 1)),
+        ((40, 20), "squash", 10, (10, 10)),
+        ((1, 5000), "squash", 10, (10, 10)),
+        ((20, 20), "crop", 10, (10, 10)),
+        ((40, 20), "within", 10, (10, 5)),
+        ((4, 2), "within", 10, (4, 2)),
+        ((20000, 3), "within", 100, (100, 1)),
+    ],
+)
+def test_each_fit_has_its_size(size, fit, side, expected):
+    assert resized(Image.new("L", size), side, fit, size).size == expected
+
+
+def test_the_proportion_is_that_of_the_whole_picture():
+    drafted = Image.new("L", (126, 1))  # an eighth of 1001 x 2, rounded up
+    assert resized(drafted, 1001, "pad", (1001, 2)).size == (1001, 2)
+
+
+def test_bars_are_even_and_the_odd_row_is_below():
+    found = np.asarray(squared(Image.new("RGB", (6, 3), (1, 2, 3)), 6, (9, 8, 7)))
+    assert found[:, 0].tolist() == [[9, 8, 7]] + [[1, 2, 3]] * 3 + [[9, 8, 7]] * 2
+    assert (found == found[:, :1]).all()
+
+
+def test_bars_of_a_grey_picture_have_the_luma_of_the_colour():
+    found = np.asarray(squared(Image.new("L", (2, 6), 5), 6, (255, 0, 0)))
+    assert found[0].tolist() == [76, 76, 5, 5, 76, 76]  # 0.299 x 255
+
+
+def test_shrinking_averages_instead_of_picking_pixels():
+    board = Image.fromarray((np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8))
+    for fit in ("crop", "pad", "squash"):
+        assert np.abs(np.asarray(resized(board, 8, fit, board.size), int) - 127).max() <= 8
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "fit", "expected"),
+    [
+        ((4000, 3000), 64, "crop", (500, 375)),
+        ((4000, 3000), 256, "crop", (1000, 750)),  # 3000 / 512 is more than 4 and less than 8
+        ((4000, 3000), 256, "squash", (1000, 750)),
+        ((4000, 3000), 250, "pad", (500, 375)),  # 4000 / 500 is 8
+        ((4000, 3000), 250, "crop", (1000, 750)),
+        ((3000, 4000), 250, "pad", (375, 500)),
+        ((4000, 10), 64, "crop", (4000, 10)),
+        ((4000, 10), 64, "pad", (500, 1)),
+        ((100, 100), 64, "pad", (100, 100)),
+    ],
+)
+def test_the_decoder_is_asked_for_twice_the_size_of_the_fit(size, side, fit, expected):
+    assert decoder_size(size, side, fit) == expected

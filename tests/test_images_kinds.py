@@ -1,0 +1,316 @@
+"""A table of every kind of file, and the pixels it becomes by the definition of its format."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from colorimetry import ADOBE, GAMMA, LUMA, laid_on, srgb_from_lab, srgb_from_primaries
+from handmade import apng, chunk, gif, ink_profile, matrix_profile, png, tiff
+from PIL import Image
+
+from adgan_cli.images.read import Rules, read_picture, read_thumbnail, value_range
+
+GREY = np.array([[0, 40, 80], [120, 160, 200], [220, 240, 255]], np.uint8)
+COLOURS = np.stack([GREY, 255 - GREY, GREY.T], -1)  # (3, 3, 3)
+ALPHA = np.array([[0, 255, 51], [255, 0, 102], [204, 153, 255]], np.uint8)
+INDICES = np.array([[0, 1, 2], [3, 2, 1], [0, 0, 3]], np.uint8)
+PALETTE = np.array([[10, 20, 30], [200, 100, 0], [0, 0, 255], [255, 255, 255]], np.uint8)
+INKS = np.stack([GREY, GREY.T, 255 - GREY, GREY // 3], -1)  # (3, 3, 4)
+DEEP = GREY.astype(np.uint16) * 257
+DEEP_COLOURS = COLOURS.astype(np.uint16) * 257
+SIGNED = np.array([[-32768, 0, 32767], [-1, 257, 514], [128, -257, 1000]])
+
+
+def saved(image: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def key(*values: int) -> bytes:
+    """The chunk of a PNG that names its transparent colour."""
+    return chunk(b"tRNS", struct.pack(f">{len(values)}H", *values))
+
+
+def black_inks() -> bytes:
+    """A profile in which every ink is black, and paper white."""
+    corners = np.full((2, 2, 2, 2, 3), (0, 128, 128), np.uint8)
+    corners[0, 0, 0, 0] = 255, 128, 128
+    return ink_profile(corners)
+
+
+PLTE = chunk(b"PLTE", PALETTE.tobytes())
+TIFF_PALETTE = tuple(int(v) * 257 for v in np.pad(PALETTE, ((0, 252), (0, 0))).T.ravel())
+ON_WHITE = laid_on(COLOURS, ALPHA)
+SAME_AS_MIDDLE = (COLOURS == COLOURS[1, 1]).all(-1, keepdims=True)
+NEUTRAL = np.stack([GREY / 2.55, 0 * GREY, 0 * GREY], -1)  # CIELab
+
+# name: content, expected pixels as (3, 3) or (3, 3, 3), mode, largest error
+TABLE = {
+    "1 bit": (png(INDICES % 2, 0, bits=1), INDICES % 2 * 255, "1", 0),
+    "1 bit, white is zero": (tiff(INDICES % 2, 0, bits=1), 255 - INDICES % 2 * 255, "1", 0),
+    "1 bit, one transparent": (
+        png(INDICES % 2, 0, bits=1, chunks=key(0)),
+        np.full((3, 3), 255),
+        "1+white",
+        0,
+    ),
+    "2 bits": (png(INDICES, 0, bits=2), INDICES * 85, "L", 0),
+    "2 bits, one transparent": (
+        png(INDICES, 0, bits=2, chunks=key(1)),
+        np.where(INDICES == 1, 255, INDICES * 85),
+        "L+white",
+        0,
+    ),
+    "grey": (png(GREY, 0), GREY, "L", 0),
+    "grey, interlaced": (png(GREY, 0, interlaced=True), GREY, "L", 0),
+    "grey, one transparent": (
+        png(GREY, 0, chunks=key(120)),
+        np.where(GREY == 120, 255, GREY),
+        "L+white",
+        0,
+    ),
+    "grey and alpha": (png(np.dstack([GREY, ALPHA]), 4), laid_on(GREY, ALPHA), "LA+white", 0.6),
+    "palette": (png(INDICES, 3, chunks=PLTE), PALETTE[INDICES], "P", 0),
+    "palette with alphas": (
+        png(INDICES, 3, bits=4, chunks=PLTE + chunk(b"tRNS", bytes([255, 51, 0]))),
+        laid_on(PALETTE[INDICES], np.array([255, 51, 0, 255])[INDICES]),
+        "P+white",
+        0.6,
+    ),
+    "palette and alpha": (
+        tiff(np.dstack([INDICES, ALPHA]), 3, tags={338: (2,), 320: TIFF_PALETTE}),
+        laid_on(PALETTE[INDICES], ALPHA),
+        "PA+white",
+        0.6,
+    ),
+    "colours": (png(COLOURS, 2), COLOURS, "RGB", 0),
+    "colours, one transparent": (
+        png(COLOURS, 2, chunks=key(*COLOURS[1, 1])),
+        np.where(SAME_AS_MIDDLE, 255, COLOURS),
+        "RGB+white",
+        0,
+    ),
+    "colours and alpha": (png(np.dstack([COLOURS, ALPHA]), 6), ON_WHITE, "RGBA+white", 0.6),
+    "colours and alpha, TIFF": (
+        tiff(np.dstack([COLOURS, ALPHA]), 2, tags={338: (2,)}),
+        ON_WHITE,
+        "RGBA+white",
+        0.6,
+    ),
+    "colours multiplied by alpha": (
+        tiff(np.dstack([COLOURS // 255 * ALPHA[..., None], ALPHA]), 2, tags={338: (1,)}),
+        laid_on(COLOURS // 255 * 255, ALPHA),
+        "RGBA+white",
+        0.6,
+    ),
+    "colours of another space": (
+        saved(Image.fromarray(COLOURS), "PNG", icc_profile=matrix_profile(ADOBE, GAMMA)),
+        srgb_from_primaries(COLOURS, ADOBE),
+        "RGB+icc",
+        1.5,
+    ),
+    "inks": (
+        tiff(INKS, 5),
+        (255.0 - INKS[..., :3]) * (255 - INKS[..., 3:]) / 255,
+        "CMYK>RGB",
+        1,
+    ),
+    "inks in JPEG": (
+        saved(Image.new("CMYK", (3, 3), (255, 0, 0, 51)), "JPEG", quality=100),
+        np.full((3, 3, 3), (0, 204, 204)),
+        "CMYK>RGB",
+        2,
+    ),
+    "inks with a profile": (
+        saved(
+            Image.frombytes("CMYK", (3, 3), (INKS // 255 * 255).tobytes()),
+            "TIFF",
+            icc_profile=black_inks(),
+        ),
+        np.where((INKS == 255).any(-1), 0, 255),
+        "CMYK+icc>RGB",
+        1,
+    ),
+    "luma and chroma": (
+        tiff(np.dstack([GREY, GREY // 255 * 0 + 128, GREY // 255 * 0 + 128]), 6),
+        GREY,
+        "YCbCr>RGB",
+        1,
+    ),
+    "CIELab": (
+        tiff(np.dstack([GREY, 0 * GREY, 0 * GREY]), 8),
+        srgb_from_lab(NEUTRAL),
+        "LAB>RGB",
+        2,
+    ),
+    "16 bits": (png(DEEP, 0), GREY, "I;16[0..65535]", 0),
+    "16 bits, small end first": (tiff(DEEP, 1), GREY, "I;16[0..65535]", 0),
+    "16 bits, big end first": (tiff(DEEP, 1, order=">"), GREY, "I;16[0..65535]", 0),
+    "16 bits, LZW": (tiff(DEEP, 1, compression=5), GREY, "I;16[0..65535]", 0),
+    "16 bits, white is zero": (tiff(DEEP, 0), 255 - GREY, "I;16[65535..0]", 0),
+    "16 bits, one transparent": (
+        png(DEEP, 0, chunks=key(120 * 257)),
+        np.where(GREY == 120, 255, GREY),
+        "I;16[0..65535]+white",
+        0,
+    ),
+    "16 bits in PGM": (b"P5 3 3 65535\n" + DEEP.astype(">u2").tobytes(), GREY, "I;16[0..65535]", 0),
+    "16 bits and alpha": (
+        png(np.dstack([GREY, ALPHA]).astype(np.uint16) * 257, 4),
+        laid_on(GREY, ALPHA),
+        "LA;16[0..65535]+white",
+        0.6,
+    ),
+    "12 bits": (tiff(DEEP // 16, 1, bits=12), (DEEP // 16) / 4095 * 255, "I;16[0..4095]", 0.5),
+    "signed 16 bits": (
+        tiff(SIGNED.astype(np.int16), 1),
+        (SIGNED + 32768) / 257,
+        "I[-32768..32767]",
+        0.5,
+    ),
+    "signed 8 bits": (tiff((GREY.astype(int) - 128).astype(np.int8), 1), GREY, "I[-128..127]", 0),
+    "32-bit integers": (
+        tiff(GREY.astype(np.int32) * 2**23, 1),
+        GREY * 2.0**23 / (2**31 - 1) * 255,
+        "I[0..2147483647]",
+        0.5,
+    ),
+    "unsigned 32 bits": (
+        tiff(GREY.astype(np.uint32) * 0x01010101, 1),
+        GREY,
+        "I[0..4294967295]",
+        0,
+    ),
+    "floats": (tiff((GREY / 255).astype(np.float32), 1), GREY, "F[0..1]", 0),
+    "floats, big end first, deflated": (
+        tiff((GREY / 255).astype(np.float32), 1, order=">", compression=8),
+        GREY,
+        "F[0..1]",
+        0,
+    ),
+    "16-bit colours": (png(DEEP_COLOURS, 2), COLOURS, "RGB;16[0..65535]", 0),
+    "16-bit colours, one transparent": (
+        png(DEEP_COLOURS // 3, 2, chunks=key(*(DEEP_COLOURS // 3)[1, 1])),
+        np.where(SAME_AS_MIDDLE, 255, COLOURS / 3),
+        "RGB;16[0..65535]+white",
+        0.6,
+    ),
+    "16-bit colours in planes": (
+        tiff(DEEP_COLOURS, 2, planes=True),
+        COLOURS,
+        "RGB;16[0..65535]",
+        0,
+    ),
+    "16-bit colours and alpha": (
+        png(np.dstack([COLOURS, ALPHA]).astype(np.uint16) * 257, 6),
+        ON_WHITE,
+        "RGBA;16[0..65535]+white",
+        0.6,
+    ),
+    "16-bit colours of another space": (
+        png(
+            DEEP_COLOURS,
+            2,
+            chunks=chunk(b"iCCP", b"a\0\0" + zlib.compress(matrix_profile(ADOBE, GAMMA))),
+        ),
+        srgb_from_primaries(COLOURS, ADOBE),
+        "RGB;16[0..65535]+icc",
+        1.5,
+    ),
+    "animated GIF": (
+        gif([INDICES, 3 - INDICES], PALETTE.tobytes()),
+        PALETTE[INDICES],
+        "P+frame1of2",
+        0,
+    ),
+    "GIF, one transparent": (
+        gif([INDICES], PALETTE.tobytes(), 1),
+        np.where(INDICES[..., None] == 1, 255, PALETTE[INDICES]),
+        "P+white",
+        0,
+    ),
+    "animated PNG": (apng([COLOURS, COLOURS // 2, COLOURS]), COLOURS, "RGB+frame1of3", 0),
+    "animated WebP": (
+        saved(
+            Image.fromarray(COLOURS),
+            "WEBP",
+            lossless=True,
+            save_all=True,
+            append_images=[Image.fromarray(COLOURS // 2)],
+        ),
+        COLOURS,
+        "RGB+frame1of2",
+        0,
+    ),
+    "pages": (
+        saved(
+            Image.fromarray(COLOURS),
+            "TIFF",
+            compression="tiff_lzw",
+            save_all=True,
+            append_images=[Image.fromarray(COLOURS // 2)] * 3,
+        ),
+        COLOURS,
+        "RGB+frame1of4",
+        0,
+    ),
+}
+if int(Image.__version__.split(".")[0]) < 11:
+    del TABLE["luma and chroma"]  # refused there, as test_images_decode has it
+KINDS = pytest.mark.parametrize("kind", TABLE)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """file(kind): a file of that kind, named so that nothing can be told from it."""
+
+    def write(kind: str):
+        (tmp_path / "a").write_bytes(TABLE[kind][0])
+        return tmp_path / "a"
+
+    return write
+
+
+def in_colour(expected: np.ndarray) -> np.ndarray:
+    return (expected if expected.ndim == 3 else np.dstack([expected] * 3)).astype(float)
+
+
+@KINDS
+def test_it_becomes_the_right_pixels(file, kind):
+    _, expected, mode, error = TABLE[kind]
+    picture = read_picture(file(kind), Rules(3, 3))
+    assert (picture.mode, picture.width, picture.height) == (mode, 3, 3)
+    assert (picture.pixels.dtype, picture.pixels.shape) == (np.uint8, (3, 3, 3))
+    assert np.abs(picture.pixels - in_colour(expected)).max() <= error
+
+
+@KINDS
+def test_one_channel_is_its_luma(file, kind):
+    _, expected, mode, error = TABLE[kind]
+    picture = read_picture(file(kind), Rules(3, 1))
+    grey = mode.startswith(("1", "L+", "LA+", "LA;16", "I", "F")) or mode == "L"
+    assert picture.mode == (mode if grey else mode + ">L")
+    assert picture.pixels.shape == (3, 3, 1)
+    assert np.abs(picture.pixels[..., 0] - in_colour(expected) @ LUMA).max() <= error + 0.51
+
+
+@KINDS
+def test_its_thumbnail_shows_the_same(file, kind):
+    _, expected, _, error = TABLE[kind]
+    with Image.open(io.BytesIO(read_thumbnail(file(kind), 100))) as thumbnail:
+        assert (thumbnail.format, thumbnail.mode, thumbnail.size) == ("PNG", "RGB", (3, 3))
+        assert np.abs(np.asarray(thumbnail) - in_colour(expected)).max() <= error
+
+
+@KINDS
+def test_it_has_a_range_if_it_is_deep(file, kind):
+    stored, bracket, _ = TABLE[kind][2].partition("[")
+    found = value_range(file(kind))
+    if bracket:
+        assert found[0] == {"LA;16": "I;16", "RGBA;16": "RGB;16"}.get(stored, stored)
+        assert found[1] < found[2]
+    else:
+        assert found is None

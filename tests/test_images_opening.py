@@ -1,0 +1,203 @@
+"""What is no picture is refused with a plain reason, quietly, and whatever it is."""
+
+import hashlib
+import io
+import os
+import struct
+import sys
+import threading
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from handmade import chunk
+from PIL import Image
+
+from adgan_cli.errors import ImageError
+from adgan_cli.images import opening
+from adgan_cli.images.archives import ZipArchive
+from adgan_cli.images.opening import fingerprint, opened
+from adgan_cli.images.sources import found_file
+
+
+def reason(item) -> str:
+    """Why an item cannot be opened and decoded."""
+    with pytest.raises(ImageError) as caught:
+        with opened(item) as source, source.picture() as image:
+            image.load()
+    return str(caught.value)
+
+
+def picture(path: Path) -> Path:
+    Image.new("RGB", (16, 16)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("as_found", [False, True], ids=["path", "found"])
+def test_each_fault_has_its_plain_reason(tmp_path, as_found):
+    def refused(name: str) -> str:
+        path = tmp_path / name
+        return reason(found_file(path) if as_found else path)
+
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.jpg").write_text("hello, this is no picture at all\n" * 9)
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "damaged.gif").write_bytes(b"GIF89a\1")
+    (tmp_path / "float.tif").write_bytes(b"II*\0" + b"\xff" * 99)
+    assert refused("empty.png") == "empty file"
+    assert refused("text.jpg") == "not a picture Pillow can read"
+    assert refused("folder.jpg") == "a folder, not a file"
+    assert refused("gone.png") == "vanished"
+    assert refused("text.jpg/below.png") == "vanished"
+    assert refused("damaged.gif").startswith("truncated or damaged: ")
+    assert refused("float.tif") == "truncated, damaged, or a kind of TIFF that Pillow cannot read"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has neither")
+@pytest.mark.parametrize("as_found", [False, True], ids=["path", "found"])
+def test_links_to_nowhere_and_pipes_are_refused_at_once(tmp_path, as_found):
+    (tmp_path / "link.png").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.png")
+    for name, expected in (("link.png", "broken link"), ("pipe.png", "not a regular file")):
+        path = tmp_path / name
+        assert reason(found_file(path) if as_found else path) == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
+def test_a_file_one_may_not_read_says_so(tmp_path):
+    path = picture(tmp_path / "a.png")
+    path.chmod(0)
+    assert reason(path) == "permission denied"
+
+
+@pytest.mark.parametrize("number", [1, 13])  # EPERM, EACCES
+def test_refusals_of_the_system_are_permission_denied(tmp_path, monkeypatch, number):
+    def refuse(path):
+        raise PermissionError(number, "said differently everywhere", path)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert reason(tmp_path / "a.png") == "permission denied"
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_an_error_row(tmp_path):
+    path = picture(tmp_path / "a.png")
+    item = found_file(path)
+    path.unlink()
+    assert reason(item) == "vanished"
+
+
+def test_an_error_of_the_disk_keeps_its_words(monkeypatch, tmp_path):
+    class Failing(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell():
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    content = picture(tmp_path / "a.png").read_bytes()
+    monkeypatch.setattr(opening, "_open", lambda item: Failing(content))
+    assert reason("a.png") == "Input/output error"
+
+
+def test_heic_and_fits_come_with_the_remedy(tmp_path):
+    (tmp_path / "a.fits").write_bytes(b"SIMPLE  =                    T".ljust(2880))
+    assert reason(tmp_path / "a.fits") == "FITS frame: convert it to 16-bit TIFF or PNG first"
+    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 99)
+    said = reason(tmp_path / "phone.heic")
+    assert said == "HEIC picture: install adgan[heif] to read it" or "damaged" in said
+
+
+def test_an_eps_file_never_starts_an_interpreter(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    assert reason(tmp_path / "a.jpg") == "not a picture Pillow can read"
+
+
+def test_a_decompression_bomb_is_refused_unopened(tmp_path):
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0))
+    content = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b""))
+    (tmp_path / "bomb.png").write_bytes(content)
+    assert reason(tmp_path / "bomb.png") == (
+        "larger than 179 megapixels: suspected decompression bomb"
+    )
+
+
+def test_reasons_have_neither_paths_nor_lines(tmp_path):
+    for name in ("a.png", "a.jpg", "a.tif", "a.gif", "a.bmp", "a.webp"):
+        whole = picture(tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+        said = reason(tmp_path / name)
+        assert str(tmp_path) not in said and "\n" not in said and len(said) < 150
+
+
+def test_the_format_is_known_by_content_not_by_name(tmp_path):
+    for name, kind in (("a.png", "JPEG"), ("b.jpg", "PNG"), ("c", "GIF"), ("d.txt", "WEBP")):
+        Image.new("RGB", (8, 8)).save(tmp_path / name, kind)
+        with opened(tmp_path / name) as source, source.picture() as image:
+            assert image.format == kind
+
+
+def test_a_large_picture_below_the_limit_gives_no_warning(tmp_path, monkeypatch):
+    path = picture(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    with opened(path) as source, source.picture() as image:
+        image.load()
+    assert Image.MAX_IMAGE_PIXELS == 200
+
+
+def test_pillow_still_warns_everybody_else(tmp_path, monkeypatch):
+    path = picture(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    with opened(path) as source, source.picture():
+        pass
+    with pytest.raises(Image.DecompressionBombWarning):
+        Image.open(path)
+
+
+def test_warnings_of_other_threads_pass_while_one_reads():
+    caught = []
+
+    def elsewhere():
+        try:
+            warnings.warn_explicit("from elsewhere", UserWarning, "x.py", 1, module="PIL.Image")
+        except UserWarning as warning:
+            caught.append(str(warning))
+
+    with opening._quiet():
+        warnings.warn_explicit("from here", UserWarning, "x.py", 1, module="PIL.Image")
+        other = threading.Thread(target=elsewhere)
+        other.start()
+        other.join()
+    assert caught == ["from elsewhere"]
+
+
+@pytest.mark.parametrize("size", [1, opening._CHUNK - 1, opening._CHUNK, 3 * opening._CHUNK + 7])
+def test_the_fingerprint_is_that_of_all_bytes_and_moves_nothing(size):
+    content = np.random.default_rng(size).bytes(size)
+    file = io.BytesIO(content)
+    file.seek(size // 2)
+    assert fingerprint(file) == hashlib.blake2b(content, digest_size=8).digest()
+    assert file.tell() == size // 2
+
+
+def test_a_fingerprint_never_holds_the_whole_file():
+    class Careful(io.BytesIO):
+        def read(self, size=-1):
+            assert 0 < size <= 2**20
+            return super().read(size)
+
+    assert len(fingerprint(Careful(bytes(2**22)))) == 8
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_members_of_archives_open_like_files(tmp_path, compression):
+    buffer = io.BytesIO()
+    colours = np.random.default_rng(0).integers(0, 256, (9, 9, 3)).astype(np.uint8)
+    Image.fromarray(colours).save(buffer, "TIFF", compression=compression)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("in/a.tif", buffer.getvalue())
+    found = found_file(tmp_path / "b.tif")
+    member = type(found)(ZipArchive(tmp_path / "a.zip"), "in/a.tif", "a.zip/in/a.tif")
+    with opened(member) as source, source.picture() as image:
+        np.testing.assert_array_equal(np.asarray(image), colours)
