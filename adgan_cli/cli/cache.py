@@ -1,0 +1,87 @@
+"""adgan cache: what is kept of decoded pictures, and away with it."""
+
+import json
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adgan_cli.cli.console import counted, readable, say, size
+from adgan_cli.cli.options import CacheDir
+from adgan_cli.results.names import printable
+
+if TYPE_CHECKING:
+    from adgan_cli.images.cache_folder import CachedSet
+
+cache_app = typer.Typer(
+    name="cache",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Show or clear the cache of decoded pictures.\n\nExample: adgan cache info",
+)
+
+
+@cache_app.command()
+def info(
+    cache_dir: CacheDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List what is kept, the last used first.
+
+    Example: adgan cache info
+    """
+    from adgan_cli.images.cache import default_cache_folder
+    from adgan_cli.images.cache_folder import cached_sets
+
+    folder = cache_dir or default_cache_folder()
+    sets = cached_sets(folder)
+    total = sum(kept.bytes for kept in sets)
+    if as_json:
+        record = {
+            "folder": printable(str(folder)),
+            "bytes": total,
+            "sets": list(map(_record, sets)),
+        }
+        typer.echo(json.dumps(record, indent=2))
+        return
+    if sets:
+        typer.echo(f"{'pictures':>12}{'size':>10}  {'last used':18}{'read as':50}of")
+    for kept in sets:
+        typer.echo(readable(_line(kept)))
+    typer.echo(readable(f"{size(total)} in {counted(len(sets), 'set')}, in {folder}"))
+
+
+@cache_app.command()
+def clear(cache_dir: CacheDir = None) -> None:
+    """Delete all decoded pictures.
+
+    Commands that are using them go on without. Example: adgan cache clear
+    """
+    from adgan_cli.images.cache import default_cache_folder
+    from adgan_cli.images.cache_folder import clear_cache
+
+    folder = cache_dir or default_cache_folder()
+    freed = clear_cache(folder)
+    say(f"freed {size(freed)} in {folder}")
+
+
+def _record(kept: "CachedSet") -> dict[str, Any]:
+    return {
+        "root": printable(kept.root),
+        "rules": json.loads(kept.rules or "null"),
+        "pictures": kept.pictures,
+        "bytes": kept.bytes,
+        "used": datetime.fromtimestamp(kept.used, timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _line(kept: "CachedSet") -> str:
+    used = datetime.fromtimestamp(kept.used).strftime("%Y-%m-%d %H:%M")
+    numbers = f"{kept.pictures:12,}{size(kept.bytes):>10}  {used:18}"
+    return f"{numbers}{_settings(kept.rules):50}{kept.root or 'unknown: it is damaged'}"
+
+
+def _settings(rules: str) -> str:
+    """Rules of any version for people: alpha white, channels 3, fit crop, size 64."""
+    told = json.loads(rules or "{}")
+    return ", ".join(f"{name} {value}" for name, value in told.items() if value)
