@@ -7,13 +7,15 @@ so importing adgan_cli costs nothing until torch is needed.
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "AdganError": "adgan_cli.errors",
+    "ReadConfig": "adgan_cli.config",
     "ModelConfig": "adgan_cli.config",
     "TrainConfig": "adgan_cli.config",
     "SearchConfig": "adgan_cli.config",
+    "Selection": "adgan_cli.images.selection",
     "find_images": "adgan_cli.images.find",
     "read_image": "adgan_cli.images.read",
     "Model": "adgan_cli.engine.model_file",

@@ -4,7 +4,7 @@ import os
 
 # before typer and rich are imported: no colours, no line breaks that depend on the machine
 os.environ.update(TERM="dumb", TERMINAL_WIDTH="200", COLUMNS="200")
-for name in ("ADGAN_MODEL", "ADGAN_DEVICE", "FORCE_COLOR", "PY_COLORS"):
+for name in ("ADGAN_MODEL", "ADGAN_DEVICE", "ADGAN_CACHE_LIMIT", "FORCE_COLOR", "PY_COLORS"):
     os.environ.pop(name, None)
 
 from collections.abc import Callable  # noqa: E402
@@ -53,6 +53,11 @@ def draw_disc(path: Path, index: int, *, size: int = 16, shape: str = "disc") ->
     else:
         (draw.ellipse if shape == "disc" else draw.rectangle)(box, fill=fill)
     picture.resize((size, size), Image.Resampling.BOX).save(path)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["ADGAN_CACHE_DIR"] = os.fspath(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

@@ -8,12 +8,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from commands import TINY, adgan, one_error, refused, started, wait_until
+from commands import FAST, TINY, adgan, one_error, refused, started, wait_until
 from conftest import draw_disc
 from PIL import Image
 
+from adgan_cli.config import ReadConfig
 from adgan_cli.engine.model_file import load_model
 from adgan_cli.pipeline import model_directory
 
@@ -117,9 +119,59 @@ def test_a_folder_of_broken_pictures_names_the_first(tmp_path: Path, out: Path) 
     assert "all 2 failed, the first is a.png: not a picture" in line
 
 
-def test_a_file_instead_of_a_folder_is_refused(discs: Folder, out: Path) -> None:
-    line = refused("train", discs() / "disc-000.png", *TINY, "-o", out, code=2)
-    assert "disc-000.png is a file; give the folder" in line
+def test_the_shape_of_pictures_is_kept_with_the_model_and_cannot_change(
+    discs: Folder, out: Path
+) -> None:
+    folder = discs()
+    adgan("train", folder, *TINY, "-o", out, "--fit", "pad", "--alpha", "#102030")
+    assert load_model(out).reading == ReadConfig("pad", "#102030")
+    line = refused("train", folder, "-o", out, "--resume", "--fit", "crop", code=2)
+    assert "--fit crop differs from the pad" in line
+    adgan("train", folder, "-o", out, "--resume", "--iters", "4", "--device", "cpu")
+    assert load_model(out).reading == ReadConfig("pad", "#102030")
+
+
+def test_deep_pictures_keep_their_range_with_the_model(tmp_path: Path, out: Path) -> None:
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    for index in range(4):
+        values = np.linspace(100 + index, 4000 + index, 256).reshape(16, 16)
+        Image.fromarray(values.astype(np.uint16)).save(folder / f"{index}.png")
+    adgan("train", folder, *TINY, "-o", out)
+    model = load_model(out)
+    assert model.ranges == (("I;16", 100.0, 4003.0),)
+    beyond = tmp_path / "beyond.png"
+    Image.new("I;16", (16, 16), 5000).save(beyond)
+    rows = [line.split(",") for line in adgan(
+        "score", folder, beyond, "-m", out, *FAST
+    ).stdout.splitlines()[1:]]  # fmt: skip
+    assert [row[6] for row in rows] == ["I;16[100..4003]"] * 4 + ["I;16[100..4003]+clip"]
+
+
+def test_what_was_trained_on_is_recognised_whatever_it_is_called(
+    discs: Folder, out: Path, tmp_path: Path
+) -> None:
+    folder = discs(3)
+    adgan("train", folder, *TINY, "-o", out)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "renamed.png").write_bytes((folder / "disc-001.png").read_bytes())
+    draw_disc(other / "unseen.png", 99)
+    (other / "torn.png").write_bytes(b"damaged")
+    lines = adgan("score", other, "-m", out, *FAST).stdout.splitlines()[1:]
+    told = {line.split(",")[0]: line.split(",")[3] for line in lines}
+    assert told == {"renamed.png": "true", "unseen.png": "false", "torn.png": ""}
+
+
+def test_several_folders_and_a_list_are_learnt_from_together(
+    discs: Folder, out: Path, tmp_path: Path
+) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("\n".join(map(str, discs(3, name="c").iterdir())))
+    result = adgan(
+        "train", discs(4, name="a"), discs(5, name="b"), "--files-from", listed, *TINY, "-o", out
+    )
+    assert "12 pictures" in result.stderr
 
 
 def test_a_folder_that_is_not_there_is_refused_by_name(tmp_path: Path, out: Path) -> None:
@@ -321,9 +373,7 @@ def test_the_device_can_come_from_the_environment(discs: Folder, out: Path) -> N
     assert "got abacus" in line
 
 
-@pytest.mark.parametrize(
-    "words", [[], ["a", "b"], ["a", "--no-such-option"], ["a", "--iters", "x"]]
-)
+@pytest.mark.parametrize("words", [[], ["a", "--no-such-option"], ["a", "--iters", "x"]])
 def test_a_command_line_that_makes_no_sense_is_a_usage_error(words: list[str]) -> None:
     result = adgan("train", *words, code=2)
     assert one_error(result.stderr)

@@ -11,12 +11,25 @@ import typer
 
 import adgan_cli
 from adgan_cli.cli import app
-from adgan_cli.config import ModelConfig, SearchConfig, TrainConfig, flag
+from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig, TrainConfig, flag
 
 ROOT = Path(__file__).parent.parent
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands
+
+
+def commands_below(group: Any, prefix: str = "") -> dict[str, Any]:
+    """Every command by what a person types: train, cache info, ..."""
+    found = {}
+    for name, command in group.commands.items():
+        inner = getattr(command, "commands", None)
+        below = commands_below(command, f"{prefix}{name} ") if inner else {prefix + name: command}
+        found.update(below)
+    return found
+
+
+COMMANDS = commands_below(typer.main.get_command(app))
 SETTINGS = [
-    ("train", ModelConfig), ("train", TrainConfig), ("score", SearchConfig), ("rank", SearchConfig)
+    ("train", ModelConfig), ("train", ReadConfig), ("train", TrainConfig),
+    ("score", SearchConfig), ("rank", SearchConfig),
 ]  # fmt: skip
 
 
@@ -36,8 +49,9 @@ def test_every_command_shows_an_example_that_its_parser_takes(name: str) -> None
     found = re.search(r"Example: adgan (.+)", " ".join(COMMANDS[name].help.split()))
     assert found, "no example"
     words = shlex.split(found[1])
-    assert words[0] == name
-    COMMANDS[name].make_context(name, words[1:])  # raises on an option that does not exist
+    typed = name.split()
+    assert words[: len(typed)] == typed
+    COMMANDS[name].make_context(name, words[len(typed) :])  # raises on an unknown option
 
 
 @pytest.mark.parametrize("name", COMMANDS)

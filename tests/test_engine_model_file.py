@@ -2,16 +2,19 @@
 
 import json
 import struct
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from conftest import make_generator
 from safetensors.torch import load_file, save_file
 
-from adgan_cli.config import SearchConfig
-from adgan_cli.engine.header import FORMAT, metadata, read_header
+from adgan_cli.config import ReadConfig, SearchConfig, to_dict
+from adgan_cli.engine.header import FORMAT, SEEN, metadata, read_header
 from adgan_cli.engine.model_file import Model, file_digest, load_model, save_model
 from adgan_cli.errors import ModelFileError, OutputError
+from adgan_cli.images.read import Rules
 
 
 @pytest.fixture
@@ -41,6 +44,61 @@ def test_a_model_comes_back_as_it_was(model, tmp_path):
         assert torch.equal(tensor, loaded.generator.state_dict()[name]), name
     assert not loaded.generator.training
     assert not any(weight.requires_grad for weight in loaded.generator.parameters())
+
+
+def test_how_pictures_were_read_comes_back(model, tmp_path):
+    reading, ranges = ReadConfig("pad", "#0a0b0c"), (("F", -1.5, 2.0), ("I;16", 0.0, 4095.0))
+    save_model(replace(model, reading=reading, ranges=ranges), tmp_path)
+    loaded = load_model(tmp_path)
+    assert loaded.rules() == Rules(16, 3, "pad", "#0a0b0c", ranges)
+
+
+def test_seen_pictures_are_known_by_their_fingerprint(model, tmp_path):
+    seen = np.array([2**63 + 5, 7, 300], np.uint64)  # beyond what a signed number holds, unsorted
+    save_model(replace(model, seen=seen), tmp_path)
+    loaded = load_model(tmp_path)
+    for number in range(302):
+        expected = number in (7, 300)
+        assert loaded.has_seen(number.to_bytes(8, "little")) is expected
+    assert loaded.has_seen((2**63 + 5).to_bytes(8, "little")) is True
+    assert loaded.has_seen((2**64 - 1).to_bytes(8, "little")) is False
+
+
+def test_a_model_that_kept_no_fingerprints_does_not_guess(model, tmp_path):
+    save_model(model, tmp_path)
+    assert load_model(tmp_path).has_seen(bytes(8)) is None
+
+
+def test_a_model_of_format_1_reads_the_one_way_it_knew(model, tmp_path):
+    file = tmp_path / "old.safetensors"
+    old = {"model": to_dict(model.config), "search": to_dict(model.search)}
+    written = metadata("model", old)
+    written["adgan"] = written["adgan"].replace(f'"format":{FORMAT}', '"format":1')
+    save_file(model.generator.state_dict(), file, written)
+    loaded = load_model(file)
+    assert (loaded.reading, loaded.ranges, loaded.seen) == (ReadConfig(), (), None)
+
+
+@pytest.mark.parametrize(
+    "ranges", [{"F": [1, 0]}, {"F": [0]}, {"F": "ab"}, {"F": [0, "x"]}, [1], {"F": [0, 1e999]}, 5]
+)
+def test_ranges_that_cannot_be_are_corrupt(model, tmp_path, ranges):
+    file = tmp_path / "bad.safetensors"
+    content = {"model": to_dict(model.config), "search": to_dict(model.search)}
+    text = json.dumps({"format": FORMAT, "kind": "model", **content, "ranges": ranges})
+    save_file(model.generator.state_dict(), file, {"adgan": text})
+    with pytest.raises(ModelFileError, match="settings do not hold"):
+        load_model(file)
+
+
+@pytest.mark.parametrize("odd", [torch.zeros(3), torch.zeros(2, 2, dtype=torch.int64)])
+def test_fingerprints_that_cannot_be_are_refused(model, tmp_path, odd):
+    file = tmp_path / "bad.safetensors"
+    content = {"model": to_dict(model.config), "search": to_dict(model.search)}
+    tensors = {**model.generator.state_dict(), SEEN: odd}
+    save_file(tensors, file, metadata("model", content))
+    with pytest.raises(ModelFileError, match="row of 64-bit integers"):
+        load_model(file)
 
 
 def test_equal_models_give_equal_bytes(model, tmp_path):

@@ -126,8 +126,16 @@ def test_flipping_draws_mirrored_pictures_too():
     state = fresh(flip=True)
     left = torch.zeros(1, 16, 16, 1, dtype=torch.uint8)
     left[:, :, :8] = 255
-    batches = torch.cat([training._real_batch(state, left) for _ in range(8)])
+    batches = torch.cat([training._real_batch(state, left, None) for _ in range(8)])
     assert {picture[0, 0, 0].item() for picture in batches} == {-1.0, 1.0}
+
+
+def test_rows_say_where_the_pictures_lie() -> None:
+    state = fresh()
+    pixels = torch.arange(9, dtype=torch.uint8).view(9, 1, 1, 1).expand(9, 16, 16, 1)
+    batches = [training._real_batch(state, pixels, torch.tensor([8, 2])) for _ in range(8)]
+    levels = {round((picture[0, 0, 0].item() + 1) * 127.5) for picture in torch.cat(batches)}
+    assert levels == {8, 2}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])

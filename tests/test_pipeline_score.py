@@ -11,8 +11,9 @@ from adgan_cli.engine.model_file import load_model
 from adgan_cli.engine.pixels import to_unit_range
 from adgan_cli.engine.search import search
 from adgan_cli.errors import NoImagesError
+from adgan_cli.images.find import list_inputs
 from adgan_cli.images.read import read_image
-from adgan_cli.pipeline.score import list_inputs, score, score_inputs
+from adgan_cli.pipeline.score import score, score_inputs
 from adgan_cli.results.scores import ScoreRow
 
 QUICK = SearchConfig(n_seed=2, k=1)

@@ -19,6 +19,7 @@ from adgan_cli.engine import training
 from adgan_cli.engine.model_file import file_digest, load_model
 from adgan_cli.engine.training import new_state
 from adgan_cli.errors import ConfigError, DivergedError, NoImagesError
+from adgan_cli.images.find import list_inputs
 from adgan_cli.images.load import PixelSet
 from adgan_cli.pipeline.model_directory import resumed_state, train_into
 from adgan_cli.pipeline.score import score
@@ -135,9 +136,9 @@ def test_grey_and_colour_are_told_apart_by_content(discs, tmp_path):
     from PIL import Image
 
     folder = discs(3)
-    assert load_training_pictures(folder, 16, None).pixels.shape == (3, 16, 16, 1)
+    assert load_training_pictures(list_inputs([folder]), 16, None).pixels.shape == (3, 16, 16, 1)
     Image.new("RGB", (16, 16), (0, 0, 9)).save(folder / "blue.png")
-    assert load_training_pictures(folder, 16, None).pixels.shape == (4, 16, 16, 3)
+    assert load_training_pictures(list_inputs([folder]), 16, None).pixels.shape == (4, 16, 16, 3)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_a_folder_without_usable_pictures_is_an_error(tmp_path, content, said):
     for name, data in content.items():
         (tmp_path / name).write_bytes(data)
     with pytest.raises(NoImagesError, match=said):
-        load_training_pictures(tmp_path, 16, None)
+        load_training_pictures(list_inputs([tmp_path]), 16, None)
 
 
 def test_the_estimate_counts_the_pictures_and_does_not_touch_the_state():

@@ -3,9 +3,11 @@
 import typer
 
 from adgan_cli import __version__
+from adgan_cli.cli.cache import cache_app
 from adgan_cli.cli.console import ErrorsAsLines
 from adgan_cli.cli.info import info
 from adgan_cli.cli.rank import rank
+from adgan_cli.cli.scan import scan
 from adgan_cli.cli.score import score
 from adgan_cli.cli.train import train
 
@@ -21,7 +23,9 @@ app = typer.Typer(
 app.command()(train)
 app.command()(score)
 app.command()(rank)
+app.command()(scan)
 app.command()(info)
+app.add_typer(cache_app)
 
 
 def _version(asked: bool) -> None:

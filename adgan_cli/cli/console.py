@@ -112,6 +112,15 @@ def parse_duration(text: str, option: str) -> float | None:
     return 3600.0 * hours + 60 * minutes + seconds
 
 
+def parse_size(text: str, option: str) -> int:
+    """`500MB`, `10GB` or plain bytes, as `size` prints them. Raises ConfigError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(|KB|MB|GB|TB)", text.strip().upper())
+    if not match:
+        raise ConfigError(f"{option} must be like 500MB or 10GB, got {text!r}")
+    factor = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}[match[2]]
+    return int(float(match[1]) * factor)
+
+
 def duration(seconds: float) -> str:
     """Seconds for people: 8 s, 12 min, 3.5 h."""
     if seconds < 99.5:

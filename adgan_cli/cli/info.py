@@ -23,16 +23,16 @@ def info(
     import hashlib
     import math
 
-    from adgan_cli.engine.header import model_path, read_header
+    from adgan_cli.engine.header import SEEN, model_path, read_header
 
     path = model_path(model)
     header = read_header(path, "model")
-    numbers = sum(math.prod(shape) for shape in header.shapes.values())
+    shapes = {name: shape for name, shape in header.shapes.items() if name != SEEN}
     content = {
         "file": str(path),
         "bytes": path.stat().st_size,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "numbers": numbers,
+        "numbers": sum(math.prod(shape) for shape in shapes.values()),
         **header.content,
     }
     if as_json:

@@ -1,5 +1,6 @@
 """adgan rank: the same scores, sorted, as a contact sheet that can be looked at."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,11 +9,32 @@ import typer
 from adgan_cli.atomic import writing
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import INTERRUPTED, counted, readable, say, stderr, stop_on_signal
-from adgan_cli.cli.options import DEFAULT_MODEL, OUTPUT, Device, ModelPath, Quiet, Verbose, Workers
+from adgan_cli.cli.options import (
+    DEFAULT_LIMIT,
+    DEFAULT_MODEL,
+    OUTPUT,
+    CacheDir,
+    CacheLimit,
+    Device,
+    Exclude,
+    FilesFrom,
+    FollowLinks,
+    Include,
+    ModelPath,
+    NoCache,
+    Paths,
+    Quiet,
+    Recursive,
+    Verbose,
+    Workers,
+    cache_place,
+    selection,
+)
 from adgan_cli.config import flag, to_dict
 from adgan_cli.errors import ConfigError, NoImagesError
 
 if TYPE_CHECKING:
+    from adgan_cli.images.find import Listing
     from adgan_cli.pipeline.rank import Source
     from adgan_cli.results.ranking import RankedRow
     from adgan_cli.results.scores import ScoreRow
@@ -22,9 +44,7 @@ TABLE = 10  # rows in the terminal
 
 
 def rank(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="Folders, pictures, or a mix.", show_default=False)
-    ] = None,
+    paths: Paths = None,
     model: ModelPath = DEFAULT_MODEL,
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Where the report goes.", rich_help_panel=OUTPUT)
@@ -49,6 +69,14 @@ def rank(
     loss: scoring.Loss = None,
     seed: scoring.Seed = None,
     batch_size: scoring.BatchSize = None,
+    recursive: Recursive = True,
+    include: Include = None,
+    exclude: Exclude = None,
+    files_from: FilesFrom = None,
+    follow_links: FollowLinks = False,
+    cache_dir: CacheDir = None,
+    no_cache: NoCache = False,
+    cache_limit: CacheLimit = DEFAULT_LIMIT,
     device: Device = "auto",
     workers: Workers = None,
     quiet: Quiet = False,
@@ -60,15 +88,32 @@ def rank(
     pictures are. Example: adgan rank ./val --top 30
     """
     from adgan_cli.pipeline import rank as pipeline
+    from adgan_cli.pipeline.score import score_inputs
 
     given = {
         "n_seed": n_seed, "k": k, "lr_z": lr_z, "lr_theta": lr_theta, "loss": loss, "seed": seed,
     }  # fmt: skip
+    place = cache_place(cache_dir, no_cache, cache_limit)
     if from_scores is not None:
         rows, source = _read(from_scores, paths, given)
         pipeline.prepare_report(out)
-    elif paths:
-        rows, source = _score(paths, model, out, given, batch_size, device, workers, quiet, verbose)
+    elif paths or files_from:
+        chosen = selection(recursive, include, exclude, follow_links)
+        listing = scoring.find(paths, files_from, chosen, quiet=quiet)
+        loaded = scoring.open_model(model, device, verbose=verbose)
+        config = scoring.search_config(loaded, **given)
+        pipeline.prepare_report(out, listing.found)
+        scores = score_inputs(
+            loaded,
+            listing,
+            config,
+            workers=workers,
+            batch_size=batch_size,
+            place=place,
+            on_cache_off=scoring.cache_off(quiet),
+        )
+        rows = _follow(scores, listing, out, quiet)
+        source = pipeline.Source(listing.root, pipeline.described(loaded), to_dict(config))
     else:
         raise ConfigError("give PATHS to score, or --from scores.csv to draw again")
     ranked = pipeline.write_report(
@@ -100,28 +145,15 @@ def _read(
     rows = read_scores(scores)
     if not any(row.score is not None for row in rows):
         raise ConfigError(f"--from {scores} holds no scored picture")
-    return rows, read_source(scores, find_inputs(paths)[0] if paths else None)
+    return rows, read_source(scores, find_inputs(paths).root if paths else None)
 
 
-def _score(
-    paths: list[Path],
-    model: Path,
-    out: Path,
-    given: dict[str, Any],
-    batch_size: int | None,
-    device: str,
-    workers: int | None,
-    quiet: bool,
-    verbose: bool,
-) -> tuple[list["ScoreRow"], "Source"]:
-    from adgan_cli.pipeline.rank import Source, described, prepare_report
-    from adgan_cli.pipeline.score import list_inputs, score_inputs
+def _follow(
+    scores: Iterator["ScoreRow"], listing: "Listing", out: Path, quiet: bool
+) -> list["ScoreRow"]:
+    """Collect the rows under a bar, each of them also in a table that survives a kill."""
     from adgan_cli.results.scores import row_writer
 
-    inputs = list_inputs(paths)
-    loaded = scoring.open_model(model, device, verbose=verbose)
-    config = scoring.search_config(loaded, **given)
-    prepare_report(out, inputs.found)
     rows: list[ScoreRow] = []
     partial = out / PARTIAL_FILE
     with (
@@ -135,15 +167,14 @@ def _score(
             write(row)
             rows.append(row)
 
-        scored = score_inputs(loaded, inputs, config, workers=workers, batch_size=batch_size)
-        scoring.follow(scored, inputs.count, keep=keep, should_stop=asked, quiet=quiet)
-    if len(rows) < inputs.count:
+        scoring.follow(scores, listing.count, keep=keep, should_stop=asked, quiet=quiet)
+    if len(rows) < listing.count:
         say(
-            f"stopped after {len(rows):,} of {counted(inputs.count, 'picture')}; "
-            f"to see what is there: adgan rank {inputs.root} --from {partial} -o {out}"
+            f"stopped after {len(rows):,} of {counted(listing.count, 'picture')}; "
+            f"to see what is there: adgan rank {listing.root} --from {partial} -o {out}"
         )
         raise typer.Exit(INTERRUPTED)
-    return rows, Source(inputs.root, described(loaded), to_dict(config))
+    return rows
 
 
 def _print_table(ranked: list["RankedRow"]) -> None:

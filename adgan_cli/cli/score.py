@@ -12,7 +12,26 @@ import typer
 from adgan_cli.atomic import writing
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import INTERRUPTED, counted, say, stop_on_signal
-from adgan_cli.cli.options import DEFAULT_MODEL, Device, ModelPath, Quiet, Verbose, Workers
+from adgan_cli.cli.options import (
+    DEFAULT_LIMIT,
+    DEFAULT_MODEL,
+    CacheDir,
+    CacheLimit,
+    Device,
+    Exclude,
+    FilesFrom,
+    FollowLinks,
+    Include,
+    ModelPath,
+    NoCache,
+    Paths,
+    Quiet,
+    Recursive,
+    Verbose,
+    Workers,
+    cache_place,
+    selection,
+)
 from adgan_cli.errors import ConfigError, NoImagesError, OutputError
 
 if TYPE_CHECKING:
@@ -20,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def score(
-    paths: Annotated[list[Path], typer.Argument(help="Folders, pictures, or a mix.")],
+    paths: Paths = None,
     model: ModelPath = DEFAULT_MODEL,
     out: Annotated[
         str, typer.Option("-o", "--out", help="File to write; - is standard output.")
@@ -33,6 +52,14 @@ def score(
     loss: scoring.Loss = None,
     seed: scoring.Seed = None,
     batch_size: scoring.BatchSize = None,
+    recursive: Recursive = True,
+    include: Include = None,
+    exclude: Exclude = None,
+    files_from: FilesFrom = None,
+    follow_links: FollowLinks = False,
+    cache_dir: CacheDir = None,
+    no_cache: NoCache = False,
+    cache_limit: CacheLimit = DEFAULT_LIMIT,
     device: Device = "auto",
     workers: Workers = None,
     quiet: Quiet = False,
@@ -45,15 +72,25 @@ def score(
     if format not in ("csv", "jsonl"):
         raise ConfigError(f"--format must be csv or jsonl, got {format}")
     partial = _growing(out)
-    from adgan_cli.pipeline.score import list_inputs, score_inputs
+    place = cache_place(cache_dir, no_cache, cache_limit)
+    chosen = selection(recursive, include, exclude, follow_links)
+    from adgan_cli.pipeline.score import score_inputs
     from adgan_cli.results.scores import row_writer
 
-    inputs = list_inputs(paths)
+    listing = scoring.find(paths, files_from, chosen, quiet=quiet)
     loaded = scoring.open_model(model, device, verbose=verbose)
     config = scoring.search_config(
         loaded, n_seed=n_seed, k=k, lr_z=lr_z, lr_theta=lr_theta, loss=loss, seed=seed
     )
-    rows = score_inputs(loaded, inputs, config, workers=workers, batch_size=batch_size)
+    rows = score_inputs(
+        loaded,
+        listing,
+        config,
+        workers=workers,
+        batch_size=batch_size,
+        place=place,
+        on_cache_off=scoring.cache_off(quiet),
+    )
     failed = 0
     with (
         writing(partial or "to standard output"),
@@ -67,20 +104,20 @@ def score(
             failed += bool(row.error)
             write(row)
 
-        done = scoring.follow(rows, inputs.count, keep=keep, should_stop=asked, quiet=quiet)
-    if done < inputs.count:
+        done = scoring.follow(rows, listing.count, keep=keep, should_stop=asked, quiet=quiet)
+    if done < listing.count:
         where = f"; the rows so far are in {partial}" if partial else ""
-        say(f"stopped after {done:,} of {counted(inputs.count, 'picture')}{where}")
+        say(f"stopped after {done:,} of {counted(listing.count, 'picture')}{where}")
         raise typer.Exit(INTERRUPTED)
     if partial and partial != Path(out):
         with writing(out):
             os.replace(partial, out)
-    if failed == inputs.count:
+    if failed == listing.count:
         where = f"into {out}" if partial else "to standard output"
         raise NoImagesError(f"no usable picture: all {failed} failed; the reasons went {where}")
     if not quiet:
         where = f" into {out}" if partial else ""
-        say(f"{inputs.count:,} found, {done - failed:,} scored, {failed:,} failed{where}")
+        say(f"{listing.count:,} found, {done - failed:,} scored, {failed:,} failed{where}")
 
 
 def _growing(out: str) -> Path | None:

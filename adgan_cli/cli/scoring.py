@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adgan_cli.cli.console import counted, counting_bar, duration, say
+from adgan_cli.cli.options import opened_list
 from adgan_cli.config import SearchConfig
 
 if TYPE_CHECKING:
     from adgan_cli.engine.model_file import Model
+    from adgan_cli.images.find import Listing
+    from adgan_cli.images.selection import Selection
     from adgan_cli.results.scores import ScoreRow
 
 SEARCH = "Search"
@@ -50,6 +53,25 @@ def open_model(path: Path, device: str, *, verbose: bool) -> "Model":
     if verbose:
         say(f"model {path} ({model.digest[:12]}), {model.config.size} px, on {where.type}")
     return model
+
+
+def find(
+    paths: list[Path] | None, files_from: str | None, chosen: "Selection", *, quiet: bool
+) -> "Listing":
+    """List what there is to score, and mention links that were left alone."""
+    from adgan_cli.images.find import list_inputs
+
+    with opened_list(files_from) as stream:
+        listing = list_inputs(paths or [], chosen, files_from=stream)
+    if listing.links and not quiet:
+        left = counted(listing.links, "symbolic link")
+        say(f"note: left {left} alone; --follow-links reads them")
+    return listing
+
+
+def cache_off(quiet: bool) -> Callable[[str], None]:
+    """What says that decoded pictures are not kept, and why."""
+    return lambda why: None if quiet else say(f"note: no cache of decoded pictures: {why}")
 
 
 def search_config(model: "Model", **given: Any) -> SearchConfig:

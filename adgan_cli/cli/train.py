@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adgan_cli.cli import scoring
 from adgan_cli.cli.console import (
     INTERRUPTED,
     bar,
@@ -20,21 +21,35 @@ from adgan_cli.cli.console import (
     stop_on_signal,
 )
 from adgan_cli.cli.options import (
+    DEFAULT_LIMIT,
     DEFAULT_MODEL,
     MACHINE,
     MODEL,
     OUTPUT,
+    READING,
     TRAINING,
+    CacheDir,
+    CacheLimit,
     Device,
+    Exclude,
+    FilesFrom,
+    FollowLinks,
+    Include,
+    NoCache,
+    Paths,
     Quiet,
+    Recursive,
     Verbose,
     Workers,
+    cache_place,
+    selection,
 )
 from adgan_cli.config import (
     OBJECTIVES,
     PRESETS,
     SIZES,
     Config,
+    ReadConfig,
     flag,
     to_dict,
 )
@@ -44,6 +59,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from adgan_cli.engine.training import TrainState, TrainStep
+    from adgan_cli.images.cache import CachePlace
+    from adgan_cli.images.find import Listing
     from adgan_cli.images.load import PixelSet
 
 FEW = 200  # pictures; below, a generator learns them by heart
@@ -52,7 +69,7 @@ LINE_EVERY = 60.0  # seconds between lines where there is no terminal to draw a 
 
 
 def train(
-    folder: Annotated[Path, typer.Argument(help="The folder of pictures, searched recursively.")],
+    paths: Paths = None,
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Where the model goes.", rich_help_panel=OUTPUT)
     ] = DEFAULT_MODEL,
@@ -111,6 +128,26 @@ def train(
     seed: Annotated[
         int | None, typer.Option(help="Of every random number.", rich_help_panel=TRAINING)
     ] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            help="How a picture becomes a square: crop, pad or squash.", rich_help_panel=READING
+        ),
+    ] = None,
+    alpha: Annotated[
+        str | None,
+        typer.Option(
+            help="Behind transparency: white, black, #rrggbb, or drop.", rich_help_panel=READING
+        ),
+    ] = None,
+    recursive: Recursive = True,
+    include: Include = None,
+    exclude: Exclude = None,
+    files_from: FilesFrom = None,
+    follow_links: FollowLinks = False,
+    cache_dir: CacheDir = None,
+    no_cache: NoCache = False,
+    cache_limit: CacheLimit = DEFAULT_LIMIT,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on exactly where OUT stopped.")
     ] = False,
@@ -132,7 +169,7 @@ def train(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Learn what the pictures in FOLDER look like, without labels.
+    """Learn what the pictures in a folder look like, without labels.
 
     Trains a DCGAN with the Wasserstein objective and writes a model directory. Ctrl-C saves and
     stops; --resume goes on. Example: adgan train ./bedrooms
@@ -140,7 +177,7 @@ def train(
     given = {
         "size": size, "latent_dim": latent_dim, "width": width, "objective": objective,
         "iters": iters, "batch_size": batch_size, "critic_steps": critic_steps, "clip": clip,
-        "penalty": penalty, "ema": ema, "flip": flip, "seed": seed,
+        "penalty": penalty, "ema": ema, "flip": flip, "seed": seed, "fit": fit, "alpha": alpha,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     if preset not in PRESETS:
@@ -151,8 +188,13 @@ def train(
     save_seconds = parse_duration(save_every, "--save-every")
     model_config = _with(PRESETS[preset].model, {**given, **_channels(channels)})
     train_config = _with(PRESETS[preset].train, given)
+    reading = _with(ReadConfig(), given)
+    place = cache_place(cache_dir, no_cache, cache_limit)
+    chosen = selection(recursive, include, exclude, follow_links)
+    if not paths and files_from is None:
+        raise ConfigError("give a folder, or a list with --files-from; see adgan train --help")
 
-    from adgan_cli.engine.checkpoint import read_checkpoint
+    from adgan_cli.engine.checkpoint import read_checkpoint, reading_of
     from adgan_cli.engine.device import pick_device, pick_precision
     from adgan_cli.engine.training import new_state
     from adgan_cli.pipeline.model_directory import check_out, resumed_state
@@ -165,23 +207,26 @@ def train(
         _refuse_other_settings(then, {**given, **_channels(channels), **asked})
         model_config = replace(model_config, size=then["model"]["size"])
         channels = str(then["model"]["channels"])
+        reading = reading_of(then)
     if not dry_run:
         check_out(out, resume=resume, overwrite=overwrite)
-    pictures = _load(folder, model_config.size, channels, workers, quiet)
+    listing = scoring.find(paths, files_from, chosen, quiet=quiet)
+    pictures = _load(listing, model_config.size, channels, reading, workers, place, quiet)
     model_config = replace(model_config, channels=pictures.pixels.shape[-1])
     if resume:
         state = resumed_state(out, pictures, where, iters=iters)
     else:
         state = new_state(model_config, train_config, device=where, precision=exact)
     if dry_run:
-        _print_plan(state, pictures, folder, out, limit)
+        _print_plan(state, pictures, reading, listing.root, out, limit)
         return
-    _train(state, pictures, out, limit, save_seconds, resume, quiet, verbose)
+    _train(state, pictures, reading, out, limit, save_seconds, resume, quiet, verbose)
 
 
 def _train(
     state: "TrainState",
     pictures: "PixelSet",
+    reading: ReadConfig,
     out: Path,
     limit: float | None,
     save_seconds: float | None,
@@ -211,6 +256,7 @@ def _train(
             out,
             state,
             pictures,
+            reading=reading,
             on_step=None if quiet else report.step,
             on_save=lambda step: say(f"saved step {step:,}") if verbose else None,
             should_stop=lambda: asked() or late(),
@@ -259,23 +305,33 @@ class _Report:
             say(f"{step}  {line}")
 
 
-def _load(folder: Path, size: int, channels: str, workers: int | None, quiet: bool) -> "PixelSet":
+def _load(
+    listing: "Listing",
+    size: int,
+    channels: str,
+    reading: ReadConfig,
+    workers: int | None,
+    place: "CachePlace | None",
+    quiet: bool,
+) -> "PixelSet":
     from adgan_cli.pipeline.train import load_training_pictures
 
     with counting_bar(quiet=quiet) as shown:
-        task = shown.add_task("reading pictures", total=None)
+        task = shown.add_task("reading pictures", total=len(listing.found))
         pictures = load_training_pictures(
-            folder,
+            listing,
             size,
             None if channels == "auto" else int(channels),
+            reading,
             workers=workers,
-            on_found=lambda count: shown.update(task, total=count),
+            place=place,
             on_picture=lambda done: shown.update(task, completed=done),
+            on_cache_off=scoring.cache_off(quiet),
         )
     if not quiet:
         kind = "grey" if pictures.pixels.shape[-1] == 1 else "colour"
-        say(f"{counted(len(pictures.names), 'picture')} in {folder}, read as {size} px {kind}")
-        if len(pictures.names) < FEW:
+        say(f"{counted(len(pictures), 'picture')} in {listing.root}, read as {size} px {kind}")
+        if len(pictures) < FEW:
             say(f"warning: that is few; below {FEW} a generator learns them by heart")
     for name, reason in pictures.failures[:5]:
         say(f"warning: left out {name}: {reason}")
@@ -285,7 +341,12 @@ def _load(folder: Path, size: int, channels: str, workers: int | None, quiet: bo
 
 
 def _print_plan(
-    state: "TrainState", pictures: "PixelSet", folder: Path, out: Path, limit: float | None
+    state: "TrainState",
+    pictures: "PixelSet",
+    reading: ReadConfig,
+    folder: Path,
+    out: Path,
+    limit: float | None,
 ) -> None:
     from adgan_cli.pipeline.train import estimate
 
@@ -295,9 +356,10 @@ def _print_plan(
     plan: dict[str, Any] = {
         "folder": folder,
         "out": out,
-        "pictures": f"{len(pictures.names):,}",
+        "pictures": f"{len(pictures):,}",
         "left out": f"{len(pictures.failures):,}",
         **to_dict(state.model_config),
+        **to_dict(reading),
         **to_dict(state.train_config),
         "device": state.device,
         "precision": state.precision,
@@ -326,8 +388,11 @@ def _channels(text: str) -> dict[str, int]:
 
 def _refuse_other_settings(then: dict[str, Any], given: dict[str, Any]) -> None:
     """What --resume continues has settings already; only the goal may move, and only onwards."""
+    from adgan_cli.engine.checkpoint import reading_of
+
     try:
         settings = {**then["model"], **then["training"], "precision": then["precision"]}
+        settings |= to_dict(reading_of(then))
         step = int(then["step"])
         _ = settings["size"], settings["channels"], then["data"]["pictures"]  # asked for later on
     except (KeyError, TypeError, ValueError) as error:

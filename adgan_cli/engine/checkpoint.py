@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from adgan_cli.atomic import replacing
-from adgan_cli.config import ModelConfig, TrainConfig, from_dict, to_dict
+from adgan_cli.config import ModelConfig, ReadConfig, TrainConfig, from_dict, to_dict
 from adgan_cli.engine.header import CHECKPOINT_FILE, metadata, read_header
 from adgan_cli.engine.model_file import load_tensors, read_tensors, state_tensors
 from adgan_cli.engine.training import TrainState, new_state
@@ -48,6 +48,18 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     Raises ModelFileError, as does load_checkpoint.
     """
     return read_header(folder / CHECKPOINT_FILE, "checkpoint").content
+
+
+def reading_of(content: dict[str, Any]) -> ReadConfig:
+    """How the pictures of a checkpoint were read, from what read_checkpoint gave.
+
+    Raises ModelFileError where it says nothing that makes sense.
+    """
+    try:
+        # adgan 0.1 knew one way of reading
+        return from_dict(ReadConfig, content["data"].get("reading", to_dict(ReadConfig())))
+    except (ConfigError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"the checkpoint is corrupt ({error}); use --overwrite") from error
 
 
 def load_checkpoint(folder: Path, device: torch.device, *, iters: int | None = None) -> TrainState:

@@ -14,9 +14,10 @@ from safetensors import SafetensorError, safe_open
 from adgan_cli.config import canonical_json
 from adgan_cli.errors import ModelFileError
 
-FORMAT = 1  # raised when an older adgan could not read what we write
+FORMAT = 2  # raised when an older adgan could not read what we write; 1 was adgan 0.1
 KEY = "adgan"
 MODEL_FILE = "model.safetensors"
+SEEN = "training.fingerprints"  # the tensor of a model that is none of the generator's, int64
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
 

@@ -2,21 +2,24 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from adgan_cli.atomic import replacing, write_text
-from adgan_cli.config import ModelConfig, SearchConfig, from_dict, to_dict
-from adgan_cli.engine.header import metadata, model_path, read_header
+from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig, from_dict, to_dict
+from adgan_cli.engine.header import SEEN, metadata, model_path, read_header
 from adgan_cli.engine.networks import Generator
 from adgan_cli.errors import ConfigError, ModelFileError
+from adgan_cli.images.read import Ranges, Rules
 
 CONFIG_FILE = "config.json"
 
@@ -30,6 +33,24 @@ class Model:
     search: SearchConfig = SearchConfig()  # the settings `score` and `rank` start from
     provenance: Mapping[str, Any] = field(default_factory=dict)  # how it was trained, plain JSON
     digest: str = ""  # of the file it was loaded from
+    reading: ReadConfig = ReadConfig()  # how pictures became squares in training
+    ranges: Ranges = ()  # black and white of pictures deeper than 8 bits, from the training set
+    seen: np.ndarray | None = None  # (N,) uint64, sorted: fingerprints of the training pictures
+
+    def rules(self) -> Rules:
+        """How a picture has to be read for this generator."""
+        reading = self.reading
+        return Rules(
+            self.config.size, self.config.channels, reading.fit, reading.alpha, self.ranges
+        )
+
+    def has_seen(self, fingerprint: bytes) -> bool | None:
+        """Tell whether a file with this content was trained on; None where the model cannot say."""
+        if self.seen is None:
+            return None
+        wanted = np.frombuffer(fingerprint, "<u8")[0]
+        place = np.searchsorted(self.seen, wanted)
+        return bool(place < len(self.seen) and self.seen[place] == wanted)
 
 
 def save_model(model: Model, path: str | Path) -> str:
@@ -39,7 +60,10 @@ def save_model(model: Model, path: str | Path) -> str:
     Raises OutputError when it cannot be written.
     """
     file, content = model_path(path), _content(model)
-    data = save(state_tensors(model.generator), metadata("model", content))
+    tensors = state_tensors(model.generator)
+    if model.seen is not None:
+        tensors[SEEN] = torch.from_numpy(np.sort(model.seen).view(np.int64))
+    data = save(tensors, metadata("model", content))
     with replacing(file) as temporary:
         temporary.write_bytes(data)
     if file != Path(path):
@@ -60,15 +84,22 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
     try:
         config = from_dict(ModelConfig, header.content["model"])
         search = from_dict(SearchConfig, header.content["search"])
-    except (ConfigError, KeyError, TypeError, AttributeError) as error:
+        # format 1 knew one way of reading and kept no fingerprints
+        reading = from_dict(ReadConfig, header.content.get("reading", to_dict(ReadConfig())))
+        ranges = ranges_from(header.content.get("ranges", {}))
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{file} is corrupt: its settings do not hold ({error})") from error
-    generator = Generator(config)
-    load_tensors(generator, read_tensors(file), file)
+    generator, tensors = Generator(config), read_tensors(file)
+    seen = _fingerprints(tensors.pop(SEEN, None), file)
+    load_tensors(generator, tensors, file)
     provenance = {key: header.content.get(key) for key in ("training", "data", "adgan")}
     return Model(
         generator=generator.to(device).eval().requires_grad_(False),
         config=config,
         search=search,
+        reading=reading,
+        ranges=ranges,
+        seen=seen,
         provenance=provenance,
         digest=file_digest(file),
     )
@@ -114,9 +145,32 @@ def file_digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+def ranges_dict(ranges: Ranges) -> dict[str, list[float]]:
+    """Ranges as plain JSON: {kind: [black, white]}; `ranges_from` reads it back."""
+    return {kind: [low, high] for kind, low, high in ranges}
+
+
+def ranges_from(values: Mapping[str, Any]) -> Ranges:
+    """Read what `ranges_dict` gave. Raises ValueError or TypeError for anything else."""
+    ranges = tuple((kind, float(low), float(high)) for kind, (low, high) in sorted(values.items()))
+    if not all(math.isfinite(high - low) and low < high for _, low, high in ranges):
+        raise ValueError(f"ranges must be [black, white] with black below white, got {values}")
+    return ranges
+
+
+def _fingerprints(tensor: Tensor | None, file: Path) -> np.ndarray | None:
+    if tensor is None:
+        return None
+    if tensor.dtype != torch.int64 or tensor.dim() != 1:
+        raise ModelFileError(f"{file}: {SEEN} is not a row of 64-bit integers")
+    return np.sort(tensor.numpy().view(np.uint64))  # sorted already, unless somebody edited it
+
+
 def _content(model: Model) -> dict[str, Any]:
     return {
         **model.provenance,
         "model": to_dict(model.config),
         "search": to_dict(model.search),
+        "reading": to_dict(model.reading),
+        "ranges": ranges_dict(model.ranges),
     }

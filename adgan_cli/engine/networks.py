@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from adgan_cli.config import ModelConfig
 
-MAX_FACTOR = 8  # feature maps stop doubling at 8 x width, as at 64 pixels; 256 would need 32 x
-
 
 class Generator(nn.Module):
     """g_theta: latent vectors to pictures, z: (N, Z) -> (N, C, S, S) in [-1, 1].
@@ -24,7 +22,7 @@ class Generator(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        maps = _feature_maps(config)
+        maps = config.feature_maps()
         self.first = nn.ConvTranspose2d(config.latent_dim, maps[0], 4, 1, 0, bias=False)
         self.norms = nn.ModuleList(nn.BatchNorm2d(m) for m in maps)
         self.ups = nn.ModuleList(
@@ -48,7 +46,7 @@ class Critic(nn.Module):
 
     def __init__(self, config: ModelConfig, *, batch_norm: bool) -> None:
         super().__init__()
-        maps = _feature_maps(config)[::-1]
+        maps = config.feature_maps()[::-1]
         layers: list[nn.Module] = []
         for i, o in zip([config.channels, *maps], maps, strict=False):
             layers.append(nn.Conv2d(i, o, 4, 2, 1, bias=not batch_norm))
@@ -73,14 +71,6 @@ def initialise(network: nn.Module, rng: torch.Generator) -> None:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def _feature_maps(config: ModelConfig) -> list[int]:
-    """Feature maps at 4, 8, ... S / 2 pixels: 512, 256, 128, 64 at 64 pixels and width 64."""
-    factors = [1]
-    while 4 * 2 ** len(factors) < config.size:
-        factors.append(min(2 * factors[-1], MAX_FACTOR))
-    return [config.width * factor for factor in reversed(factors)]
 
 
 def generate_each(generator: Generator, theta: Mapping[str, Tensor], z: Tensor) -> Tensor:

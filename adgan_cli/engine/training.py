@@ -83,12 +83,14 @@ def run(
     state: TrainState,
     pixels: Tensor,
     *,
+    rows: Tensor | None = None,
     on_step: Callable[[TrainStep], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train `state` in place until its step reaches iters or `should_stop` says so.
 
-    pixels: uint8 (N, S, S, C), on any device. `should_stop` is asked after every critic step, so
+    pixels: uint8 (N, S, S, C), on any device; with `rows` (N,), picture i is pixels[rows[i]].
+    `should_stop` is asked after every critic step, so
     that stopping takes a moment even where one generator step takes a hundred of them.
     Raises DivergedError on NaN, infinity or a critic that outgrew its bound.
     """
@@ -100,7 +102,7 @@ def run(
     state.critic.train()
     while state.step < state.train_config.iters and not should_stop():
         if state.critic_step < aim.critic_steps(state.step):
-            distance = _critic_step(state, aim, _real_batch(state, pixels))
+            distance = _critic_step(state, aim, _real_batch(state, pixels, rows))
             pictures += state.train_config.batch_size
             state.critic_step += 1
             continue
@@ -188,10 +190,11 @@ def _average(state: TrainState) -> None:
         average.lerp_(weight, 1 - decay)
 
 
-def _real_batch(state: TrainState, pixels: Tensor) -> Tensor:
+def _real_batch(state: TrainState, pixels: Tensor, rows: Tensor | None) -> Tensor:
     """Pictures drawn with replacement: (batch, C, S, S) in [-1, 1] on the state's device."""
     count = state.train_config.batch_size
-    index = torch.randint(len(pixels), (count,), generator=state.rng)
+    index = torch.randint(len(pixels if rows is None else rows), (count,), generator=state.rng)
+    index = index if rows is None else rows[index]
     real = to_unit_range(pixels[index.to(pixels.device)].to(state.device))
     if state.train_config.flip:
         mirrored = torch.rand(count, 1, 1, 1, generator=state.rng) < 0.5

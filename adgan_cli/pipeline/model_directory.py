@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from adgan_cli import __version__
 from adgan_cli.atomic import sweep, write_text, writing
-from adgan_cli.config import to_dict
+from adgan_cli.config import ReadConfig, to_dict
 from adgan_cli.engine.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from adgan_cli.engine.device import free_memory
 from adgan_cli.engine.header import CHECKPOINT_FILE, MODEL_FILE, read_header
@@ -69,7 +70,7 @@ def resumed_state(
     """
     then = read_checkpoint(out)["data"]
     now = described(pictures)
-    if then != now:
+    if any(then[key] != now[key] for key in ("pictures", "digest")):
         raise ConfigError(
             f"{out} was trained on other pictures ({then['pictures']} then, {now['pictures']} now, "
             "or changed); --resume continues exactly: restore them, or start anew with --overwrite"
@@ -82,6 +83,7 @@ def train_into(
     state: TrainState,
     pictures: PixelSet,
     *,
+    reading: ReadConfig = ReadConfig(),  # noqa: B008  frozen
     on_step: Callable[[TrainStep], None] | None = None,
     on_save: Callable[[int], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -98,15 +100,16 @@ def train_into(
         _clear(out)
     for name in (MODEL_FILE, CHECKPOINT_FILE):
         sweep(out / name)  # kill -9 while saving leaves as many bytes behind
-    pixels = placed(pictures, state.device)
-    write_grid(out / SAMPLES_FOLDER / "real.png", pictures.pixels[:: _stride(pictures)][:SAMPLES])
+    pixels, rows = placed(pictures, state.device)
+    some = pictures.part(slice(None, None, _stride(pictures)))
+    write_grid(out / SAMPLES_FOLDER / "real.png", some[:SAMPLES])
     saved_at, saved_step = time.monotonic(), state.step
 
     def save() -> Model:
         nonlocal saved_at, saved_step
-        model = trained_model(state, pictures)
+        model = trained_model(state, pictures, reading)
         digest = save_model(model, out)
-        save_checkpoint(state, out, described(pictures))
+        save_checkpoint(state, out, described(pictures) | {"reading": to_dict(reading)})
         _write_samples(out / SAMPLES_FOLDER / f"{state.step:06d}.png", model.generator)
         saved_at, saved_step = time.monotonic(), state.step
         if on_save:
@@ -126,7 +129,7 @@ def train_into(
                 save()
 
         try:
-            run(state, pixels, on_step=stepped, should_stop=should_stop)
+            run(state, pixels, rows=rows, on_step=stepped, should_stop=should_stop)
             return save()
         except DivergedError as error:
             kept = (
@@ -137,7 +140,11 @@ def train_into(
             raise DivergedError(f"{error}; {kept}") from error
 
 
-def trained_model(state: TrainState, pictures: PixelSet) -> Model:
+def trained_model(
+    state: TrainState,
+    pictures: PixelSet,
+    reading: ReadConfig = ReadConfig(),  # noqa: B008  frozen
+) -> Model:
     """The model that `state` amounts to so far. Raises DivergedError if it is not finite."""
     generator = averaged_generator(state)
     if not all(weight.isfinite().all() for weight in generator.state_dict().values()):
@@ -150,19 +157,35 @@ def trained_model(state: TrainState, pictures: PixelSet) -> Model:
         | {"precision": state.precision},
         "data": described(pictures),
     }
-    return Model(generator, state.model_config, provenance=provenance)
+    return Model(
+        generator,
+        state.model_config,
+        reading=reading,
+        ranges=pictures.ranges,
+        seen=np.sort(pictures.fingerprints),
+        provenance=provenance,
+    )
 
 
-def placed(pictures: PixelSet, device: torch.device) -> torch.Tensor:
-    """The pixels where sampling them is fastest: on the device, if a third of it holds them."""
-    pixels = torch.from_numpy(pictures.pixels)
-    fits = device.type == "cuda" and 3 * pixels.nbytes < free_memory(device)
-    return pixels.to(device) if fits else pixels
+def placed(pictures: PixelSet, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The pixels where sampling them is fastest, and the rows, for `run`.
+
+    On the device, if a third of it holds them; else where they are, a map of the cache included.
+    """
+    shape = len(pictures), *pictures.pixels.shape[1:]
+    if device.type == "cuda" and 3 * math.prod(shape) < free_memory(device):
+        pixels = torch.empty(shape, dtype=torch.uint8, device=device)
+        for start in range(0, len(pictures), 4096):  # a set may be larger than memory
+            part = pictures.part(slice(start, start + 4096))
+            pixels[start : start + len(part)] = torch.from_numpy(np.ascontiguousarray(part))
+        return pixels, None
+    rows = None if pictures.rows is None else torch.from_numpy(pictures.rows)
+    return torch.from_numpy(pictures.pixels), rows
 
 
 def described(pictures: PixelSet) -> dict[str, Any]:
     """What a model says of the pictures it was trained on: how many, and their digest."""
-    return {"pictures": len(pictures.names), "digest": pictures.digest()}
+    return {"pictures": len(pictures), "digest": pictures.digest}
 
 
 def _history(out: Path, step: int) -> tuple[Path, float]:
@@ -185,7 +208,7 @@ def _write_samples(path: Path, generator: Generator) -> None:
 
 def _stride(pictures: PixelSet) -> int:
     # over the whole set, which may be sorted by folder
-    return max(1, math.ceil(len(pictures.names) / SAMPLES))
+    return max(1, math.ceil(len(pictures) / SAMPLES))
 
 
 def _is_ours(out: Path) -> bool:

@@ -2,18 +2,20 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from adgan_cli.config import SearchConfig, to_dict
-from adgan_cli.engine.model_file import Model
+from adgan_cli.config import ReadConfig, SearchConfig, to_dict
+from adgan_cli.engine.model_file import Model, ranges_dict, ranges_from
 from adgan_cli.errors import ConfigError, ImageError, OutputError
-from adgan_cli.images.find import Found
+from adgan_cli.images.find import list_inputs, locator
 from adgan_cli.images.read import read_thumbnail
-from adgan_cli.pipeline.score import list_inputs, score_inputs
+from adgan_cli.images.selection import Selection
+from adgan_cli.images.sources import Found
+from adgan_cli.pipeline.score import score_inputs
 from adgan_cli.results.contact_sheet import Card, write_contact_sheet
 from adgan_cli.results.figure import write_figure
 from adgan_cli.results.names import restored
@@ -40,20 +42,21 @@ def rank(
     out: str | Path,
     config: SearchConfig | None = None,
     *,
+    selection: Selection = Selection(),  # noqa: B008  frozen
     top: int = 30,
     bottom: int | None = None,
 ) -> list[RankedRow]:
-    """Score folders and files and write a report into `out`; returns the ranking.
+    """Score folders, archives and files and write a report into `out`; returns the ranking.
 
     config: how to search; the model's own settings when None.
     """
-    out, inputs, config = Path(out), list_inputs(paths), config or model.search
-    prepare_report(out, inputs.found)
-    rows = list(score_inputs(model, inputs, config))
+    out, listing, config = Path(out), list_inputs(paths, selection), config or model.search
+    prepare_report(out, listing.found)
+    rows = list(score_inputs(model, listing, config))
     return write_report(
         out,
         rows,
-        Source(inputs.root, described(model), to_dict(config)),
+        Source(listing.root, described(model), to_dict(config)),
         top=top,
         bottom=top if bottom is None else bottom,
     )
@@ -66,6 +69,8 @@ def described(model: Model) -> dict[str, Any]:
         "model": model.digest[:12] or "in memory",
         "size": model.config.size,
         "trained_on": f"{data.get('pictures', '?')} pictures",
+        **to_dict(model.reading),
+        **({"ranges": ranges_dict(model.ranges)} if model.ranges else {}),
     }
 
 
@@ -78,7 +83,8 @@ def prepare_report(out: Path, pictures: Iterable[Found] = ()) -> None:
     """
     if out.is_file():
         raise ConfigError(f"-o {out} is a file; give a folder for the report")
-    if any(os.path.abspath(file.path.parent) == os.path.abspath(out) for file in pictures):
+    files = (picture.file for picture in pictures)
+    if any(os.path.abspath(file.parent) == os.path.abspath(out) for file in files if file):
         raise ConfigError(f"-o {out} holds pictures to rank; choose another folder for the report")
     names = (PAGE_FILE, RANKING_FILE, FIGURE_FILE, SUMMARY_FILE)
     taken = [name for name in names if (out / name).exists()]
@@ -112,7 +118,8 @@ def write_report(
     scored = [entry for entry in ranked if entry.rank is not None]
     most = scored[:top]
     least = scored[len(most) :][::-1][:bottom]
-    cards = {entry.row.path: _card(entry, source.root, out) for entry in (*most, *least)}
+    card = _card_maker(source, out)
+    cards = {entry.row.path: card(entry) for entry in (*most, *least)}
     counts = count_rows(rows, found=len(rows))
     # ranking and summary first: they mark the folder as ours, should the rest not be written
     write_ranking(out / RANKING_FILE, ranked)
@@ -155,7 +162,10 @@ def read_source(scores: Path, root: Path | None) -> Source:
         told = scores.parent / restored(summary["root"]), summary["model"], summary["settings"]
         if not all(isinstance(part, dict) for part in told[1:]):
             raise TypeError("not what write_summary writes")
-    except (OSError, ValueError, KeyError, TypeError):  # no summary: the table stands alone
+        ReadConfig(alpha=told[1].get("alpha", ReadConfig.alpha))
+        ranges_from(told[1].get("ranges", {}))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError):
+        # no summary, or not one of ours: the table stands alone
         told = scores.parent, {}, {}
     return Source(root or Path(os.path.normpath(told[0])), told[1], told[2])
 
@@ -164,23 +174,31 @@ def _shown(entries: Sequence[RankedRow], cards: Mapping[str, Card]) -> list[Card
     return [cards[entry.row.path] for entry in entries]
 
 
-def _card(entry: RankedRow, root: Path, out: Path) -> Card:
-    rank, row = entry
-    path = root / row.path
-    try:
-        thumbnail = read_thumbnail(path, THUMBNAIL)
-    except ImageError:  # gone since it was scored: the card says so
-        thumbnail = None
-    assert rank is not None and row.score is not None
-    return Card(
-        rank=rank,
-        score=row.score,
-        name=row.path,
-        href=_href(path, out) if thumbnail else None,
-        thumbnail=thumbnail,
-        width=row.width or 0,
-        height=row.height or 0,
-    )
+def _card_maker(source: Source, out: Path) -> Callable[[RankedRow], Card]:
+    """A function that draws a row's card: the picture as the model saw it, small."""
+    locate = locator(source.root)
+    alpha = str(source.model.get("alpha", ReadConfig.alpha))
+    ranges = ranges_from(source.model.get("ranges", {}))
+
+    def card(entry: RankedRow) -> Card:
+        rank, row = entry
+        found = locate(row.path)
+        try:
+            thumbnail = read_thumbnail(found, THUMBNAIL, alpha=alpha, ranges=ranges)
+        except ImageError:  # gone since it was scored: the card says so
+            thumbnail = None
+        assert rank is not None and row.score is not None
+        return Card(
+            rank=rank,
+            score=row.score,
+            name=row.path,
+            href=_href(found.file, out) if thumbnail and found.file else None,
+            thumbnail=thumbnail,
+            width=row.width or 0,
+            height=row.height or 0,
+        )
+
+    return card
 
 
 def _href(path: Path, out: Path) -> str:

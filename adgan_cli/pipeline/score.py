@@ -1,8 +1,7 @@
 """Pictures in, rows out: read, search, one row a picture in input order."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,36 +11,14 @@ from adgan_cli.config import SearchConfig
 from adgan_cli.engine.model_file import Model
 from adgan_cli.engine.pixels import to_unit_range
 from adgan_cli.engine.search import Searcher
-from adgan_cli.errors import ImageError, NoImagesError
-from adgan_cli.images.find import Found, find_inputs
-from adgan_cli.images.load import default_workers, read_in_order
+from adgan_cli.errors import ImageError
+from adgan_cli.images.cache import CachePlace
+from adgan_cli.images.find import Listing, list_inputs
+from adgan_cli.images.load import default_workers, opened_cache, read_in_order
 from adgan_cli.images.read import Picture
+from adgan_cli.images.selection import Selection
+from adgan_cli.images.sources import Found
 from adgan_cli.results.scores import ScoreRow
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What there is to score: files, and what could not even be listed."""
-
-    root: Path  # names are relative to it
-    found: tuple[Found, ...]
-    unlisted: tuple[ScoreRow, ...]  # folders that may not be read: rows with a reason
-
-    @property
-    def count(self) -> int:
-        return len(self.found) + len(self.unlisted)
-
-
-def list_inputs(paths: Sequence[str | Path]) -> Inputs:
-    """Find the pictures in folders and files. Raises NoImagesError if there is not one."""
-    closed: list[tuple[Path, str]] = []
-    given = [Path(path) for path in paths]
-    root, found = find_inputs(given, on_error=lambda path, why: closed.append((path, why)))
-    if not found:
-        why = f" ({closed[0][0]}: {closed[0][1]})" if closed else ""
-        raise NoImagesError(f"no pictures in {', '.join(map(str, given))}{why}; give others")
-    unlisted = (ScoreRow(_name(path, root), None, error=why) for path, why in closed)
-    return Inputs(root, tuple(found), tuple(unlisted))
 
 
 def score(
@@ -49,42 +26,51 @@ def score(
     paths: Sequence[str | Path],
     config: SearchConfig | None = None,
     *,
+    selection: Selection = Selection(),  # noqa: B008  frozen
     workers: int | None = None,
     batch_size: int | None = None,
 ) -> Iterator[ScoreRow]:
-    """Score folders and files; rows come in input order, as they are computed.
+    """Score folders, archives and files; rows come in input order, as they are computed.
 
     config: how to search; the model's own settings when None.
     """
-    return score_inputs(model, list_inputs(paths), config, workers=workers, batch_size=batch_size)
+    listing = list_inputs(paths, selection)
+    return score_inputs(model, listing, config, workers=workers, batch_size=batch_size)
 
 
 def score_inputs(
     model: Model,
-    inputs: Inputs,
+    listing: Listing,
     config: SearchConfig | None = None,
     *,
     workers: int | None = None,
     batch_size: int | None = None,
+    place: CachePlace | None = None,
+    on_cache_off: Callable[[str], None] | None = None,
 ) -> Iterator[ScoreRow]:
-    """`score` for what list_inputs found: exactly one row for each of them."""
+    """`score` for what list_inputs found: exactly one row for each of them, failures last."""
     searcher = Searcher(model.generator, config or model.search, batch_size=batch_size)
-    reading = read_in_order(
-        inputs.found, model.config.size, model.config.channels, workers=workers or default_workers()
-    )
-    # no more at once than are searched at once: rows come, and Ctrl-C is heeded, after each group
-    for group in _grouped(reading, searcher.batch_size):
-        pictures = [read.pixels for _, read in group if isinstance(read, Picture)]
-        scores: Iterator[float] = iter(())
-        if pictures:
-            x = to_unit_range(torch.from_numpy(np.stack(pictures)))
-            scores = iter(searcher(x).score.tolist())
-        for file, read in group:
-            yield _row(file, read, scores)
-    yield from inputs.unlisted
+    rules, workers = model.rules(), workers or default_workers()
+    with opened_cache(place, listing.root, rules, len(listing.found)) as cache:
+        reading = read_in_order(listing.found, rules, workers=workers, cache=cache)
+        # no more at once than are searched at once: rows come, and Ctrl-C is heeded, after each
+        for group in _grouped(reading, searcher.batch_size):
+            pictures = [read.pixels for _, read in group if isinstance(read, Picture)]
+            scores: Iterator[float] = iter(())
+            if pictures:
+                x = to_unit_range(torch.from_numpy(np.stack(pictures)))
+                scores = iter(searcher(x).score.tolist())
+            for file, read in group:
+                yield _row(model, file, read, scores)
+        if cache is not None and cache.off and on_cache_off:
+            on_cache_off(cache.off)
+    for name, why in listing.failures:
+        yield ScoreRow(name, None, error=why)
 
 
-def _row(file: Found, read: Picture | ImageError, scores: Iterator[float]) -> ScoreRow:
+def _row(
+    model: Model, file: Found, read: Picture | ImageError, scores: Iterator[float]
+) -> ScoreRow:
     if isinstance(read, ImageError):
         return ScoreRow(file.name, None, error=str(read))
     score, error = next(scores), ""
@@ -93,6 +79,7 @@ def _row(file: Found, read: Picture | ImageError, scores: Iterator[float]) -> Sc
     return ScoreRow(
         file.name,
         None if error else score,
+        in_training=model.has_seen(read.fingerprint),
         width=read.width,
         height=read.height,
         mode=read.mode,
@@ -111,7 +98,3 @@ def _grouped(
             group = []
     if group:
         yield group
-
-
-def _name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()

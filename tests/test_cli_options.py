@@ -1,0 +1,148 @@
+"""The options that say which pictures are meant and where decoded ones are kept."""
+
+import csv
+import io
+import os
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from commands import FAST, adgan, refused
+from conftest import draw_disc
+from test_cli_rank import links_of, summary_of
+from typer.testing import CliRunner
+
+from adgan_cli.cli import app
+from adgan_cli.cli.console import parse_size
+from adgan_cli.errors import ConfigError
+from adgan_cli.images.cache_folder import cached_sets
+from adgan_cli.results.scores import read_scores
+
+Folder = Callable[..., Path]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """a.png, b.jpg, sub/c.png, sub/deep/d.png and a link to elsewhere/e.png."""
+    root, elsewhere = tmp_path / "tree", tmp_path / "elsewhere"
+    for index, name in enumerate(["a.png", "b.jpg", "sub/c.png", "sub/deep/d.png"]):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        draw_disc(root / name, index)
+    elsewhere.mkdir()
+    draw_disc(elsewhere / "e.png", 5)
+    os.symlink(elsewhere, root / "link", target_is_directory=True)
+    return root
+
+
+def names(stdout: str) -> list[str]:
+    return [row["path"] for row in csv.DictReader(io.StringIO(stdout))]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], ["a.png", "b.jpg", "sub/c.png", "sub/deep/d.png"]),
+        (["--no-recursive"], ["a.png", "b.jpg"]),
+        (["--include", "*.png"], ["a.png", "sub/c.png", "sub/deep/d.png"]),
+        (["--include", "sub/", "--exclude", "deep/"], ["sub/c.png"]),
+        (["--exclude", "sub/", "--exclude", "*.jpg"], ["a.png"]),
+        (["--follow-links", "--include", "link/"], ["link/e.png"]),
+    ],
+    ids=" ".join,
+)
+def test_pictures_are_chosen_by_place_and_pattern(
+    tree: Path, tiny_model: Path, options: list[str], expected: list[str]
+) -> None:
+    ended = adgan("score", tree, *options, "-m", tiny_model, *FAST, "-q")
+    assert names(ended.stdout) == expected
+
+
+def test_links_left_alone_are_mentioned(tree: Path, tiny_model: Path) -> None:
+    said = adgan("score", tree, "-m", tiny_model, *FAST).stderr
+    assert "1 symbolic link alone; --follow-links" in said
+    assert "link" not in adgan("score", tree, "--follow-links", "-m", tiny_model, *FAST).stderr
+
+
+def test_a_folder_of_links_alone_says_so(tmp_path: Path) -> None:
+    draw_disc(tmp_path / "real.png", 0)
+    (tmp_path / "links").mkdir()
+    os.symlink(tmp_path / "real.png", tmp_path / "links" / "a.png")
+    assert "--follow-links" in refused("scan", tmp_path / "links", code=3)
+
+
+def test_a_pattern_that_is_none_is_refused_by_its_flag(tree: Path) -> None:
+    assert refused("scan", tree, "--exclude", "[", code=2).startswith("--exclude")
+
+
+def test_a_list_on_standard_input_is_scored_in_its_order(tree: Path, tiny_model: Path) -> None:
+    listed = f"{tree}/sub/c.png\n{tree}/missing.png\n\n{tree}/a.png\n"
+    args = ["score", "--files-from", "-", "-m", str(tiny_model), *FAST, "-q"]
+    ended = CliRunner().invoke(app, args, input=listed)
+    assert ended.exit_code == 0, ended.stderr
+    rows = list(csv.DictReader(io.StringIO(ended.stdout)))
+    assert [row["path"] for row in rows] == ["sub/c.png", "a.png", "missing.png"]
+    assert rows[2]["error"] == "does not exist"
+
+
+def test_a_list_that_is_not_there_is_refused(tiny_model: Path) -> None:
+    line = refused("score", "--files-from", "no-list", "-m", tiny_model, code=2)
+    assert line == "--files-from no-list: No such file or directory"
+
+
+def test_an_archive_is_ranked_in_place_and_drawn_again(
+    tree: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    archive, out = tmp_path / "val.zip", tmp_path / "report"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for name in ("a.png", "sub/c.png", "sub/deep/d.png"):
+            packed.write(tree / name, name)
+    adgan("rank", archive, "-m", tiny_model, *FAST, "-o", out)
+    expected = sorted(["a.png", "sub/c.png", "sub/deep/d.png"])
+    rows = read_scores(out / "ranking.csv")
+    assert sorted(row.path for row in rows) == expected
+    for again in ([], [archive]):  # where the pictures are: from the summary, or told
+        page = (out / "index.html").read_text(encoding="utf-8")
+        assert len(re.findall(r"data:image/", page)) == 3
+        assert links_of(out) == [], "a member is no file to link to"
+        adgan("rank", *again, "--from", out / "ranking.csv", "-o", out)
+    assert summary_of(out)["root"] == "../val.zip"
+    plain = adgan("score", tree, "--exclude", "*.jpg", "-m", tiny_model, *FAST).stdout
+    scores = {row["path"]: row["score"] for row in csv.DictReader(io.StringIO(plain))}
+    assert {row.path: repr(row.score) for row in rows} == scores
+
+
+def test_decoded_pictures_are_kept_where_told_and_not_when_told(
+    discs: Folder, tiny_model: Path, tmp_path: Path
+) -> None:
+    kept, never = tmp_path / "kept", tmp_path / "never"
+    first = adgan("score", discs(3), "-m", tiny_model, *FAST, "--cache-dir", kept).stdout
+    assert [(one.pictures, Path(one.root).name) for one in cached_sets(kept)] == [(3, "discs")]
+    again = adgan("score", discs(3), "-m", tiny_model, *FAST, "--cache-dir", kept).stdout
+    plain = ["score", discs(3), "-m", tiny_model, *FAST, "--cache-dir", never, "--no-cache"]
+    assert first == again == adgan(*plain).stdout
+    assert not never.exists()
+
+
+def test_a_limit_too_small_is_mentioned_and_harmless(
+    discs: Folder, tiny_model: Path, tmp_path: Path
+) -> None:
+    args = ["score", discs(3), "-m", tiny_model, *FAST, "--cache-dir", tmp_path / "c"]
+    ended = adgan(*args, "--cache-limit", "1KB")
+    assert "no cache of decoded pictures" in ended.stderr and "--cache-limit" in ended.stderr
+    assert len(names(ended.stdout)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("10GB", 10**10), ("1.5 mb", 1_500_000), ("7", 7), ("2kb", 2000), ("1TB", 10**12), ("0", 0)],
+)
+def test_sizes_are_read_as_people_write_them(text: str, count: int) -> None:
+    assert parse_size(text, "--cache-limit") == count
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "1 potato", "1e9", "1GiB"])
+def test_other_sizes_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--cache-limit must be like 500MB or 10GB"):
+        parse_size(text, "--cache-limit")

@@ -1,0 +1,80 @@
+"""What a folder holds, in counts that add up."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adgan_cli.images.cache import CachePlace
+from adgan_cli.images.find import find_inputs
+from adgan_cli.images.load import read_in_order
+from adgan_cli.images.scan import Scan, scan
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Nine files that are pictures by name: seven readable, one of them twice, two not."""
+    root = tmp_path / "mixed"
+    root.mkdir()
+    for index in range(3):
+        Image.new("RGB", (20, 10), (index, 0, 0)).save(root / f"{index}.png")
+    Image.new("L", (7, 7), 5).save(root / "grey.jpg")
+    Image.new("RGBA", (20, 10), (0, 0, 0, 0)).save(root / "clear.png")
+    Image.fromarray(np.array([[0, 4095]], np.uint16)).save(root / "deep.png")
+    (root / "again.png").write_bytes((root / "1.png").read_bytes())
+    (root / "empty.png").write_bytes(b"")
+    (root / "torn.jpg").write_bytes((root / "grey.jpg").read_bytes()[:200])
+    return root
+
+
+def scanned(folder: Path, place: CachePlace | None = None) -> Scan:
+    return scan(find_inputs([folder]), 16, workers=2, place=place)
+
+
+def test_counts_add_up(folder: Path) -> None:
+    told = scanned(folder)
+    assert (told.found, told.readable, len(told.unreadable)) == (9, 7, 2)
+    for counts in (told.formats, told.modes, told.sizes):
+        assert sum(counts.values()) == told.readable
+    assert told.formats == {"PNG": 6, "JPEG": 1}
+    assert told.modes == {"RGB": 4, "L": 1, "RGBA+white": 1, "I;16[0..4095]": 1}
+    assert told.sizes == {(20, 10): 5, (7, 7): 1, (2, 1): 1}
+    assert told.ranges == (("I;16", 0, 4095),)
+
+
+def test_unreadable_files_have_their_reasons(folder: Path) -> None:
+    reasons = dict(scanned(folder).unreadable)
+    assert reasons["empty.png"] == "empty file"
+    assert reasons["torn.jpg"].startswith("truncated or damaged")
+
+
+def test_exact_duplicates_are_named_together(folder: Path) -> None:
+    assert scanned(folder).duplicates == (("1.png", "again.png"),)
+
+
+def test_what_cannot_be_listed_counts_as_found(folder: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no FIFOs here")
+    os.mkfifo(folder / "pipe.png")
+    told = scanned(folder)
+    assert told.found == told.readable + len(told.unreadable) == 10
+    assert dict(told.unreadable)["pipe.png"] == "not a regular file"
+
+
+def test_training_finds_the_pictures_decoded(folder: Path, tmp_path: Path) -> None:
+    place = CachePlace(tmp_path / "cache", 10**9)
+    first = scanned(folder, place)
+    for path in folder.iterdir():  # the same size and time, other pixels: only a cache can tell
+        stamp, size = path.stat(), path.stat().st_size
+        path.write_bytes(bytes(size))
+        os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    from adgan_cli.images.load import opened_cache
+    from adgan_cli.images.read import Rules
+
+    rules = Rules(16, 3, ranges=first.ranges)
+    listing = find_inputs([folder])
+    with opened_cache(place, listing.root, rules, 9) as cache:
+        read = list(read_in_order(listing.found, rules, workers=1, cache=cache))
+    assert sum(hasattr(picture, "pixels") for _, picture in read) == first.readable
