@@ -122,6 +122,12 @@ def test_scores_are_rounded_on_screen_and_exact_in_the_title(tmp_path, score, sh
     assert {"class": "score", "title": repr(score)} in page.all("span")
 
 
+@pytest.mark.parametrize("href", ["../a.png", None])
+def test_opening_the_original_is_offered_where_there_is_a_file_to_open(tmp_path, href):
+    _, page = sheet(tmp_path / "index.html", [card(href=href), card(2, href=None)])
+    assert ("select a picture to open the original" in page.text) is (href is not None)
+
+
 def test_a_png_thumbnail_says_so(tmp_path):
     _, page = sheet(tmp_path / "index.html", [card(thumbnail=b"\x89PNG not really")])
     assert page.all("img")[0]["src"].startswith("data:image/png;base64,")
