@@ -1,5 +1,7 @@
 """Upright, cut, resized and padded, whatever the shape and the way it was stored."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,6 +14,7 @@ from adgan_cli.images.geometry import (
     resized,
     squared,
     upright,
+    window,
 )
 
 # EXIF 2.32, tag 274: where row 0 and column 0 of the stored picture belong when it is upright
@@ -25,6 +28,12 @@ SIDES = {
     7: ("right", "bottom"),
     8: ("left", "bottom"),
 }
+
+
+def stored_for_array(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """The same as stored_for, quickly: the inverse of what upright does."""
+    inverse = {6: 8, 8: 6}.get(orientation, orientation)
+    return np.asarray(upright(Image.fromarray(pixels), inverse))
 
 
 def stored_for(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -70,11 +79,62 @@ def test_the_central_square_is_kept_by_crop_only(size, box):
     left, top, right, bottom = box
     image = Image.new("L", size)
     image.paste(255, box)
-    middle = cut(image, "crop")
+    middle, inner = cut(image, window(size, size, "crop"))
     assert middle.size == (right - left, bottom - top)
+    assert inner == (0, 0, *middle.size)
     assert middle.getextrema() == (255, 255)
     for fit in ("pad", "squash", "within"):
-        assert cut(image, fit).size == size
+        whole, inner = cut(image, window(size, size, fit))
+        assert (whole.size, inner) == (size, (0, 0, *size))
+
+
+@pytest.mark.parametrize(
+    ("size", "decoded", "fit", "number", "box"),
+    [
+        ((4000, 3000), (500, 375), "crop", 1, (62.5, 0, 437.5, 375)),
+        ((4000, 3000), (500, 375), "crop", 3, (62.5, 0, 437.5, 375)),
+        # 4001 pixels are 500.125 eighths; the decoder gives 501, the last of them mostly made up
+        ((4001, 3000), (501, 375), "crop", 1, (62.5, 0, 437.5, 375)),
+        ((4001, 3000), (501, 375), "crop", 2, (63.375, 0, 438.375, 375)),
+        ((4001, 3000), (501, 375), "squash", 1, (0, 0, 500.125, 375)),
+        ((4001, 3000), (501, 375), "squash", 3, (0.875, 0, 501, 375)),
+        ((3000, 4001), (375, 501), "pad", 6, (0, 0, 375, 500.125)),
+        ((3000, 4001), (375, 501), "pad", 8, (0, 0.875, 375, 501)),
+        ((11, 9), (6, 5), "squash", 7, (0.5, 0.5, 6, 5)),
+    ],
+)
+def test_in_what_a_decoder_scaled_down_the_window_lies_between_pixels(
+    size, decoded, fit, number, box
+):
+    assert window(size, decoded, fit, number) == box
+    whole, inner = cut(Image.new("L", decoded), box)
+    assert (inner[2] - inner[0], inner[3] - inner[1]) == (box[2] - box[0], box[3] - box[1])
+    assert 0 <= inner[0] < 1 and 0 <= inner[1] < 1
+    assert inner[2] <= whole.width < inner[2] + 1 and inner[3] <= whole.height < inner[3] + 1
+
+
+@pytest.mark.parametrize("number", SIDES)
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+def test_a_gradient_stays_in_place_however_the_decoder_scaled_and_turned_it(number, fit):
+    # a gradient of a level a pixel over odd sides: half a pixel of the decoder's is four levels
+    width, height = 1003, 801
+    level = np.clip(np.arange(width) - (width - 256) / 2, 0, 255)
+    ramp = level[None, :, None].repeat(height, 0).repeat(3, 2)
+    exact = Image.fromarray(ramp.round().astype(np.uint8))
+    stored = stored_for_array(np.asarray(exact), number)
+    buffer = io.BytesIO()
+    Image.fromarray(stored).save(buffer, "JPEG", quality=100, subsampling=0)
+    found = []
+    for scale in (1, 8):
+        image = Image.open(buffer)
+        if scale > 1:
+            image.draft(None, (image.width // scale, image.height // scale))
+        image = upright(image, number)
+        part, box = cut(image, window((width, height), image.size, fit, number))
+        found.append(np.asarray(resized(part, box, 20, fit, (width, height)), float))
+    steep = (found[0] > 40) & (found[0] < 215)
+    assert steep.sum() > 100
+    assert abs((found[0] - found[1])[steep].mean()) < 1
 
 
 @pytest.mark.parametrize(
@@ -94,12 +154,14 @@ def test_the_central_square_is_kept_by_crop_only(size, box):
     ],
 )
 def test_each_fit_has_its_size(size, fit, side, expected):
-    assert resized(Image.new("L", size), side, fit, size).size == expected
+    image = Image.new("L", size)
+    assert resized(image, (0, 0, *size), side, fit, size).size == expected
 
 
 def test_the_proportion_is_that_of_the_whole_picture():
     drafted = Image.new("L", (126, 1))  # an eighth of 1001 x 2, rounded up
-    assert resized(drafted, 1001, "pad", (1001, 2)).size == (1001, 2)
+    box = window((1001, 2), drafted.size, "pad")
+    assert resized(drafted, box, 1001, "pad", (1001, 2)).size == (1001, 2)
 
 
 def test_bars_are_even_and_the_odd_row_is_below():
@@ -116,7 +178,8 @@ def test_bars_of_a_grey_picture_have_the_luma_of_the_colour():
 def test_shrinking_averages_instead_of_picking_pixels():
     board = Image.fromarray((np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8))
     for fit in ("crop", "pad", "squash"):
-        assert np.abs(np.asarray(resized(board, 8, fit, board.size), int) - 127).max() <= 8
+        small = resized(board, (0, 0, 64, 64), 8, fit, board.size)
+        assert np.abs(np.asarray(small, int) - 127).max() <= 8
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """Turn a picture upright and make it a square: crop, pad or squash."""
 
+import math
+
 from PIL import ExifTags, Image
 
 from adgan_cli.images.opening import PILLOW_ERRORS
 
 Size = tuple[int, int]  # width, height
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 # Averages over the whole footprint when it shrinks, and rings less than LANCZOS at hard edges.
 _RESAMPLING = Image.Resampling.BICUBIC
@@ -19,6 +22,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_MIRRORED, _UPSIDE_DOWN = {2, 3, 6, 7}, {3, 4, 7, 8}  # what was last comes first, across and down
 
 
 def orientation(image: Image.Image) -> int:
@@ -56,35 +60,53 @@ def decoder_size(size: Size, side: int, fit: str) -> Size:
     return max(1, size[0] // scale), max(1, size[1] // scale)
 
 
-def cut(image: Image.Image, fit: str) -> Image.Image:
-    """Cut an upright picture to its central square, if that is the fit."""
-    if fit != "crop":
-        return image
-    width, height = image.size
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    return image.crop((left, top, left + side, top + side))
+def _scaled(size: Size, scale: int) -> Size:
+    return -(-size[0] // scale), -(-size[1] // scale)
 
 
-def resized(image: Image.Image, side: int, fit: str, size: Size) -> Image.Image:
-    """Resize a cut picture: to a square of `side`, in whatever proportion, for crop and squash.
+def window(size: Size, decoded: Size, fit: str, orientation: int = 1) -> Box:
+    """Find what will be shown in an upright picture that its decoder may have scaled down.
+
+    size: the whole picture's, `decoded`: what came of it, both upright. The central square for
+    crop, else all of it. Between pixels where the scale is: a whole one would be a shift.
+    """
+    width, height = size
+    box = (0, 0, width, height)
+    if fit == "crop":
+        side = min(size)
+        left, top = (width - side) // 2, (height - side) // 2
+        box = (left, top, left + side, top + side)
+    scale = next((s for s in (1, 2, 4, 8) if decoded == _scaled(size, s)), 1)
+    # the decoder fills its last column and row up; turned pictures have them in front
+    x = decoded[0] - width / scale if orientation in _MIRRORED else 0.0
+    y = decoded[1] - height / scale if orientation in _UPSIDE_DOWN else 0.0
+    return box[0] / scale + x, box[1] / scale + y, box[2] / scale + x, box[3] / scale + y
+
+
+def cut(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
+    """Cut a picture to the whole pixels of a box; with where the box lies in what is left."""
+    left, top = math.floor(box[0]), math.floor(box[1])
+    right, bottom = math.ceil(box[2]), math.ceil(box[3])
+    inner = box[0] - left, box[1] - top, box[2] - left, box[3] - top
+    whole = (left, top, right, bottom) == (0, 0, *image.size)
+    return image if whole else image.crop((left, top, right, bottom)), inner
+
+
+def resized(image: Image.Image, box: Box, side: int, fit: str, size: Size) -> Image.Image:
+    """Resize a box of a picture: to a square of `side`, in whatever proportion, for crop, squash.
 
     pad: its longer side becomes `side`; `squared` is to follow. within: the same, never enlarged.
-    size: the whole picture's, which a decoder that scales has rounded.
+    size: the whole picture's.
     """
-    if fit in ("crop", "squash"):
-        return _to(image, (side, side))
-    scale = side / max(size)
-    if fit == "within":
-        scale = min(1.0, scale)
-    width, height = (max(1, round(edge * scale)) for edge in size)
-    return _to(image, (width, height))
-
-
-def _to(image: Image.Image, size: Size) -> Image.Image:
+    width, height = side, side
+    if fit not in ("crop", "squash"):
+        scale = side / max(size)
+        if fit == "within":
+            scale = min(1.0, scale)
+        width, height = (max(1, round(edge * scale)) for edge in size)
     # What is more than 6 times too large is first averaged over whole squares, to 6 times or more:
     # up to 5 times as fast, and it changes a tenth of a level (examples/benchmark_read.py).
-    return image.resize(size, _RESAMPLING, reducing_gap=6.0)
+    return image.resize((width, height), _RESAMPLING, box=box, reducing_gap=6.0)
 
 
 def squared(image: Image.Image, side: int, colour: tuple[int, int, int]) -> Image.Image:

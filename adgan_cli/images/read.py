@@ -38,7 +38,15 @@ from adgan_cli.images.colour import background, flattened
 from adgan_cli.images.decode import Decoded, decode, may_be_deep
 from adgan_cli.images.depth import Ranges, least_and_greatest, scaled
 from adgan_cli.images.formats import surely_eight_bits
-from adgan_cli.images.geometry import cut, decoder_size, displayed, resized, squared, upright
+from adgan_cli.images.geometry import (
+    cut,
+    decoder_size,
+    displayed,
+    resized,
+    squared,
+    upright,
+    window,
+)
 from adgan_cli.images.opening import PILLOW_ERRORS, Item, fingerprint, opened
 
 __all__ = [
@@ -145,9 +153,11 @@ def _small(
     if decoded.deep is not None:
         image, span = scaled(decoded.deep, image, ranges)
         stored = decoded.deep.stored + span
-    flat = flattened(cut(upright(image, decoded.orientation), fit), alpha)
+    image = upright(image, decoded.orientation)
     size = displayed(decoded.size, decoded.orientation)
-    return flat.finished(resized(flat.image, side, fit, size)), stored, flat.notes
+    part, box = cut(image, window(size, image.size, fit, decoded.orientation))
+    flat = flattened(part, alpha)
+    return flat.finished(resized(flat.image, box, side, fit, size)), stored, flat.notes
 
 
 def _frame_note(image: Image.Image) -> str:

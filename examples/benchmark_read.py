@@ -1,0 +1,146 @@
+"""How fast large JPEGs become pixels: the usual way, adgan's, with threads, and from the cache.
+
+    python examples/benchmark_read.py [FOLDER] [--count 12] [--size 64] [--json]
+
+Makes 12-megapixel JPEGs (4000 x 3000) in a temporary folder: of the pictures in FOLDER, enlarged,
+or else of noise at every scale, as photographs have it. In every round each way reads all of them,
+one after the other; medians of five rounds. What is compared:
+
+    usual    Image.open(path).convert("RGB").resize((size, size)), one thread
+    adgan    read_picture: upright, cropped, hashed, reduced by the decoder; one thread
+    threads  the same in as many threads as there are cores
+    cached   the same pictures the second time
+
+The last line is the mean difference, in grey levels of 255, between adgan's way and one that
+decodes in full first and then cuts and resizes the same square.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from adgan_cli.images.cache import CachePlace, PixelCache
+from adgan_cli.images.find import find_inputs
+from adgan_cli.images.load import default_workers, read_in_order
+from adgan_cli.images.read import Rules, read_picture
+
+WIDTH, HEIGHT, ROUNDS = 4000, 3000, 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--count", type=int, default=12)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as root:
+        pictures = Path(root, "pictures")
+        pictures.mkdir()
+        make_pictures(pictures, given.folder, given.count)
+        seconds = measure(pictures, Path(root, "cache"), given.size)
+        difference = mean_difference(pictures, given.size)
+        megabytes = sum(path.stat().st_size for path in pictures.iterdir()) / given.count / 1e6
+    told = {
+        "pictures": given.count,
+        "megabytes_per_picture": megabytes,
+        "threads": default_workers(),
+        "seconds_per_picture": seconds,
+        "times_as_fast_as_usual": {way: seconds["usual"] / took for way, took in seconds.items()},
+        "cached_over_adgan": seconds["adgan"] / seconds["cached"],
+        "mean_difference": difference,
+    }
+    if given.json:
+        print(json.dumps(told, indent=2))
+        return
+    print(f"{given.count} pictures of {WIDTH} x {HEIGHT}, {megabytes:.1f} MB each")
+    for way, took in seconds.items():
+        print(f"{way:8} {1000 * took:9.3f} ms a picture {seconds['usual'] / took:8.1f} x usual")
+    print(f"cached is {told['cached_over_adgan']:.0f} x adgan; {told['threads']} threads")
+    print(f"mean difference to decoding in full: {difference:.2f} grey levels")
+
+
+def measure(pictures: Path, cache: Path, size: int) -> dict[str, float]:
+    """Median seconds a picture of each way."""
+    found = find_inputs([pictures]).found
+    rules = Rules(size, 3)
+    place = CachePlace(cache, 10**9)
+
+    def usual() -> None:
+        for path in sorted(pictures.iterdir()):
+            Image.open(path).convert("RGB").resize((size, size))
+
+    def ours() -> None:
+        for item in found:
+            read_picture(item, rules)
+
+    def in_threads() -> None:
+        list(read_in_order(found, rules, workers=default_workers()))
+
+    def cached() -> None:
+        with PixelCache(place, pictures, rules, expected=len(found)) as kept:
+            list(read_in_order(found, rules, workers=1, cache=kept))
+            assert not kept.off, kept.off
+
+    cached()  # the first time fills it
+    ways: dict[str, Callable[[], None]] = {
+        "usual": usual, "adgan": ours, "threads": in_threads, "cached": cached,
+    }  # fmt: skip
+    taken: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(ROUNDS):
+        for way, read in ways.items():
+            started = time.perf_counter()
+            read()
+            taken[way].append((time.perf_counter() - started) / len(found))
+    return {way: statistics.median(times) for way, times in taken.items()}
+
+
+def mean_difference(pictures: Path, size: int) -> float:
+    """Mean absolute difference to decoding in full, then the same cut and the same resize."""
+    differences = []
+    for path in sorted(pictures.iterdir()):
+        whole = Image.open(path).convert("RGB")
+        side = min(whole.size)
+        left, top = (whole.width - side) // 2, (whole.height - side) // 2
+        square = whole.crop((left, top, left + side, top + side))
+        exact = np.asarray(square.resize((size, size), Image.Resampling.BICUBIC), float)
+        differences.append(np.abs(exact - read_picture(path, Rules(size, 3)).pixels).mean())
+    return float(np.mean(differences))
+
+
+def make_pictures(folder: Path, source: Path | None, count: int) -> None:
+    """Write `count` JPEGs of 12 megapixels, as a camera would: quality 90, 4:2:0."""
+    paths = sorted(source.rglob("*.jpg"))[:count] if source else []
+    for index in range(count):
+        if paths:
+            picture = Image.open(paths[index % len(paths)]).convert("RGB").resize((WIDTH, HEIGHT))
+        else:
+            picture = noise(index)
+        picture.save(folder / f"{index:03}.jpg", quality=90)
+
+
+def noise(seed: int) -> Image.Image:
+    """Noise of equal strength at every scale but the finest, which lenses blur, and a little grain.
+
+    So it has a photograph's spectrum and, at about 3 MB, the size of a camera's file.
+    """
+    rng = np.random.default_rng(seed)
+    total = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+    for scale in (4, 8, 16, 32, 64, 128, 256, 512):
+        shape = (max(2, HEIGHT // scale), max(2, WIDTH // scale), 3)
+        part = rng.integers(0, 256, shape).astype(np.uint8)
+        large = Image.fromarray(part).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+        total += np.asarray(large, np.float32) - 127.5
+    grain = rng.normal(0, 2, (HEIGHT, WIDTH, 1)).astype(np.float32)
+    return Image.fromarray(np.clip(127.5 + total / 4 + grain, 0, 255).astype(np.uint8))
+
+
+if __name__ == "__main__":
+    main()

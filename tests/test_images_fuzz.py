@@ -1,0 +1,213 @@
+"""Damaged files of every format end as pixels or as a reason: quickly, quietly, nothing else."""
+
+import io
+import random
+import struct
+import time
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from colorimetry import ADOBE, GAMMA
+from handmade import apng, chunk, gif, ink_profile, matrix_profile, png, tiff
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from adgan_cli.errors import ImageError
+from adgan_cli.images.read import Rules, read_picture, read_thumbnail, value_range
+
+BOUND = 5  # seconds for one file, read in three ways; the slowest took a hundredth of that
+DEEP_ENOUGH = (("F", 0.0, 1.0), ("I;16", 0.0, 4095.0), ("RGB;16", 9.0, 99.0))
+
+
+def whole_files() -> dict[str, bytes]:
+    """A small sound file of every format and variant there is a writer for."""
+    random_ = np.random.default_rng(0)
+    colours = random_.integers(0, 256, (12, 10, 4)).astype(np.uint8)
+    deep = random_.integers(0, 2**16, (12, 10, 4)).astype(np.uint16)
+    grey, indices = colours[..., 0], colours[..., 0] % 4
+    rgb = Image.fromarray(colours[..., :3])
+    profile = matrix_profile(ADOBE, GAMMA)
+    orientation = Image.Exif()
+    orientation[0x0112] = 6
+    plte = chunk(b"PLTE", colours[0, :4, :3].tobytes())
+    icc = chunk(b"iCCP", b"a\0\0" + zlib.compress(profile))
+    files = {
+        "png grey": png(grey, 0),
+        "png 16": png(deep[..., 0], 0, chunks=chunk(b"tRNS", b"\0\7")),
+        "png 16 alpha": png(deep[..., :2], 4),
+        "png 16 colours": png(deep[..., :3], 2, interlaced=True, chunks=icc),
+        "png 16 all": png(deep, 6),
+        "png palette": png(indices, 3, bits=2, chunks=plte + chunk(b"tRNS", b"\0\x80")),
+        "apng": apng([colours[..., :3], colours[..., 1:]]),
+        "gif": gif([indices, 3 - indices], colours[0, :4, :3].tobytes(), 1),
+        "tiff planes": tiff(deep[..., :3], 2, planes=True),
+        "tiff 16": tiff(deep, 2, order=">", compression=5, tags={338: (1,)}),
+        "tiff float": tiff(deep[..., 0].astype(np.float32), 1, order=">", compression=8),
+        "tiff 12": tiff(deep[..., 0] % 4096, 1, bits=12),
+        "tiff int": tiff(deep[..., 0].astype(np.int32), 0),
+        "tiff signed": tiff(grey.astype(np.int8), 1),
+        "tiff lab": tiff(colours[..., :3], 8, tags={274: (5,)}),
+        "tiff ycbcr": tiff(colours[..., :3], 6),
+        "pgm 16": b"P5 10 12 65535\n" + deep[..., 0].astype(">u2").tobytes(),
+        "pgm 12": b"P5 10 12 4095\n" + (deep[..., 0] % 4096).astype(">u2").tobytes(),
+        "ppm text": b"P3 3 2 255\n" + b" ".join(b"%d" % v for v in colours.ravel()[:18]),
+        "pfm": b"Pf 10 12 -1.0\n" + deep[..., 0].astype("<f4").tobytes(),
+        "psd": b"8BPS"
+        + struct.pack(">H6xHIIHH", 1, 3, 12, 10, 8, 3)
+        + bytes(14)
+        + colours[..., :3].transpose(2, 0, 1).tobytes(),
+        "xbm": b"#define a_width 8\n#define a_height 2\nstatic char a_bits[] = {0x12, 0x34};",
+        "xpm": b'/* XPM */\nstatic char *a[] = {\n"2 1 2 1",\n"a c #102030",\n"b c #f00",\n"ab"};',
+    }
+    ways = [
+        ("JPEG", "RGB", {"exif": orientation, "icc_profile": profile}),
+        ("JPEG", "L", {"progressive": True}),
+        ("JPEG", "CMYK", {"icc_profile": ink_profile(np.zeros((2, 2, 2, 2, 3)))}),
+        ("PNG", "RGBA", {"exif": orientation}),
+        ("GIF", "P", {"save_all": True, "append_images": [rgb.convert("P")] * 2}),
+        ("WEBP", "RGB", {"exif": orientation}),
+        ("WEBP", "RGBA", {"lossless": True, "save_all": True, "append_images": [rgb]}),
+        ("TIFF", "RGB", {"save_all": True, "append_images": [rgb], "compression": "tiff_lzw"}),
+        ("TIFF", "RGB", {"compression": "jpeg"}),
+        ("TIFF", "1", {"compression": "group4"}),
+        ("TIFF", "PA", {}),
+        ("BMP", "RGB", {}),
+        ("BMP", "P", {}),
+        ("PPM", "RGB", {}),
+        ("TGA", "RGBA", {"compression": "tga_rle"}),
+        ("ICO", "RGBA", {}),
+        ("ICNS", "RGBA", {}),
+        ("JPEG2000", "RGB", {}),
+        ("AVIF", "RGB", {"exif": orientation}),
+        ("MPO", "RGB", {"save_all": True, "append_images": [rgb]}),
+        ("PCX", "P", {}),
+        ("SGI", "RGB", {}),
+        ("DDS", "RGBA", {}),
+        ("DIB", "RGB", {}),
+        ("MSP", "1", {}),
+        ("IM", "RGB", {}),
+        ("QOI", "RGB", {}),
+        ("BLP", "P", {}),
+        ("HEIF", "RGB", {}),
+    ]
+    Image.init()
+    for kind, mode, options in ways:
+        image = rgb.convert(mode)
+        buffer = io.BytesIO()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # some of them will not be written for ever
+                image.save(buffer, kind, **options)
+        except (KeyError, OSError, ValueError):  # and not every Pillow writes all of them
+            continue
+        files[f"{kind} {mode}{len(files)}"] = buffer.getvalue()
+    return files
+
+
+WHOLE = whole_files()
+# no Pillow reads integers where 0 is white; and XBM is C code, tried only under its own name
+UNREADABLE = {"tiff int", "xbm"}
+# what a file is called, so that formats without a signature are tried as well
+NAMES = {"TGA": "x.tga", "IM": "x.im"}
+BYTES = [0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF]
+
+changes = st.lists(
+    st.one_of(
+        st.tuples(st.just("set"), st.integers(0, 4095), st.integers(0, 255)),
+        st.tuples(st.just("edge"), st.integers(0, 4095), st.sampled_from(BYTES)),
+        st.tuples(st.just("cut"), st.integers(0, 4095), st.just(0)),
+        st.tuples(st.just("drop"), st.integers(0, 4095), st.integers(1, 40)),
+        st.tuples(st.just("double"), st.integers(0, 4095), st.integers(1, 40)),
+        st.tuples(st.just("zero"), st.integers(0, 4095), st.integers(1, 40)),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+Steps = list[tuple[str, int, int]]
+
+
+def mutated(whole: bytes, steps: Steps) -> bytes:
+    """Apply changes one after the other: (what, where, how much)."""
+    data = bytearray(whole)
+    for kind, place, value in steps:
+        at = place % max(1, len(data))
+        if kind in ("set", "edge") and data:
+            data[at] = value
+        elif kind == "cut":
+            del data[at:]
+        elif kind == "drop":
+            del data[at : at + value]
+        elif kind == "double":
+            data[at:at] = data[at : at + value]
+        elif kind == "zero":
+            data[at : at + value] = bytes(len(data[at : at + value]))
+    return bytes(data)
+
+
+def read_every_way(name: str, data: bytes, folder: Path) -> None:
+    """Read a file in the three ways there are; each ends as pixels or as an ImageError."""
+    path = folder / name
+    path.write_bytes(data)
+    started = time.monotonic()
+    for channels, fit, ranges in ((3, "crop", ()), (1, "pad", DEEP_ENOUGH)):
+        try:
+            picture = read_picture(path, Rules(8, channels, fit, "#102030", ranges))
+        except ImageError as error:
+            assert str(error)
+        else:
+            assert picture.pixels.shape == (8, 8, channels)
+            assert picture.pixels.dtype == np.uint8
+            assert picture.width > 0 and picture.height > 0 and picture.mode
+    try:
+        assert read_thumbnail(path, 16)
+    except ImageError as error:
+        assert str(error)
+    try:
+        found = value_range(path)
+    except ImageError as error:
+        assert str(error)
+    else:
+        assert found is None or found[1] <= found[2]
+    assert time.monotonic() - started < BOUND
+
+
+def test_nearly_every_format_is_sound_before_it_is_damaged(tmp_path: Path) -> None:
+    refused = []
+    for kind, data in WHOLE.items():
+        path = tmp_path / NAMES.get(kind.split()[0], "x.png")
+        path.write_bytes(data)
+        try:
+            assert read_picture(path, Rules(8, 3)).pixels.shape == (8, 8, 3)
+        except ImageError:
+            refused.append(kind)
+    assert len(WHOLE) > 30
+    assert set(refused) <= UNREADABLE
+
+
+@given(kind=st.sampled_from(sorted(WHOLE)), steps=changes)
+@settings(
+    max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_damaged_file_is_read_or_refused(tmp_path: Path, kind: str, steps: Steps) -> None:
+    name = NAMES.get(kind.split()[0], "x.png")
+    read_every_way(name, mutated(WHOLE[kind], steps), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", sorted(WHOLE))
+def test_thousands_of_damaged_files_are_read_or_refused(tmp_path: Path, kind: str) -> None:
+    rng = random.Random(kind)
+    name = NAMES.get(kind.split()[0], "x.png")
+    for _ in range(200):
+        steps = [
+            (rng.choice(["set", "edge", "cut", "drop", "double", "zero"]),
+             rng.randrange(4096), rng.randrange(256))
+            for _ in range(rng.randint(1, 6))
+        ]  # fmt: skip
+        read_every_way(name, mutated(WHOLE[kind], steps), tmp_path)
