@@ -1,4 +1,4 @@
-"""Picture files and colour profiles written byte by byte, so that no test asks Pillow what is right.
+"""Picture files and colour profiles written byte by byte: no test asks Pillow what is right.
 
 After PNG (ISO 15948), TIFF 6.0, GIF89a and ICC.1:2001.
 """

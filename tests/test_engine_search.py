@@ -180,6 +180,18 @@ def test_another_loss_can_be_searched_with(generator):
 
 
 @pytest.mark.parametrize("lr_theta", [5e-5, 0.0])
+def test_the_latents_where_the_search_ended_reproduce_its_losses_while_theta_stays(
+    generator, lr_theta
+):
+    x, config = pictures(3), SearchConfig(n_seed=2, k=3, lr_theta=lr_theta)
+    found = search(generator, x, config)
+    assert found.z.shape == (3, 2, 8)
+    again = (generator(found.z.flatten(0, 1)).unflatten(0, (3, 2)) - x[:, None]) ** 2
+    equal = torch.allclose(again.flatten(2).sum(2), found.losses, rtol=1e-4)
+    assert equal is (lr_theta == 0)  # else a moved theta had its part in them
+
+
+@pytest.mark.parametrize("lr_theta", [5e-5, 0.0])
 def test_the_batched_form_of_accelerators_equals_algorithm_1(generator, lr_theta):
     """What runs on a GPU, on the CPU: 5 pictures in batches of 2, the last one filled up."""
     x, z0 = pictures(5), starting_points(3, 8, seed=0)
@@ -187,7 +199,7 @@ def test_the_batched_form_of_accelerators_equals_algorithm_1(generator, lr_theta
     found = Searcher(generator, config, batch_size=2)._in_batches(x)
     losses = reference.algorithm_1(generator, x, z0, k=5, lr_theta=lr_theta)
     torch.testing.assert_close(torch.stack([f[0] for f in found]), losses, rtol=1e-4, atol=0)
-    best = torch.stack([f[1] for f in found])
+    best = torch.stack([f[2] for f in found])
     torch.testing.assert_close(
         best, search(generator, x, config).reconstruction, rtol=1e-4, atol=1e-5
     )

@@ -5,6 +5,7 @@ import typer
 from adgan_cli import __version__
 from adgan_cli.cli.cache import cache_app
 from adgan_cli.cli.console import ErrorsAsLines
+from adgan_cli.cli.evaluate import evaluate
 from adgan_cli.cli.info import info
 from adgan_cli.cli.rank import rank
 from adgan_cli.cli.scan import scan
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(score)
 app.command()(rank)
+app.command()(evaluate)
 app.command()(scan)
 app.command()(info)
 app.add_typer(cache_app)

@@ -27,7 +27,7 @@ from adgan_cli.engine.networks import Generator, generate_each
 from adgan_cli.errors import ConfigError
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # (P, C, H, W), same -> (P,)
-Found = tuple[Tensor, Tensor]  # for one picture: losses (S,), best reconstruction (C, H, W)
+Found = tuple[Tensor, Tensor, Tensor]  # of a picture: losses (S,), z (S, Z), best y (C, H, W)
 Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]  # theta, z: (P, Z) -> (P, C, H, W)
 
 BETAS = 0.5, 0.999  # of Adam, footnote 5
@@ -42,6 +42,7 @@ class SearchResult:
     score: Tensor  # (N,), line 8: the mean of `losses` over the starting points
     losses: Tensor  # (N, S), after k steps
     reconstruction: Tensor  # (N, C, H, W), of the starting point with the least loss
+    z: Tensor  # (N, S, Z), where the search ended
 
 
 def starting_points(n_seed: int, latent_dim: int, seed: int) -> Tensor:
@@ -103,8 +104,8 @@ class Searcher:
                 if not _out_of_memory(error):
                     raise
             self._halve()
-        losses = torch.stack([losses for losses, _ in found])  # (N, S)
-        return SearchResult(losses.mean(1), losses, torch.stack([best for _, best in found]))
+        losses, z, best = (torch.stack(part) for part in zip(*found, strict=True))
+        return SearchResult(losses.mean(1), losses, best, z)
 
     def _on_cpu(self, x: Tensor) -> list[Found]:
         """Pictures side by side, one a core, each of them always computed in the same shapes."""
@@ -117,8 +118,8 @@ class Searcher:
             pairs = self._pairs(at_once)
             tried = [pairs.search(picture[None], z, cancelled) for z in self.z0.split(at_once)]
             self.idle.append(pairs)
-            losses = torch.cat([losses for losses, _ in tried])  # (S,)
-            return losses, torch.cat([y for _, y in tried])[losses.argmin()]
+            losses, z, y = (torch.cat(part) for part in zip(*tried, strict=True))
+            return losses, z, y[losses.argmin()]
 
         with one_thread_each(), ThreadPoolExecutor(self.batch_size, "adgan-search") as pool:
             running = [pool.submit(one, picture) for picture in x.to(self.device)]
@@ -139,10 +140,12 @@ class Searcher:
         for part in x.split(full):
             padded = torch.cat([part, part[:1].expand(full - len(part), *part.shape[1:])])
             spread = padded.to(self.device).repeat_interleave(points, 0)  # (P, C, H, W)
-            losses, y = pairs.search(spread, self.z0.repeat(full, 1))
-            losses, y = losses.view(full, points), y.view(full, points, *y.shape[1:])
+            losses, z, y = (
+                told.unflatten(0, (full, points))
+                for told in pairs.search(spread, self.z0.repeat(full, 1))
+            )
             best = y[torch.arange(full, device=y.device), losses.argmin(1)]
-            found += list(zip(losses.cpu(), best.cpu(), strict=True))[: len(part)]
+            found += list(zip(losses.cpu(), z.cpu(), best.cpu(), strict=True))[: len(part)]
         self.idle.append(pairs)
         return found
 
@@ -207,8 +210,8 @@ class _Pairs:
 
     def search(
         self, x: Tensor, z0: Tensor, cancelled: threading.Event | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """x: (P or 1, C, H, W), z0: (P, Z) -> losses (P,) after k steps, pictures (P, C, H, W)."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x: (P or 1, C, H, W), z0: (P, Z) -> losses (P,) after k steps, z, y: (P, C, H, W)."""
         z = z0.clone().requires_grad_()
         adam_z = _Adam(z, self.config.lr_z)
         for name, weight in self.theta.items():  # line 1
@@ -226,7 +229,7 @@ class _Pairs:
                     own.step(weight)  # line 5
         with torch.no_grad():
             y = self.forward(self.theta, z)
-            return self.loss(y, x), y  # line 8
+            return self.loss(y, x), z.detach(), y  # line 8
 
 
 class _Adam:

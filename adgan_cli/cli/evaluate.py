@@ -1,0 +1,333 @@
+"""adgan evaluate: the paper's experiments, on its data sets or on labelled folders."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adgan_cli.atomic import writing
+from adgan_cli.cli import scoring
+from adgan_cli.cli.console import INTERRUPTED, bar, duration, parse_duration, readable, say
+from adgan_cli.cli.options import (
+    DEFAULT_LIMIT,
+    MACHINE,
+    OUTPUT,
+    READING,
+    TRAINING,
+    CacheDir,
+    CacheLimit,
+    Device,
+    NoCache,
+    Quiet,
+    Workers,
+    cache_place,
+)
+from adgan_cli.config import OBJECTIVES, PRESETS, SIZES, ModelConfig, ReadConfig, SearchConfig
+from adgan_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from adgan_cli.evaluation.labels import Labelled
+    from adgan_cli.evaluation.methods import Settings
+    from adgan_cli.evaluation.protocol import Plan, Result
+
+DATA = "Data"
+
+
+def evaluate(
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="mnist, fashion-mnist, cifar10, cifar100, lsun, digits, or a folder of classes.",
+            rich_help_panel=DATA,
+        ),
+    ] = "",
+    normal_class: Annotated[
+        str, typer.Option(help="Index or name of the normal class, or all.", rich_help_panel=DATA)
+    ] = "",
+    normal: Annotated[
+        Path | None,
+        typer.Option(help="Folder of normal pictures, instead of --dataset.", rich_help_panel=DATA),
+    ] = None,
+    anomalous: Annotated[
+        Path | None,
+        typer.Option(help="Folder of anomalous pictures, with --normal.", rich_help_panel=DATA),
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(help="Names with commas between, or all; see README.")
+    ] = "",
+    model: Annotated[
+        Path | None,
+        typer.Option("-m", "--model", help="Score with this model instead of training one."),
+    ] = None,
+    n_test: Annotated[
+        str, typer.Option(help="Test items drawn at random, or all.", rich_help_panel=DATA)
+    ] = "5000",
+    runs: Annotated[int, typer.Option(min=1, help="Repetitions, each with its own seed.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of every random number.")] = 0,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="ADGAN_DATA_ROOT", help="Where data sets are; ./data.", rich_help_panel=DATA
+        ),
+    ] = None,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download", help="Fetch a data set that is not there.", rich_help_panel=DATA
+        ),
+    ] = False,  # fmt: skip
+    alexnet_weights: Annotated[
+        Path | None, typer.Option(help="AlexNet's weights as .safetensors.", rich_help_panel=DATA)
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Where everything goes.", rich_help_panel=OUTPUT)
+    ] = Path("adgan-evaluation"),
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Pixels: {', '.join(map(str, SIZES))}; default: the set's own, folders 64.",
+            rich_help_panel=READING,
+        ),
+    ] = None,
+    fit: Annotated[
+        str, typer.Option(help="Folders: crop, pad or squash.", rich_help_panel=READING)
+    ] = ReadConfig.fit,
+    latent_dim: Annotated[
+        int, typer.Option(help="Latent dimensions, d'.", rich_help_panel=TRAINING)
+    ] = ModelConfig.latent_dim,
+    width: Annotated[
+        int, typer.Option(help="Feature maps next to the picture.", rich_help_panel=TRAINING)
+    ] = ModelConfig.width,
+    objective: Annotated[
+        str, typer.Option(help=f"{' or '.join(OBJECTIVES)}.", rich_help_panel=TRAINING)
+    ] = "wgan-gp",
+    iters: Annotated[
+        int | None, typer.Option(help="Generator steps, at most.", rich_help_panel=TRAINING)
+    ] = None,
+    max_time: Annotated[
+        str,
+        typer.Option(help="For each model trained: 10m, 2h, or none.", rich_help_panel=TRAINING),
+    ] = "30m",
+    flip: Annotated[
+        bool,
+        typer.Option("--flip", help="Mirror pictures at random.", rich_help_panel=TRAINING),
+    ] = False,
+    k: scoring.K = None,
+    lr_z: scoring.LrZ = None,
+    lr_theta: scoring.LrTheta = None,
+    cache_dir: CacheDir = None,
+    no_cache: NoCache = False,
+    cache_limit: CacheLimit = DEFAULT_LIMIT,
+    device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Of training: auto, fp32 or bf16.", rich_help_panel=MACHINE)
+    ] = "auto",
+    workers: Workers = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure how well ADGAN and others tell one class from the rest, as the paper does.
+
+    Trains on one class, scores test items of all, prints a table of AUCs. Interrupted, the same
+    command goes on where it was. Example: adgan evaluate --dataset cifar10 --normal-class 0
+    """
+    if not dataset and normal is None and anomalous is None:
+        raise ConfigError("give --dataset NAME or FOLDER, or --normal DIR with --anomalous DIR")
+    limit = parse_duration(max_time, "--max-time")
+    reading, place = ReadConfig(fit=fit), cache_place(cache_dir, no_cache, cache_limit)
+    train = replace(PRESETS["default"].train, objective=objective, flip=flip)
+    train = replace(train, iters=iters) if iters is not None else train
+    given: dict[str, Any] = {"k": k, "lr_z": lr_z, "lr_theta": lr_theta}
+    search = replace(SearchConfig(), **{n: v for n, v in given.items() if v is not None})
+    ModelConfig(latent_dim=latent_dim, width=width)  # refuses what cannot be, before any work
+
+    from adgan_cli.engine.device import pick_device, pick_precision
+    from adgan_cli.evaluation.methods import Settings
+    from adgan_cli.evaluation.protocol import Plan
+    from adgan_cli.images.load import default_workers
+
+    where = pick_device(device)
+    names = _methods(methods)
+    settings = Settings(
+        train=train,
+        search=search,
+        latent_dim=latent_dim,
+        width=width,
+        max_seconds=float("inf") if limit is None else limit,
+        precision=pick_precision(precision, where),
+        device=str(where),
+        model=model,
+        alexnet_weights=alexnet_weights,
+    )
+    items = None if n_test == "all" else _count(n_test)
+    plan = Plan((), names, settings, n_test=items, runs=runs, seed=seed)
+    labelled = _load(
+        dataset, normal, anomalous, normal_class, size, seed, data_root, download, reading,
+        workers or default_workers(), place, quiet,
+    )  # fmt: skip
+    plan = replace(plan, classes=_classes(labelled, normal_class, bool(dataset)))
+    if not quiet:
+        about = f"{labelled.name}: {len(plan.classes)} of {len(labelled.classes)} classes normal"
+        say(
+            f"{about} in turn, {len(names)} methods, on {where.type}; {labelled.note or 'as it is'}"
+        )
+    _run(labelled, plan, out, quiet)
+
+
+def _run(labelled: "Labelled", plan: "Plan", out: Path, quiet: bool) -> None:
+    from adgan_cli.evaluation.protocol import evaluate as cells
+    from adgan_cli.evaluation.report import table
+
+    total = len(plan.classes) * plan.runs * len(plan.methods)
+    results: list[Result] = []
+    with bar("{task.fields[told]}", quiet=quiet) as shown:
+        task = shown.add_task("evaluating", total=1.0, told="")
+
+        def progress(what: str, done: float) -> None:
+            shown.update(task, completed=min(1.0, done), told=what)
+
+        def start(index: int, run: int, method: str) -> None:
+            doing = f"{len(results) + 1}/{total} {labelled.classes[index]} {method}"
+            shown.update(task, completed=0.0, description=readable(doing), told="")
+
+        try:
+            with writing(out):
+                found = cells(labelled, plan, out, on_start=start, on_progress=progress)
+                for result in found:
+                    results.append(result)
+                    if not quiet:
+                        say(_line(result))
+        except KeyboardInterrupt:
+            if results:
+                _write(labelled, plan, out, results)
+            say(f"stopped after {len(results)} of {total}; the same command goes on from there")
+            raise typer.Exit(INTERRUPTED) from None
+    _write(labelled, plan, out, results)
+    header, rows = table(results)
+    for row in _aligned([header, *rows]):
+        typer.echo(readable(row))
+    if not quiet:
+        say(f"{out / 'table.md'}, roc.png, results.csv, results.json, scores/")
+
+
+def _write(labelled: "Labelled", plan: "Plan", out: Path, results: Sequence["Result"]) -> None:
+    from adgan_cli.evaluation.protocol import kept_curves
+    from adgan_cli.evaluation.report import write_results, write_roc
+
+    about = {
+        "dataset": labelled.name,
+        "note": labelled.note,
+        "command": shlex.join(["adgan", *sys.argv[1:]]),
+        "n_test": plan.n_test,
+        "runs": plan.runs,
+        "seed": plan.seed,
+        "settings": _plain(plan.settings),
+    }
+    write_results(out, results, about)
+    write_roc(out / "roc.png", kept_curves(out, results), labelled.name)
+
+
+def _load(
+    dataset: str,
+    normal: Path | None,
+    anomalous: Path | None,
+    normal_class: str,
+    size: int | None,
+    seed: int,
+    data_root: Path | None,
+    download: bool,
+    reading: ReadConfig,
+    workers: int,
+    place: Any,
+    quiet: bool,
+) -> "Labelled":
+    from adgan_cli.cli.console import counting_bar
+    from adgan_cli.evaluation.labelled import load_labelled
+
+    with counting_bar(quiet=quiet) as shown:
+        task = shown.add_task("reading pictures", total=None)
+        return load_labelled(
+            dataset,
+            size=size,
+            channels=None,
+            seed=seed,
+            data_root=data_root,
+            download=download,
+            reading=reading,
+            workers=workers,
+            place=place,
+            normal=normal,
+            anomalous=anomalous,
+            normal_class=None if normal_class in ("", "all") else normal_class,
+            on_picture=lambda done, total: shown.update(task, completed=done, total=total),
+            on_cache_off=scoring.cache_off(quiet),
+        )
+
+
+def _classes(labelled: "Labelled", normal_class: str, named: bool) -> tuple[int, ...]:
+    from adgan_cli.evaluation.labelled import class_index
+
+    if normal_class == "all":
+        return tuple(class_index(labelled, name) for name in labelled.classes)
+    if normal_class:
+        return (class_index(labelled, normal_class),)
+    if not named:
+        return (class_index(labelled, "normal"),)
+    raise ConfigError(
+        f"--normal-class: give one of {', '.join(labelled.classes[:12])}, its index, or all"
+    )
+
+
+def _methods(text: str) -> tuple[str, ...]:
+    from adgan_cli.evaluation.methods import DEFAULT_METHODS, METHODS
+
+    if not text:
+        return DEFAULT_METHODS
+    if text == "all":
+        return tuple(METHODS)
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in METHODS:
+            near = get_close_matches(name, METHODS, 3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise ConfigError(f"--methods: no method {name}{hint} All: {', '.join(METHODS)}")
+    if not names:
+        raise ConfigError("--methods names none; leave it out, or say all")
+    return names
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError(f"--n-test must be a number or all, got {text}")
+    return int(text)
+
+
+def _line(result: "Result") -> str:
+    from adgan_cli.evaluation.paper import paper_auc
+
+    cell = f"{result.name}  {result.method}"
+    if result.auc is None or result.auc_low is None or result.auc_high is None:
+        return f"{cell}: not done: {result.note}"
+    paper = paper_auc(result.dataset, result.method, result.index, result.name)
+    told = f" (paper {paper:.3f})" if paper is not None else ""
+    interval = f"[{result.auc_low:.3f}, {result.auc_high:.3f}]"
+    return f"{cell}: AUC {result.auc:.3f} {interval}{told}, {duration(result.seconds)}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _plain(settings: "Settings") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    told = asdict(settings) | {"max_seconds": str(settings.max_seconds)}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in told.items()}

@@ -1,0 +1,77 @@
+"""Methods that keep everybody honest: none of them learns more than means and a few components."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, features
+
+from adgan_cli.evaluation.features import blocks, fit_pca, pixels, sample
+from adgan_cli.evaluation.task import NotApplicable, Outcome, Task
+
+COMPONENTS = 16  # of the reconstruction
+
+
+def mean_image(task: Task, *, relative: bool = False) -> Outcome:
+    """Squared distance to the mean training picture, in [-1, 1]; or relative (`relative_to`)."""
+    if len(task.train) == 0:
+        raise NotApplicable("needs training pictures")
+    total = sum(pixels(block).sum(0, dtype=np.float64) for block in blocks(task.train))
+    mean = total / len(task.train)
+    return Outcome(_errors(task.test, lambda x: mean, relative), {"relative": relative})
+
+
+def pca(task: Task, *, relative: bool = False) -> Outcome:
+    """Squared error of the reconstruction from 16 principal components; or relative."""
+    train = sample(task.train, task.seed)
+    fitted = fit_pca(pixels(train), COMPONENTS, seed=task.seed)
+
+    def reconstruct(x: np.ndarray) -> np.ndarray:
+        rebuilt: np.ndarray = fitted.inverse_transform(fitted.transform(x))
+        return rebuilt
+
+    settings = {
+        "components": int(fitted.n_components_),
+        "relative": relative,
+        "train_pictures": len(train),
+    }
+    return Outcome(_errors(task.test, reconstruct, relative), settings)
+
+
+def file_complexity(task: Task) -> Outcome:
+    """Bytes of the picture as PNG, best compression: no training at all."""
+    scores = np.array([_png_bytes(picture) for picture in task.test], dtype=np.float64)
+    # zlib and its successors do not agree to the byte
+    zlib = features.version_feature("zlib_ng") or features.version_codec("zlib")
+    return Outcome(scores, {"format": "PNG", "compress_level": 9, "zlib": zlib})
+
+
+def deviation(pictures: np.ndarray) -> np.ndarray:
+    """Squared deviation from the channel means, in [-1, 1]: (N, S, S, C) uint8 -> (N,) float64.
+
+    What the error is divided by to make it relative: contrast then cancels. A picture flatter than
+    one grey level counts as one grey level, so that a constant one has a finite score.
+    """
+    x = pictures / 127.5  # (N, S, S, C), a shift from [-1, 1] and float64
+    squared = np.square(x - x.mean((1, 2), keepdims=True)).sum((1, 2, 3))
+    least = np.prod(pictures.shape[1:]) / 127.5**2
+    return np.maximum(squared, least)  # type: ignore[no-any-return]
+
+
+def _errors(
+    pictures: np.ndarray, reconstruct: Callable[[np.ndarray], np.ndarray], relative: bool
+) -> np.ndarray:
+    parts = [np.empty(0)]
+    for block in blocks(pictures):
+        x = pixels(block)  # (N, D)
+        error = np.square(x - reconstruct(x), dtype=np.float64).sum(1)
+        parts.append(error / deviation(block) if relative else error)
+    return np.concatenate(parts)
+
+
+def _png_bytes(picture: np.ndarray) -> int:
+    """Length of the file of one picture (S, S, C) uint8, C = 1 or 3."""
+    file = io.BytesIO()
+    levels = picture[..., 0] if picture.shape[-1] == 1 else picture
+    Image.fromarray(levels).save(file, "PNG", compress_level=9)
+    return file.tell()

@@ -1,0 +1,312 @@
+"""Every method of section 4 by its name in `--methods`, and the trained models that they share.
+
+A method is a function of a cell: one class against the rest in one run, with a folder of its own.
+What is trained there is kept there: one GAN serves all that need one, and an interrupted cell goes
+on where it was.
+"""
+
+import csv
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from adgan_cli.atomic import write_text
+from adgan_cli.config import ModelConfig, SearchConfig, TrainConfig, canonical_json, to_dict
+from adgan_cli.engine.checkpoint import load_checkpoint, read_checkpoint
+from adgan_cli.engine.header import CHECKPOINT_FILE
+from adgan_cli.engine.model_file import Model, load_model
+from adgan_cli.engine.training import TrainStep, new_state
+from adgan_cli.errors import ModelFileError
+from adgan_cli.evaluation import autoencoders, baselines, classical, gan_scores
+from adgan_cli.evaluation.autoencoders import AutoencoderConfig, Trained, pictures_digest
+from adgan_cli.evaluation.features import alexnet_features
+from adgan_cli.evaluation.gan_scores import AnoganConfig
+from adgan_cli.evaluation.task import NotApplicable, Outcome, Task
+from adgan_cli.images.load import PixelSet
+from adgan_cli.pipeline.model_directory import HISTORY_FILE, described, train_into
+
+GAN_FOLDER, TRAINED_FILE, SEARCH_FILE = "gan", "trained.json", "search.safetensors"
+SAVE_EVERY = 60.0  # seconds; what an interruption may cost
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the methods are run with, apart from the data."""
+
+    train: TrainConfig = TrainConfig()
+    search: SearchConfig = SearchConfig()
+    anogan: AnoganConfig = AnoganConfig()
+    autoencoder: AutoencoderConfig = AutoencoderConfig()
+    latent_dim: int = ModelConfig.latent_dim
+    width: int = ModelConfig.width
+    max_seconds: float = math.inf  # of training, for each model that is trained
+    precision: str = "fp32"  # of the GAN's training
+    device: str = "cpu"
+    model: Path | None = None  # an existing GAN instead of one trained here
+    alexnet_weights: Path | None = None
+
+    def seeded(self, seed: int) -> "Settings":
+        """The same with another seed everywhere."""
+        return replace(
+            self,
+            train=replace(self.train, seed=seed),
+            search=replace(self.search, seed=seed),
+            anogan=replace(self.anogan, seed=seed),
+            autoencoder=replace(self.autoencoder, seed=seed),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One class against the rest in one run."""
+
+    task: Task
+    folder: Path  # where its models are kept
+    settings: Settings  # seeded for this run
+    tell: Callable[[str, float], None] = lambda what, done: None  # what goes on, done in [0, 1]
+
+
+Method = Callable[[Cell], Outcome]
+
+
+def _tuned(fit: Callable[..., Outcome], tuned: bool) -> Method:
+    return lambda cell: fit(cell.task, tuned=tuned)
+
+
+def _on_alexnet(fit: Callable[..., Outcome], cell: Cell) -> Outcome:
+    weights, device = cell.settings.alexnet_weights, torch.device(cell.settings.device)
+    features = alexnet_features(cell.task, weights, device=device)
+    return fit(cell.task, features=features)
+
+
+def _searched(name: str, cell: Cell) -> Outcome:
+    """adgan, adgan-1 and latent-prior: whichever comes first searches for all three."""
+    model, count = gan(cell), max(1, len(cell.task.test))
+    search = cell.settings.search
+    scores = gan_scores.search_scores(
+        model,
+        cell.task.test,
+        search,
+        keep=cell.folder / SEARCH_FILE,
+        on_progress=lambda done: cell.tell("searching", done / count),
+    )[name]
+    told = replace(search, n_seed=1) if name == "adgan-1" else search
+    return Outcome(scores, to_dict(told) | _of_gan(model))
+
+
+def _discriminator(cell: Cell) -> Outcome:
+    model = gan(cell)
+    return Outcome(gan_scores.discriminator_scores(_critic(cell, model), cell.task.test),
+                   _of_gan(model))  # fmt: skip
+
+
+def _anogan(cell: Cell) -> Outcome:
+    model, count = gan(cell), max(1, len(cell.task.test))
+    scores = gan_scores.anogan_scores(
+        model.generator,
+        _critic(cell, model),
+        cell.task.test,
+        cell.settings.anogan,
+        on_progress=lambda done: cell.tell("searching", done / count),
+    )
+    return Outcome(scores, to_dict(cell.settings.anogan) | _of_gan(model))
+
+
+def _dcae(cell: Cell) -> Outcome:
+    trained = _autoencoder(cell, "dcae", autoencoders.load_dcae, autoencoders.train_dcae)
+    scores = autoencoders.dcae_scores(trained.network, cell.task.test)
+    return Outcome(scores, _of_autoencoder(trained))
+
+
+def _vae(cell: Cell) -> Outcome:
+    trained = _autoencoder(cell, "vae", autoencoders.load_vae, autoencoders.train_vae)
+    seed = cell.settings.autoencoder.seed
+    scores = autoencoders.vae_scores(trained.network, cell.task.test, seed=seed)
+    return Outcome(scores, _of_autoencoder(trained))
+
+
+METHODS: Mapping[str, Method] = {
+    "adgan": partial(_searched, "adgan"),
+    "adgan-1": partial(_searched, "adgan-1"),
+    "latent-prior": partial(_searched, "latent-prior"),
+    "discriminator": _discriminator,
+    "anogan": _anogan,
+    "dcae": _dcae,
+    "vae": _vae,
+    "kde": _tuned(classical.kde, True),
+    "kde-free": _tuned(classical.kde, False),
+    "kde-alexnet": partial(_on_alexnet, classical.kde),
+    "ocsvm": _tuned(classical.ocsvm, True),
+    "ocsvm-free": _tuned(classical.ocsvm, False),
+    "ocsvm-alexnet": partial(_on_alexnet, classical.ocsvm),
+    "iforest": _tuned(classical.iforest, True),
+    "iforest-free": _tuned(classical.iforest, False),
+    "gmm": _tuned(classical.gmm, True),
+    "gmm-free": _tuned(classical.gmm, False),
+    "mean-image": lambda cell: baselines.mean_image(cell.task),
+    "mean-image-relative": lambda cell: baselines.mean_image(cell.task, relative=True),
+    "pca": lambda cell: baselines.pca(cell.task),
+    "pca-relative": lambda cell: baselines.pca(cell.task, relative=True),
+    "file-complexity": lambda cell: baselines.file_complexity(cell.task),
+}
+# what a first look should have beside ADGAN: seconds each, and hard to beat
+DEFAULT_METHODS = (
+    "adgan", "adgan-1", "mean-image", "mean-image-relative", "pca", "pca-relative",
+    "file-complexity",
+)  # fmt: skip
+
+
+def settings_of(name: str, settings: Settings) -> dict[str, Any]:
+    """The settings that a method's scores depend on, plain JSON: equal ones need no second run."""
+    told: dict[str, Any] = {"method": name}
+    if name in ("adgan", "adgan-1", "latent-prior", "discriminator", "anogan"):
+        told["gan"] = str(settings.model) if settings.model else _gan_settings(settings)
+        told["search"] = to_dict(settings.anogan if name == "anogan" else settings.search)
+    elif name in ("dcae", "vae"):
+        told |= to_dict(settings.autoencoder) | {"max_seconds": _clock(settings)}
+    elif name.endswith("-alexnet"):
+        told["weights"] = str(settings.alexnet_weights)
+    return told
+
+
+def gan(cell: Cell) -> Model:
+    """The cell's GAN: the one that was given or trained before, or trained now and kept."""
+    device = torch.device(cell.settings.device)
+    if cell.settings.model is not None:
+        model = load_model(cell.settings.model, device)
+        gan_scores.check_shape(model, cell.task.test)
+        return model
+    out = cell.folder / GAN_FOLDER
+    pictures = PixelSet(cell.task.train, tuple(map(str, range(len(cell.task.train)))), ())
+    wanted = canonical_json({"gan": _gan_settings(cell.settings), "data": described(pictures)})
+    if _read(out / TRAINED_FILE) != wanted:
+        _train_gan(cell, out, pictures, device)
+        write_text(out / TRAINED_FILE, wanted)
+    return load_model(out, device)
+
+
+def _train_gan(cell: Cell, out: Path, pictures: PixelSet, device: torch.device) -> None:
+    settings, shape = cell.settings, pictures.pixels.shape
+    model_config = ModelConfig(shape[1], shape[3], settings.latent_dim, settings.width)
+    state, spent = None, 0.0
+    if _is_same_run(out, model_config, settings, pictures):
+        state, spent = load_checkpoint(out, device), _seconds_spent(out / HISTORY_FILE)
+    resumed = state is not None
+    if state is None:
+        state = new_state(model_config, settings.train, device=device, precision=settings.precision)
+    started, goal = time.monotonic() - spent, settings.train.iters
+
+    def late() -> bool:
+        return time.monotonic() - started >= settings.max_seconds
+
+    def told(step: TrainStep) -> None:
+        seconds = time.monotonic() - started
+        cell.tell("training the GAN", max(step.step / goal, seconds / settings.max_seconds))
+
+    train_into(
+        out, state, pictures, on_step=told, should_stop=late, save_every=SAVE_EVERY,
+        resumed=resumed,
+    )  # fmt: skip
+
+
+def _is_same_run(
+    out: Path, model_config: ModelConfig, settings: Settings, pictures: PixelSet
+) -> bool:
+    if not (out / CHECKPOINT_FILE).exists():
+        return False
+    try:
+        then = read_checkpoint(out)
+    except ModelFileError:
+        return False  # torn: begin anew
+    same = then.get("model") == to_dict(model_config)
+    same = same and then.get("training") == to_dict(settings.train)
+    same = same and then.get("precision") == settings.precision
+    data, now = then.get("data") or {}, described(pictures)
+    return same and all(data.get(key) == value for key, value in now.items())
+
+
+def _seconds_spent(history: Path) -> float:
+    try:
+        with open(history, encoding="utf-8", newline="") as file:
+            return max((float(row["seconds"]) for row in csv.DictReader(file)), default=0.0)
+    except (OSError, KeyError, TypeError, ValueError):
+        return 0.0
+
+
+def _critic(cell: Cell, model: Model) -> Any:
+    path = cell.settings.model or cell.folder / GAN_FOLDER
+    critic = gan_scores.load_critic(path, model, torch.device(cell.settings.device))
+    if critic is None:
+        raise NotApplicable("needs the critic, in the checkpoint beside the model")
+    return critic
+
+
+def _autoencoder(
+    cell: Cell,
+    name: str,
+    load: Callable[[Path, torch.device], Trained[Any]],
+    train: Callable[..., Trained[Any]],
+) -> Trained[Any]:
+    path, device = cell.folder / f"{name}.safetensors", torch.device(cell.settings.device)
+    config, wanted = cell.settings.autoencoder, pictures_digest(cell.task.train)
+    if path.exists():
+        try:
+            kept = load(path, device)
+        except ModelFileError:
+            kept = None  # torn: train anew
+        ended = kept and (kept.steps == config.iters or kept.seconds >= cell.settings.max_seconds)
+        if kept and ended and (kept.config, kept.digest) == (config, wanted):
+            return kept
+    trained = train(
+        cell.task.train,
+        config,
+        device=device,
+        max_seconds=cell.settings.max_seconds,
+        on_step=lambda step: cell.tell(f"training the {name}", step.step / config.iters),
+    )
+    autoencoders.save_autoencoder(trained, path)
+    return trained
+
+
+def _gan_settings(settings: Settings) -> dict[str, Any]:
+    return {
+        **to_dict(settings.train),
+        "latent_dim": settings.latent_dim,
+        "width": settings.width,
+        "precision": settings.precision,
+        "max_seconds": _clock(settings),
+    }
+
+
+def _of_gan(model: Model) -> dict[str, Any]:
+    training = model.provenance.get("training") or {}
+    return {"gan": model.digest[:12], "gan_steps": training.get("iters")}
+
+
+def _of_autoencoder(trained: Trained[Any]) -> dict[str, Any]:
+    return to_dict(trained.config) | {"steps": trained.steps, "train_seconds": trained.seconds}
+
+
+def _clock(settings: Settings) -> float | None:
+    return settings.max_seconds if math.isfinite(settings.max_seconds) else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return json.dumps(json.loads(path.read_text(encoding="utf-8")), sort_keys=True,
+                          separators=(",", ":"))  # fmt: skip
+    except (OSError, ValueError):
+        return ""
+
+
+def pictures_of(pixels: np.ndarray, labels: np.ndarray, index: int) -> np.ndarray:
+    """The pictures of one class: (n, S, S, C) uint8."""
+    return np.ascontiguousarray(pixels[labels == index])

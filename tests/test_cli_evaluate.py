@@ -1,0 +1,128 @@
+"""adgan evaluate: a table, a figure, everything to recompute it, and one line for every mistake."""
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import adgan, refused
+from conftest import draw_disc
+from test_house import loaded_by
+
+TINY = "--size 16 --width 4 --latent-dim 4 --iters 2 --k 1 --device cpu --precision fp32".split()
+CHEAP = ["--methods", "pca,mean-image"]
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> Path:
+    """ROOT/{train,test}/{disc,square}, twelve to train and eight to test of each."""
+    root = tmp_path / "shapes"
+    for split, start, count in (("train", 0, 12), ("test", 100, 8)):
+        for shape in ("disc", "square"):
+            (root / split / shape).mkdir(parents=True)
+            for index in range(start, start + count):
+                draw_disc(root / split / shape / f"{index}.png", index, shape=shape)
+    return root
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "evaluation"
+
+
+def test_a_labelled_folder_gives_a_table_a_figure_and_scores(shapes: Path, out: Path) -> None:
+    ended = adgan("evaluate", "--dataset", shapes, "--normal-class", "disc", *TINY, "-o", out)
+    header, *rows = ended.stdout.splitlines()
+    assert header.split() == ["method", "disc"]
+    assert [row.split()[0] for row in rows][:2] == ["adgan", "adgan-1"]
+    assert {path.name for path in out.iterdir()} == {
+        "results.csv", "results.json", "table.md", "roc.png", "scores", "models",
+    }  # fmt: skip
+    told = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert len(told["results"]) == len(rows) == len(list((out / "scores").rglob("*.csv")))
+    assert told["settings"]["train"]["iters"] == 2
+    assert "disc  pca: AUC " in ended.stderr
+
+
+def test_a_second_call_only_draws(shapes: Path, out: Path) -> None:
+    args = ["evaluate", "--dataset", shapes, "--normal-class", "0", *TINY, "-o", out]
+    first = adgan(*args)
+    made = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.parent.name != out.name}
+    assert adgan(*args).stdout == first.stdout
+    assert made == {p: p.stat().st_mtime_ns for p in made}
+
+
+def test_all_classes_have_a_mean(shapes: Path, out: Path) -> None:
+    ended = adgan("evaluate", "--dataset", shapes, "--normal-class", "all", *CHEAP, "-o", out)
+    assert ended.stdout.splitlines()[0].split() == ["method", "disc", "square", "mean"]
+
+
+def test_two_folders_are_enough(shapes: Path, out: Path) -> None:
+    folders = ["--normal", shapes / "train/disc", "--anomalous", shapes / "test/square"]
+    ended = adgan("evaluate", *folders, *CHEAP, "-o", out)
+    assert ended.stdout.splitlines()[0].split() == ["method", "normal"]
+
+
+def test_a_trained_model_can_be_used_instead(shapes: Path, out: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    adgan("train", shapes / "train/disc", "-o", model, "--size", "16", "--width", "4",
+          "--latent-dim", "8", "--iters", "2", "-b", "4", "--device", "cpu")  # fmt: skip
+    args = ["evaluate", "--dataset", shapes, "--normal-class", "disc", "-m", model, "--k", "1"]
+    adgan(*args, "--size", "16", "--methods", "adgan,discriminator", "-o", out, "--device", "cpu")
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))["results"]
+    assert [result["settings"]["gan_steps"] for result in results] == [2, 2]
+    assert not list(out.rglob("model.safetensors")), "none was trained"
+
+
+def test_the_digits_that_come_with_scikit_learn_are_always_there(out: Path) -> None:
+    ended = adgan("evaluate", "--dataset", "digits", "--normal-class", "3", *CHEAP, "-o", out)
+    assert "3  pca: AUC 0.9" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give --dataset NAME or FOLDER"),
+        (["--dataset", "digits"], "--normal-class: give one of 0, 1, 2"),
+        (["--dataset", "digits", "--normal-class", "ten"], "ten"),
+        (["--dataset", "mnits", "--normal-class", "0"], "mnist"),
+        (["--dataset", "digits", "--normal-class", "0", "--methods", "adgn"], "did you mean adgan"),
+        (["--dataset", "digits", "--normal-class", "0", "--n-test", "few"], "--n-test"),
+        (["--dataset", "digits", "--normal-class", "0", "--n-test", "1"], "--n-test"),
+        (["--dataset", "digits", "--normal-class", "0", "--size", "17"], "--size"),
+        (["--normal", "a"], "--anomalous"),
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_is_one_line_with_the_remedy(
+    words: list[str], said: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert said in refused("evaluate", *words, "-o", out, code=2)
+    assert not out.exists()
+
+
+def test_a_data_set_that_is_not_there_says_what_to_put_where(out: Path, tmp_path: Path) -> None:
+    args = ["--dataset", "mnist", "--normal-class", "0", "--data-root", tmp_path / "none"]
+    line = refused("evaluate", *args, "-o", out, code=2)
+    assert "--download" in line or "torchvision" in line
+
+
+def test_stopping_tells_how_to_go_on(
+    shapes: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adgan_cli.evaluation import protocol
+
+    def interrupted(cell: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(protocol, "METHODS", {**protocol.METHODS, "vae": interrupted})
+    methods = ["--methods", "pca,vae"]
+    ended = adgan(
+        "evaluate", "--dataset", shapes, "--normal-class", "disc", *methods, "-o", out, code=130
+    )
+    assert "stopped after 1 of 2; the same command goes on" in ended.stderr
+    assert "pca" in (out / "table.md").read_text(encoding="utf-8")
+
+
+def test_help_for_evaluate_loads_nothing_heavy() -> None:
+    loaded = loaded_by("evaluate", "--help")
+    assert not loaded & {"torch", "numpy", "sklearn", "matplotlib", "torchvision"}

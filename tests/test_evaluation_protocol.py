@@ -1,0 +1,190 @@
+"""Who is scored, what is kept, what is never done twice, and what a cell without an answer says."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adgan_cli.config import SearchConfig, TrainConfig
+from adgan_cli.errors import ConfigError
+from adgan_cli.evaluation import protocol
+from adgan_cli.evaluation.autoencoders import AutoencoderConfig
+from adgan_cli.evaluation.gan_scores import AnoganConfig
+from adgan_cli.evaluation.labels import Labelled
+from adgan_cli.evaluation.methods import DEFAULT_METHODS, METHODS, Cell, Settings
+from adgan_cli.evaluation.metrics import roc_auc
+from adgan_cli.evaluation.protocol import HOLDOUT, Plan, chosen_items, evaluate, read_kept_scores
+from adgan_cli.evaluation.task import NotApplicable, Outcome
+
+FAST = Settings(
+    train=TrainConfig(iters=2, batch_size=4),
+    search=SearchConfig(n_seed=2, k=1),
+    anogan=AnoganConfig(steps=2),
+    autoencoder=AutoencoderConfig(iters=2, batch_size=4, latent_dim=4, width=4),
+    latent_dim=4,
+    width=4,
+)
+GAN_METHODS = ("adgan", "adgan-1", "latent-prior", "discriminator", "anogan", "dcae", "vae")
+
+
+def labelled(count: int = 30, classes: int = 3) -> Labelled:
+    """Noise around another grey for each class: 16 pixels, one channel."""
+    rng = np.random.default_rng(0)
+
+    def part(number: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.arange(number) % classes
+        noise = rng.normal(0, 25, (number, 16, 16, 1))
+        return np.clip(40 + 70 * labels[:, None, None, None] + noise, 0, 255).astype(
+            np.uint8
+        ), labels.astype(np.int64)
+
+    train, test = part(count), part(count)
+    names = tuple(map(str, range(count)))
+    return Labelled("greys", ("dark", "mid grey", "light")[:classes], *train, *test, names, names)
+
+
+def run(out: Path, methods: tuple[str, ...], **plan: object) -> list[protocol.Result]:
+    settings = {"classes": (0,), "methods": methods, "settings": FAST, **plan}
+    return list(evaluate(labelled(), Plan(**settings), out))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The methods that ran, where two that need no training stand in for all."""
+    made: list[str] = []
+
+    def counting(name: str, method: Callable[[Cell], Outcome]) -> Callable[[Cell], Outcome]:
+        return lambda cell: made.append(name) or method(cell)  # type: ignore[func-returns-value]
+
+    counted = {name: counting(name, METHODS[name]) for name in ("mean-image", "pca")}
+    monkeypatch.setattr(protocol, "METHODS", {**METHODS, **counted})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("count", "n_test", "tested", "held_out"),
+    [(10_000, 5000, 5000, HOLDOUT), (10_000, None, 10_000, 0), (5999, 5000, 5000, 0),
+     (6000, 5000, 5000, HOLDOUT), (300, 5000, 300, 0)],
+)  # fmt: skip
+def test_items_and_holdout_are_drawn_apart(
+    count: int, n_test: int | None, tested: int, held_out: int
+) -> None:
+    test, holdout = chosen_items(count, n_test, seed=3)
+    assert (len(test), len(holdout)) == (tested, held_out)
+    together = np.concatenate([test, holdout])
+    assert len(np.unique(together)) == len(together) and together.max() < count
+    assert (np.diff(test) > 0).all()
+    again, _ = chosen_items(count, n_test, seed=3)
+    np.testing.assert_array_equal(test, again)
+    if tested < count:
+        assert (chosen_items(count, n_test, seed=4)[0] != test).any()
+
+
+def test_a_result_is_what_its_kept_scores_say(tmp_path: Path) -> None:
+    (result,) = run(tmp_path, ("mean-image",))
+    table = tmp_path / "scores" / "00-dark" / "run-0" / "mean-image.csv"
+    truth, scores = read_kept_scores(table)
+    assert result.auc == roc_auc(truth, scores) > 0.9
+    assert (result.n_train, result.n_test, result.n_anomalous) == (10, 30, 20)
+    assert result.auc_low is not None and result.auc_high is not None
+    assert result.auc_low <= result.auc <= result.auc_high
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    assert [row["item"] for row in rows[:3]] == ["0", "1", "2"]
+    assert {row["class"] for row in rows if row["anomalous"] == "false"} == {"dark"}
+
+
+def test_what_is_there_is_not_made_again(tmp_path: Path, calls: list[str]) -> None:
+    first = run(tmp_path, ("mean-image", "pca"))
+    assert run(tmp_path, ("mean-image", "pca")) == first
+    assert calls == ["mean-image", "pca"]
+
+
+@pytest.mark.parametrize("plan", [{"seed": 1}, {"n_test": 20}, {"classes": (1,)}])
+def test_another_plan_is_another_result(
+    tmp_path: Path, calls: list[str], plan: dict[str, object]
+) -> None:
+    run(tmp_path, ("pca",))
+    run(tmp_path, ("pca",), **plan)
+    assert calls == ["pca", "pca"]
+
+
+@pytest.mark.parametrize("spoil", ["", "{", '{"made_by": {}}', "[]"])
+def test_scores_without_a_sound_record_count_for_nothing(
+    tmp_path: Path, calls: list[str], spoil: str
+) -> None:
+    first = run(tmp_path, ("pca",))
+    folder = tmp_path / "scores" / "00-dark" / "run-0"
+    (folder / "pca.json").write_text(spoil)
+    assert [result.auc for result in run(tmp_path, ("pca",))] == [result.auc for result in first]
+    (folder / "pca.csv").unlink()
+    run(tmp_path, ("pca",))
+    assert calls == ["pca"] * 3
+
+
+def test_a_method_that_cannot_says_why_and_the_others_run(tmp_path: Path) -> None:
+    results = run(tmp_path, ("kde", "kde-alexnet", "mean-image"))
+    assert [result.auc is None for result in results] == [True, True, False]
+    assert "1,000 test items left over" in results[0].note
+    assert "--alexnet-weights" in results[1].note
+    assert not (tmp_path / "scores" / "00-dark" / "run-0" / "kde.csv").exists()
+
+
+def test_every_method_that_trains_leaves_models_that_serve_again(tmp_path: Path) -> None:
+    results = run(tmp_path, GAN_METHODS)
+    assert [result.note for result in results] == [""] * len(GAN_METHODS)
+    models = tmp_path / "models" / "00-dark" / "run-0"
+    made = {path.name: path.stat().st_mtime_ns for path in models.rglob("*.safetensors")}
+    assert set(made) == {
+        "model.safetensors", "checkpoint.safetensors", "search.safetensors", "dcae.safetensors",
+        "vae.safetensors",
+    }  # fmt: skip
+    for table in (tmp_path / "scores").rglob("*.csv"):
+        table.unlink()  # scores are lost, models are not
+    again = run(tmp_path, GAN_METHODS)
+    assert [result.auc for result in again] == [result.auc for result in results]
+    assert made == {path.name: path.stat().st_mtime_ns for path in models.rglob("*.safetensors")}
+
+
+def test_one_gan_serves_all_that_need_one(tmp_path: Path) -> None:
+    results = run(tmp_path, ("adgan", "discriminator", "anogan"))
+    assert len({json.loads(result.settings)["gan"] for result in results}) == 1
+
+
+def test_runs_differ_by_their_seed(tmp_path: Path) -> None:
+    results = run(tmp_path, ("adgan",), runs=2)
+    assert [result.run for result in results] == [0, 1]
+    folders = [tmp_path / "scores" / "00-dark" / f"run-{index}" for index in (0, 1)]
+    first, second = (read_kept_scores(folder / "adgan.csv")[1] for folder in folders)
+    assert (first != second).all()
+    seeds = [json.loads(result.settings)["seed"] for result in results]
+    assert seeds == [0, 1]
+
+
+def test_methods_hear_of_labels_only_in_the_holdout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Cell] = []
+
+    def spy(cell: Cell) -> Outcome:
+        seen.append(cell)
+        raise NotApplicable("it only looks")
+
+    monkeypatch.setattr(protocol, "METHODS", {"spy": spy})
+    run(tmp_path, ("spy",))
+    (cell,) = seen
+    given = labelled()
+    np.testing.assert_array_equal(cell.task.train, given.train[given.train_labels == 0])
+    assert len(cell.task.holdout) == len(cell.task.holdout_labels) == 0
+
+
+def test_the_methods_of_a_first_look_exist() -> None:
+    assert set(DEFAULT_METHODS) <= set(METHODS)
+
+
+@pytest.mark.parametrize("wrong", [{"n_test": 1}, {"runs": 0}])
+def test_a_plan_that_cannot_be_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="must be at least"):
+        Plan((0,), ("pca",), FAST, **wrong)  # type: ignore[arg-type]
