@@ -140,6 +140,19 @@ def test_12_bits_have_the_range_of_12_bits(deep):
     np.testing.assert_array_equal(found.values, values)
 
 
+@pytest.mark.parametrize("most", [256, 4095, 65534, 65535])
+@pytest.mark.parametrize("letter", [b"P5", b"P6"])
+def test_netpbm_gives_all_its_bits_and_their_range(deep, most, letter):
+    values = RANDOM.integers(0, most + 1, (7, 5, 3)).astype(np.uint16)
+    values = values if letter == b"P6" else values[..., 0]
+    content = b"%s\n# a comment\n5 7\n%d\n" % (letter, most) + values.astype(">u2").tobytes()
+    found = deep(content)
+    assert (found.stored, found.span) == ("RGB;16" if letter == b"P6" else "I;16", (0, most))
+    np.testing.assert_array_equal(found.values, values)
+    with pytest.raises(ImageError, match="^truncated or damaged: image file is truncated"):
+        deep(content[:-1])
+
+
 @pytest.mark.parametrize("kind", ["u2", "f4"])
 def test_white_may_be_zero(deep, kind):
     values = RANDOM.integers(0, 2**16, (7, 5)).astype(kind)
@@ -165,6 +178,25 @@ def test_subsampled_colours_without_compression_are_refused(tmp_path):
     with pytest.raises(ImageError, match="^uncompressed YCbCr TIFF that Pillow cannot read"):
         with opened(tmp_path / "a") as source, source.picture() as image:
             decode(image, source.stream)
+
+
+@pytest.mark.parametrize("planes", [False, True])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("height", "plain"), [(9, True), (10, False), (30_000, False)], ids="whole more many".split()
+)
+def test_strips_that_end_before_the_picture_leave_nothing_black(
+    tmp_path, planes, kind, height, plain
+):
+    content = tiff(COLOURS[..., :3].astype(kind), 2, planes=planes, tags={257: (height,)})
+    (tmp_path / "a").write_bytes(content)
+    said = ""
+    try:
+        with opened(tmp_path / "a") as source, source.picture() as image:
+            decode(image, source.stream)
+    except ImageError as error:
+        said = str(error)
+    assert said == ("" if plain else "truncated or damaged: its strips do not cover the picture")
 
 
 @pytest.mark.parametrize("bits", [2, 4])

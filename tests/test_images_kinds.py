@@ -157,6 +157,18 @@ TABLE = {
         "I;16[0..65535]+white",
         0,
     ),
+    "12 bits in PGM": (
+        b"P5 3 3 4095\n" + (DEEP // 16).astype(">u2").tobytes(),
+        (DEEP // 16) / 4095 * 255,
+        "I;16[0..4095]",
+        0.5,
+    ),
+    "16-bit colours in PPM": (
+        b"P6 3 3 65535\n" + DEEP_COLOURS.astype(">u2").tobytes(),
+        COLOURS,
+        "RGB;16[0..65535]",
+        0,
+    ),
     "16 bits in PGM": (b"P5 3 3 65535\n" + DEEP.astype(">u2").tobytes(), GREY, "I;16[0..65535]", 0),
     "16 bits and alpha": (
         png(np.dstack([GREY, ALPHA]).astype(np.uint16) * 257, 4),

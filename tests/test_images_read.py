@@ -82,6 +82,7 @@ def test_the_format_is_that_of_the_content(tmp_path, kind):
     ("name", "mode", "largest"),
     [
         ("a.bmp", "RGB", 0),
+        ("a.dds", "RGB", 0),
         ("a.dib", "RGB", 0),
         ("a.ico", "RGB", 0),
         ("a.j2k", "RGB", 0),
@@ -390,7 +391,8 @@ def noise(side: int = 48) -> Image.Image:
 
 
 @pytest.mark.parametrize(
-    "name", ["a.jpg", "a.png", "a.tif", "a.gif", "a.bmp", "a.webp", "a.jp2", "a.ppm", "a.ico"]
+    "name",
+    ["a.jpg", "a.png", "a.tif", "a.gif", "a.bmp", "a.webp", "a.jp2", "a.ppm", "a.ico", "a.dds"],
 )
 @pytest.mark.parametrize("keep", [0.01, 0.6])
 def test_a_truncated_file_is_refused_by_everything(tmp_path, name, keep):

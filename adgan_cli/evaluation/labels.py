@@ -72,7 +72,7 @@ def nearest(text: str, names: Sequence[str]) -> str:
     """The end of a sentence that names what might have been meant, or nothing."""
     lowered = {name.lower(): name for name in names}
     close = [lowered[match] for match in get_close_matches(text.lower(), lowered, cutoff=0.5)]
-    return f", did you mean {' or '.join(close)}?" if close else ""
+    return f", did you mean {' or '.join(close)}" if close else ""
 
 
 def split_by_seed(count: int, seed: int, label: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,7 @@ import sys
 import tarfile
 import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import replace
 from http.client import HTTPException
 from importlib import import_module
@@ -116,34 +115,35 @@ def _from_idx(name: str, kind: Any, root: Path, download: bool) -> Labelled:
     raw = root / kind.__name__ / "raw"
     files = [filename.removesuffix(".gz") for filename, _ in kind.resources]
     if download and not all(_idx_file(raw, file) for file in files):
-        with _downloading(name, f"its four files into {raw}"):
-            kind(str(root), download=True)
-    for file in files:
-        if not _idx_file(raw, file):
-            raise _absent(name, raw / f"{file}.gz", f"the four of its kind into {raw}")
+        _download(name, kind, root, f"its four files into {raw}")
+    paths = {file: _idx_file(raw, file) for file in files}
+    for file, path in paths.items():
+        if path is None:
+            raise _absent(
+                name, raw / f"{file}.gz", f"it and the three that belong to it into {raw}"
+            )
     # In a folder of its own, torchvision meets neither a .gz alone, which it does not unpack
     # without a download, nor what an old version of it cached: that would be unpickled.
     with TemporaryDirectory(prefix="adgan-") as folder:
         copy = Path(folder) / kind.__name__ / "raw"
         copy.mkdir(parents=True)
-        counts = {}
-        for file in files:
-            content, counts[file] = _idx_content(_idx_file(raw, file), file)
-            (copy / file).write_bytes(content)
-        for part in ("train", "t10k"):
-            pictures, labels = f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
-            if counts[pictures] != counts[labels]:
-                raise _wrong(
-                    raw / labels, f"{counts[labels]} labels for {counts[pictures]} pictures"
-                )
-        parts = [kind(folder, train=True), kind(folder, train=False)]
+        for file, path in paths.items():
+            assert path is not None
+            (copy / file).write_bytes(_idx_content(path, 3 if "idx3" in file else 1))
+        train, test = kind(folder, train=True), kind(folder, train=False)
     classes = tuple(entry.split(" - ")[0] for entry in kind.classes)  # MNIST's are "0 - zero"
-    train, test = (part.data.numpy()[..., None] for part in parts)
-    train_labels, test_labels = (part.targets.numpy().astype(np.int64) for part in parts)
-    for labels, file in ((train_labels, files[1]), (test_labels, files[3])):
-        if len(labels) and labels.max() >= len(classes):
-            raise _wrong(raw / file, f"a label {labels.max()} where 0 to 9 are possible")
-    return _in_order(name, classes, train, train_labels, test, test_labels)
+    for part, path in ((train, paths[files[1]]), (test, paths[files[3]])):
+        assert path is not None
+        if len(part.data) != len(part.targets):
+            raise _wrong(path, f"{len(part.targets)} labels for {len(part.data)} pictures")
+        if len(part.targets) and part.targets.max() >= len(classes):
+            raise _wrong(path, f"a label {int(part.targets.max())} where 0 to 9 are possible")
+    return _in_order(
+        name,
+        classes,
+        *(train.data.numpy()[..., None], train.targets.numpy().astype(np.int64)),
+        *(test.data.numpy()[..., None], test.targets.numpy().astype(np.int64)),
+    )
 
 
 def _idx_file(raw: Path, file: str) -> Path | None:
@@ -151,15 +151,13 @@ def _idx_file(raw: Path, file: str) -> Path | None:
     return next((path for path in (raw / file, raw / f"{file}.gz") if path.is_file()), None)
 
 
-def _idx_content(path: Path | None, file: str) -> tuple[bytes, int]:
-    """Read an idx file of bytes and how many items it holds."""
-    assert path is not None  # looked for before
+def _idx_content(path: Path, dimensions: int) -> bytes:
+    """Read an idx file of bytes, unpacked if need be."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as stream:
             content = stream.read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _wrong(path, f"damaged or cut short: {error}") from error
-    dimensions = 3 if "idx3" in file else 1
     start = 4 + 4 * dimensions
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < start:
         raise _wrong(path, f"no idx file of bytes in {dimensions} dimension(s)")
@@ -168,7 +166,7 @@ def _idx_content(path: Path | None, file: str) -> tuple[bytes, int]:
         raise _wrong(path, f"pictures of {shape[1]} x {shape[2]} pixels, not {_SIDE} x {_SIDE}")
     if len(content) != start + math.prod(shape):
         raise _wrong(path, f"{len(content)} bytes, its header says {start + math.prod(shape)}")
-    return content, shape[0]
+    return content
 
 
 def _from_cifar(name: str, kind: Any, root: Path, download: bool) -> Labelled:
@@ -181,8 +179,8 @@ def _from_cifar(name: str, kind: Any, root: Path, download: bool) -> Labelled:
             _require_md5(archive, kind.tgz_md5)
         elif not download:
             raise _absent(name, missing[0], f"{archive.name} into {root}")
-        with _downloading(name, f"{archive.name} into {root}"):
-            kind(str(root), download=True)  # with the archive in place this only unpacks it
+        # with the archive in place this only unpacks it
+        _download(name, kind, root, f"{archive.name} into {root}")
     # These files are pickles. Nothing else here is ever read as one, and these only if their
     # MD5 sums are the ones torchvision knows: what anybody else could have written is refused.
     # torchvision looks itself before it reads; here, the file that is wrong is named.
@@ -224,11 +222,12 @@ def _in_order(
     )
 
 
-@contextmanager
-def _downloading(name: str, by_hand: str) -> Iterator[None]:
+def _download(name: str, kind: Any, root: Path, by_hand: str) -> None:
+    dataset = kind.__new__(kind)  # its constructor would also load what is there
+    dataset.root = str(root)
     try:
         with redirect_stdout(sys.stderr):  # torchvision talks, and stdout is for data
-            yield
+            dataset.download()
     except (OSError, RuntimeError, EOFError, HTTPException, tarfile.TarError, zlib.error) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"cannot get {name}: {reason}; put {by_hand} yourself") from error

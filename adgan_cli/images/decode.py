@@ -5,6 +5,7 @@ others. Both show in the raw mode, the layout of the bytes that a file's tiles n
 right before the file is decoded.
 """
 
+import math
 import os
 import re
 import sys
@@ -94,7 +95,7 @@ def may_be_deep(image: ImageFile) -> bool:
     """Tell before decoding whether a picture has more than 8 bits, or signed ones."""
     _put_right(image)
     raw = _raw_mode(image)
-    sixteen = raw == _GREY_ALPHA or bool(_SIXTEEN.fullmatch(raw))
+    sixteen = raw == _GREY_ALPHA or _is_netpbm(image) or bool(_SIXTEEN.fullmatch(raw))
     return sixteen or image.mode[0] in "IF" or _signed_bytes(image)
 
 
@@ -102,6 +103,10 @@ def _load(image: ImageFile, file: IO[bytes]) -> Deep | None:
     """Load in full: Image.verify() passes truncated files."""
     _put_right(image)
     raw = _raw_mode(image)
+    if _is_netpbm(image):
+        return _netpbm(image, file)
+    if _codec(image) == "dds_rgb":
+        _refuse_short(image, file)
     if raw == _GREY_ALPHA:
         return _grey_and_alpha(image)
     if _SIXTEEN.fullmatch(raw):
@@ -123,6 +128,10 @@ def _tags(image: Image.Image) -> Any:
 
 def _signed_bytes(image: ImageFile) -> bool:
     return image.mode == "L" and _tags(image).get(_SAMPLE_FORMAT, (1,))[0] == 2
+
+
+def _codec(image: ImageFile) -> str:
+    return image.tile[0][0] if image.tile else ""
 
 
 def _raw_mode(image: ImageFile) -> str:
@@ -151,10 +160,12 @@ def _put_right(image: ImageFile) -> None:
     tags, raw = _tags(image), _raw_mode(image)
     if not tags or not raw:
         return
-    if image.tile[0][0] == "libtiff":
+    if _codec(image) == "libtiff":
         if raw in _LIBTIFF_ORDER:
             _set_raw_modes(image, [_LIBTIFF_ORDER[raw]])
-    elif tags.get(_PLANES) == 2 and set(tags.get(_BITS, ())) == {16}:
+        return
+    _refuse_gaps(image, in_planes=tags.get(_PLANES) == 2)
+    if tags.get(_PLANES) == 2 and set(tags.get(_BITS, ())) == {16}:
         # tiles of one colour after those of another, which Pillow takes for 8 bits
         if image.mode != "RGB":
             raise ImageError(f"16-bit {image.mode} TIFF with a plane a colour: interleave them")
@@ -164,6 +175,47 @@ def _put_right(image: ImageFile) -> None:
         # Pillow before 11 finds 4 bytes a pixel, and none heeds that colours may be subsampled
         if raw == "RGBX" or tags.get(_SUBSAMPLING, (1, 1)) != (1, 1):
             raise ImageError("uncompressed YCbCr TIFF that Pillow cannot read: save it as RGB")
+
+
+def _refuse_gaps(image: ImageFile, *, in_planes: bool) -> None:
+    # Pillow decodes the strips there are, one below the other, and leaves what they lack black
+    boxes = [tile[1] or (0, 0, 0, 0) for tile in image.tile]
+    covered = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+    planes = len(image.getbands()) if in_planes else 1
+    if covered < planes * image.width * image.height:
+        raise ImageError("truncated or damaged: its strips do not cover the picture")
+
+
+def _is_netpbm(image: ImageFile) -> bool:
+    """Tell binary PGM and PPM of 9 to 16 bits, but for greys of just 16."""
+    return _netpbm_most(image) > 255
+
+
+def _netpbm_most(image: ImageFile) -> int:
+    layout: Any = image.tile[0][3] if _codec(image) == "ppm" else (0,)
+    return int(layout[-1])
+
+
+def _netpbm(image: ImageFile, file: IO[bytes]) -> Deep:
+    # Pillow would keep 8 bits of colours, and takes seconds for a megapixel
+    shape = (image.height, image.width, 3)[: 3 if image.mode == "RGB" else 2]
+    file.seek(image.tile[0][2])
+    data = file.read(2 * math.prod(shape))
+    if len(data) < 2 * math.prod(shape):
+        raise OSError("image file is truncated")
+    values = np.frombuffer(data, ">u2").astype(np.uint16).reshape(shape)
+    span = (0, _netpbm_most(image))
+    return Deep(values, "RGB;16" if len(shape) == 3 else "I;16", span)
+
+
+def _refuse_short(image: ImageFile, file: IO[bytes]) -> None:
+    # Pillow before 13 takes what lies behind the end of a DDS for black, a slow pixel at a time
+    layout: Any = image.tile[0][3]
+    start = file.tell()
+    there = file.seek(0, os.SEEK_END) - start
+    file.seek(start)
+    if there < image.width * image.height * layout[0] // 8:
+        raise OSError("image file is truncated")
 
 
 def _grey_and_alpha(image: ImageFile) -> Deep:
@@ -177,7 +229,7 @@ def _colours(image: ImageFile, file: IO[bytes], raw: str) -> Deep:
     """Decode 16-bit colours twice: Pillow keeps one byte of the two, which one is the order's."""
     raws = [_raw_of(tile).replace("RGBa", "RGBA") for tile in image.tile]
     _set_raw_modes(image, raws)
-    codec = image.tile[0][0]
+    codec = _codec(image)
     image.load()
     upper = _rgb_or_rgba(image)
     lower = None

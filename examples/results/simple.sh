@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Tables of the methods that train no network: MNIST (or another data set of torchvision's), all ten
+# classes, paper's protocol. Takes about 10 minutes a data set on one core. Needs the data below
+# ./data or $ADGAN_DATA_ROOT (or add --download); goes on where it was interrupted.
+#   bash examples/results/simple.sh mnist
+#   bash examples/results/simple.sh cifar10
+set -euo pipefail
+methods=mean-image,mean-image-relative,pca,pca-relative,file-complexity
+methods+=,kde,kde-free,ocsvm,ocsvm-free,iforest,iforest-free
+adgan evaluate --dataset "$1" --normal-class all --methods "$methods" \
+    -o "examples/results/$1-simple" "${@:2}"
