@@ -102,5 +102,6 @@ def test_cells_the_paper_does_not_have_are_none() -> None:
     assert paper_auc("lsun", "adgan", 3, "bridge") is None
     assert paper_auc("cifar100", "adgan", 0, "apple") is None
     assert paper_auc("mnist", "pca", 0, "0") is None
+    assert paper_auc("mnist", "adgan", 0, "zero") is None, "a folder that happens to be called so"
     assert paper_mean("cifar10", "latent-prior") == 0.554
     assert paper_mean("digits", "adgan") is None

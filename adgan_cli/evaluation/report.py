@@ -13,7 +13,7 @@ import numpy as np
 
 from adgan_cli.atomic import replacing, write_text
 from adgan_cli.evaluation.metrics import roc_curve
-from adgan_cli.evaluation.paper import paper_auc, paper_mean
+from adgan_cli.evaluation.paper import CLASSES, paper_auc, paper_mean
 from adgan_cli.evaluation.protocol import Result
 
 _GRID = np.linspace(0, 1, 501)  # false positive rates at which curves are averaged
@@ -145,7 +145,8 @@ def _mean(
         if not aucs:
             return "–"  # a mean over fewer classes would be of something else
         means.append(float(np.mean(aucs)))
-    paper = paper_mean(dataset, method) if len(classes) == 10 else None
+    all_ten = tuple(classes.values()) == CLASSES.get(dataset)
+    paper = paper_mean(dataset, method) if all_ten else None
     text = f"{np.mean(means):.3f}"
     return text if paper is None else f"{text} ({paper:.3f})"
 
