@@ -80,7 +80,7 @@ def whole_files() -> dict[str, bytes]:
         ("BMP", "P", {}),
         ("PPM", "RGB", {}),
         ("TGA", "RGBA", {"compression": "tga_rle"}),
-        ("ICO", "RGBA", {}),
+        ("ICO", "RGBA", {"sizes": [(8, 8)]}),
         ("ICNS", "RGBA", {}),
         ("JPEG2000", "RGB", {}),
         ("AVIF", "RGB", {"exif": orientation}),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from adgan_cli.atomic import replacing, write_text
-from adgan_cli.evaluation.metrics import roc_curve
+from adgan_cli.evaluation.metrics import roc_auc, roc_curve
 from adgan_cli.evaluation.paper import CLASSES, paper_auc, paper_mean
 from adgan_cli.evaluation.protocol import Result
 
@@ -83,15 +83,20 @@ def write_roc(
     figure = Figure(figsize=(6.4, 5.2), dpi=150, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1)
-    drawn = {method: averaged(pairs) for method, pairs in curves.items() if pairs}
     styles = ["-", "--", ":", "-."]
-    for place, (method, tpr) in enumerate(drawn.items()):
-        axes.plot(_GRID, tpr, styles[place // 10 % 4], color=f"C{place % 10}", label=method)
+    auc = {
+        method: float(np.mean([roc_auc(*pair) for pair in pairs]))
+        for method, pairs in curves.items()
+        if pairs
+    }
+    for place, method in enumerate(sorted(auc, key=lambda method: -auc[method])):
+        tpr, label = averaged(curves[method]), f"{auc[method]:.3f}  {method}"
+        axes.plot(_GRID, tpr, styles[place // 10 % 4], color=f"C{place % 10}", label=label)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="false positive rate", ylabel="true positive rate")
     axes.set_title(title, fontsize=10)
     axes.set_aspect("equal")
-    if drawn:
-        axes.legend(loc="lower right", fontsize=7, frameon=False)
+    if auc:
+        axes.legend(loc="lower right", fontsize=7, frameon=False, title="mean AUC")
     canvas: Any = FigureCanvasAgg(figure)  # matplotlib leaves print_png untyped
     with replacing(path) as temporary, open(temporary, "wb") as stream:
         canvas.print_png(stream, metadata={"Software": None})
