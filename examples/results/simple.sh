@@ -4,8 +4,9 @@
 # ./data or $ADGAN_DATA_ROOT (or add --download); goes on where it was interrupted.
 #   bash examples/results/simple.sh mnist
 #   bash examples/results/simple.sh cifar10
+#   bash examples/results/simple.sh data/cifar10 --size 32     # the same as folders of pictures
 set -euo pipefail
 methods=mean-image,mean-image-relative,pca,pca-relative,file-complexity
 methods+=,kde,kde-free,ocsvm,ocsvm-free,iforest,iforest-free
 adgan evaluate --dataset "$1" --normal-class all --methods "$methods" \
-    -o "examples/results/$1-simple" "${@:2}"
+    -o "examples/results/$(basename "$1")-simple" "${@:2}"
