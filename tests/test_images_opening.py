@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import pickle
 import struct
 import sys
 import threading
@@ -153,6 +154,18 @@ def test_pillow_still_warns_everybody_else(tmp_path, monkeypatch):
         pass
     with pytest.raises(Image.DecompressionBombWarning):
         Image.open(path)
+
+
+def test_other_libraries_can_copy_the_filters_of_warnings_after_a_picture_was_read(tmp_path):
+    from sklearn.ensemble import IsolationForest
+
+    Image.new("L", (2, 2)).save(tmp_path / "a.png")
+    with opened(tmp_path / "a.png") as source, source.picture() as image:
+        image.load()
+    assert opening._FILTER in warnings.filters
+    IsolationForest(2).fit(np.arange(8.0).reshape(4, 2))  # takes them along to where it works
+    sent = pickle.loads(pickle.dumps(opening._FILTER))  # as joblib does, to other processes
+    assert not sent[3].match("PIL.Image"), "there is nobody reading there"
 
 
 def test_warnings_of_other_threads_pass_while_one_reads():

@@ -6,6 +6,7 @@ Several threads may read at once, and no warning of Pillow's escapes.
 import errno
 import hashlib
 import os
+import re
 import struct
 import threading
 import warnings
@@ -137,9 +138,13 @@ class _PillowHere(threading.local):
     """
 
     reading = False
+    pattern = "(?!)"  # scikit-learn copies filters by it, into its workers: nothing to match there
 
     def match(self, module: str) -> bool:
         return self.reading and module.startswith(("PIL.", "pillow_heif"))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return re.compile, (self.pattern,)  # and joblib sends them to other processes
 
 
 _pillow_here = _PillowHere()
