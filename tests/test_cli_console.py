@@ -50,7 +50,7 @@ def test_durations_are_told_in_the_unit_that_fits(seconds: float, text: str) -> 
 
 
 def test_sizes_and_counts_are_told_for_people() -> None:
-    assert (size(37e6), size(1.23e9)) == ("37 MB", "1.2 GB")
+    assert (size(52e3), size(37e6), size(1.23e9)) == ("52 KB", "37 MB", "1.2 GB")
     assert counted(1, "picture") == "1 picture"
     assert counted(0, "picture") == "0 pictures"
     assert counted(3000, "entry", "entries") == "3,000 entries"

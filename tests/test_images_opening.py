@@ -163,7 +163,9 @@ def test_other_libraries_can_copy_the_filters_of_warnings_after_a_picture_was_re
     with opened(tmp_path / "a.png") as source, source.picture() as image:
         image.load()
     assert opening._FILTER in warnings.filters
-    IsolationForest(n_estimators=2).fit(np.arange(8.0).reshape(4, 2))  # takes them along to where it works
+    IsolationForest(n_estimators=2).fit(
+        np.arange(8.0).reshape(4, 2)
+    )  # takes them along to where it works
     sent = pickle.loads(pickle.dumps(opening._FILTER))  # as joblib does, to other processes
     assert not sent[3].match("PIL.Image"), "there is nobody reading there"
 

@@ -78,7 +78,7 @@ def _record(kept: "CachedSet") -> dict[str, Any]:
 def _line(kept: "CachedSet") -> str:
     used = datetime.fromtimestamp(kept.used).strftime("%Y-%m-%d %H:%M")
     numbers = f"{kept.pictures:12,}{size(kept.bytes):>10}  {used:18}"
-    return f"{numbers}{_settings(kept.rules):50}{kept.root or 'unknown: it is damaged'}"
+    return f"{numbers}{_settings(kept.rules):48}  {kept.root or 'unknown: it is damaged'}"
 
 
 def _settings(rules: str) -> str:
