@@ -301,8 +301,7 @@ def _clock(settings: Settings) -> float | None:
 
 def _read(path: Path) -> str:
     try:
-        return json.dumps(json.loads(path.read_text(encoding="utf-8")), sort_keys=True,
-                          separators=(",", ":"))  # fmt: skip
+        return canonical_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return ""
 
