@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,32 @@ def labelled(count: int = 30, classes: int = 3) -> Labelled:
 def run(out: Path, methods: tuple[str, ...], **plan: object) -> list[protocol.Result]:
     settings = {"classes": (0,), "methods": methods, "settings": FAST, **plan}
     return list(evaluate(labelled(), Plan(**settings), out))  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_classes_side_by_side_give_the_same_results_in_the_same_order(tmp_path: Path) -> None:
+    plan = Plan((2, 0), ("pca", "adgan", "dcae"), FAST, runs=2)
+    one, two = (list(evaluate(labelled(), plan, tmp_path / str(n), jobs=n)) for n in (1, 2))
+    assert len(one) == 12
+
+    def known(results: list[protocol.Result]) -> list[protocol.Result]:
+        return [replace(result, seconds=0.0, settings="") for result in results]
+
+    assert known(one) == known(two)
+
+
+def die(cell: tuple[int, int]) -> None:
+    """Stands in for the system that kills a process which takes too much memory."""
+    os._exit(9)
+
+
+@pytest.mark.slow
+def test_a_killed_process_of_several_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "_results_here", die)
+    with pytest.raises(ConfigError, match="--jobs"):
+        list(evaluate(labelled(), Plan((0, 1), ("pca",), FAST), tmp_path, jobs=2))
 
 
 @pytest.fixture

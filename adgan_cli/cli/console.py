@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -61,6 +62,24 @@ def bar(*columns: ProgressColumn | str, quiet: bool = False) -> Progress:
         console=stderr,
         disable=quiet or not stderr.is_terminal,
     )
+
+
+@contextmanager
+def beside(shown: Progress, told: Callable[[], RenderableType | None]) -> Iterator[None]:
+    """Within the block, what `told` gives stands below the bar, drawn anew four times a second.
+
+    Nothing of it stays on the terminal, and where the bar shows nothing, this does neither.
+    """
+    if shown.disable:
+        yield
+        return
+
+    def both() -> Group:
+        below = told()
+        return Group(shown, *([] if below is None else [below]))
+
+    with Live(get_renderable=both, console=stderr, transient=True, refresh_per_second=4):
+        yield
 
 
 def counting_bar(*columns: ProgressColumn | str, quiet: bool = False) -> Progress:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
 from adgan_cli.atomic import writing
 from adgan_cli.cli import scoring
-from adgan_cli.cli.console import INTERRUPTED, bar, duration, parse_duration, readable, say
+from adgan_cli.cli.console import INTERRUPTED, bar, beside, duration, parse_duration, readable, say
 from adgan_cli.cli.options import (
     DEFAULT_LIMIT,
     MACHINE,
@@ -128,6 +129,14 @@ def evaluate(
         str, typer.Option(help="Of training: auto, fp32 or bf16.", rich_help_panel=MACHINE)
     ] = "auto",
     workers: Workers = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Classes side by side, each in a process of its own; default: 1, on a GPU 4.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure how well ADGAN and others tell one class from the rest, as the paper does.
@@ -146,6 +155,7 @@ def evaluate(
     ModelConfig(latent_dim=latent_dim, width=width)  # refuses what cannot be, before any work
 
     from adgan_cli.engine.device import pick_device, pick_precision
+    from adgan_cli.evaluation.autoencoders import AutoencoderConfig
     from adgan_cli.evaluation.methods import Settings
     from adgan_cli.evaluation.protocol import Plan
     from adgan_cli.images.load import default_workers
@@ -155,6 +165,7 @@ def evaluate(
     settings = Settings(
         train=train,
         search=search,
+        autoencoder=AutoencoderConfig(latent_dim=latent_dim, width=width),
         latent_dim=latent_dim,
         width=width,
         max_seconds=float("inf") if limit is None else limit,
@@ -175,43 +186,61 @@ def evaluate(
         say(
             f"{about} in turn, {len(names)} methods, on {where.type}; {labelled.note or 'as it is'}"
         )
-    _run(labelled, plan, out, quiet)
+    if jobs is None:
+        jobs = 4 if where.type == "cuda" else 1
+    _run(labelled, plan, out, jobs, quiet)
 
 
-def _run(labelled: "Labelled", plan: "Plan", out: Path, quiet: bool) -> None:
+def _run(labelled: "Labelled", plan: "Plan", out: Path, jobs: int, quiet: bool) -> None:
     from adgan_cli.evaluation.protocol import evaluate as cells
     from adgan_cli.evaluation.report import table
 
     total = len(plan.classes) * plan.runs * len(plan.methods)
     results: list[Result] = []
-    with bar("{task.fields[told]}", quiet=quiet) as shown:
-        task = shown.add_task("evaluating", total=1.0, told="")
+    noted: set[tuple[str, str]] = set()
+    shown = bar("{task.fields[told]}", quiet=quiet)
+    task = shown.add_task(f"0/{total}", total=1.0 if jobs == 1 else total, told="")
 
-        def progress(what: str, done: float) -> None:
-            shown.update(task, completed=min(1.0, done), told=what)
+    def progress(what: str, done: float) -> None:
+        shown.update(task, completed=min(1.0, done), told=what)
 
-        def start(index: int, run: int, method: str) -> None:
-            doing = f"{len(results) + 1}/{total} {labelled.classes[index]} {method}"
-            shown.update(task, completed=0.0, description=readable(doing), told="")
+    def start(index: int, run: int, method: str) -> None:
+        doing = f"{len(results) + 1}/{total} {labelled.classes[index]} {method}"
+        shown.update(task, completed=0.0, description=readable(doing), told="")
 
-        try:
-            with writing(out):
-                found = cells(labelled, plan, out, on_start=start, on_progress=progress)
-                for result in found:
-                    results.append(result)
-                    if not quiet:
-                        say(_line(result))
-        except KeyboardInterrupt:
-            if results:
-                _write(labelled, plan, out, results)
-            say(f"stopped after {len(results)} of {total}; the same command goes on from there")
-            raise typer.Exit(INTERRUPTED) from None
+    try:
+        with writing(out), beside(shown, lambda: _grid(table(results)) if results else None):
+            found = cells(labelled, plan, out, jobs=jobs, on_start=start, on_progress=progress)
+            for result in found:
+                results.append(result)
+                if jobs > 1:
+                    shown.update(
+                        task, completed=len(results), description=f"{len(results)}/{total}"
+                    )
+                news = result.note and (result.method, result.note) not in noted
+                noted.add((result.method, result.note))
+                if not quiet and (shown.disable or news):
+                    say(_line(result))
+    except KeyboardInterrupt:
+        if results:
+            _write(labelled, plan, out, results)
+        say(f"stopped after {len(results)} of {total}; the same command goes on from there")
+        raise typer.Exit(INTERRUPTED) from None
     _write(labelled, plan, out, results)
     header, rows = table(results)
     for row in _aligned([header, *rows]):
         typer.echo(readable(row))
     if not quiet:
         say(f"{out / 'table.md'}, roc.png, results.csv, results.json, scores/")
+
+
+def _grid(told: tuple[Sequence[str], Sequence[Sequence[str]]]) -> Table:
+    """The table of what is finished, as a terminal shows it."""
+    header, rows = told
+    grid = Table(*map(readable, header), box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for row in rows:
+        grid.add_row(*map(readable, row))
+    return grid
 
 
 def _write(labelled: "Labelled", plan: "Plan", out: Path, results: Sequence["Result"]) -> None:

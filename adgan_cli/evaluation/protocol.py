@@ -8,13 +8,18 @@ import csv
 import io
 import json
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from adgan_cli.atomic import write_text
 from adgan_cli.config import canonical_json
@@ -87,6 +92,7 @@ def evaluate(
     plan: Plan,
     out: Path,
     *,
+    jobs: int = 1,
     on_start: Callable[[int, int, str], None] = lambda index, run, method: None,
     on_progress: Callable[[str, float], None] = lambda what, done: None,
 ) -> Iterator[Result]:
@@ -94,33 +100,75 @@ def evaluate(
 
     Scores, and models where some are trained, are kept below `out`. A method that cannot do a cell
     gives a result that says so. Raises OutputError, and ConfigError where a test set has one kind.
+    jobs: classes (and runs) side by side, each in a process of its own; the results are the same
+    ones in the same order, but nobody is told of their progress.
     """
-    for run in range(plan.runs):
-        seed = plan.seed + run
-        test, holdout = chosen_items(len(labelled.test), plan.n_test, seed)
-        settings = plan.settings.seeded(seed)
-        for index in plan.classes:
-            name = labelled.classes[index]
-            task = Task(
-                train=pictures_of(labelled.train, labelled.train_labels, index),
-                test=labelled.test[test],
-                holdout=labelled.test[holdout],
-                holdout_labels=labelled.test_labels[holdout] != index,
-                seed=seed,
-            )
-            place = _place(index, name, run)
-            cell = Cell(task, out / "models" / place, settings, on_progress)
-            truth = labelled.test_labels[test] != index
-            of = _data_of(labelled, task, test, index)
-            for method in plan.methods:
-                on_start(index, run, method)
-                yield _result(
-                    Result(labelled.name, index, name, run, method, n_train=len(task.train),
-                           n_test=len(truth), n_anomalous=int(truth.sum())),
-                    cell, truth, out / "scores" / place, of,
-                    [labelled.test_names[item] for item in test],
-                    [labelled.classes[label] for label in labelled.test_labels[test]],
-                )  # fmt: skip
+    cells = [(run, index) for run in range(plan.runs) for index in plan.classes]
+    if jobs == 1 or len(cells) < 2:
+        for run, index in cells:
+            yield from _results(labelled, plan, out, run, index, on_start, on_progress)
+        return
+    jobs = min(jobs, len(cells))
+    given = labelled, plan, out, max(1, torch.get_num_threads() // jobs)
+    # spawned, because a process that has used a GPU cannot be forked
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin, given)
+    try:
+        for found in pool.map(_results_here, cells):
+            yield from found
+    except BrokenProcessPool as error:
+        raise ConfigError(
+            "a process of the evaluation was killed, perhaps for want of memory; try fewer --jobs"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_given: tuple[Labelled, Plan, Path]  # of a process of its own: sent once, not with each cell
+
+
+def _begin(labelled: Labelled, plan: Plan, out: Path, threads: int) -> None:
+    global _given
+    _given = labelled, plan, out
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # at Ctrl-C the parent talks, this one just ends
+
+
+def _results_here(cell: tuple[int, int]) -> list[Result]:
+    return list(_results(*_given, *cell))
+
+
+def _results(
+    labelled: Labelled,
+    plan: Plan,
+    out: Path,
+    run: int,
+    index: int,
+    on_start: Callable[[int, int, str], None] = lambda index, run, method: None,
+    on_progress: Callable[[str, float], None] = lambda what, done: None,
+) -> Iterator[Result]:
+    """Of one class in one run, method after method."""
+    seed, name = plan.seed + run, labelled.classes[index]
+    test, holdout = chosen_items(len(labelled.test), plan.n_test, seed)
+    task = Task(
+        train=pictures_of(labelled.train, labelled.train_labels, index),
+        test=labelled.test[test],
+        holdout=labelled.test[holdout],
+        holdout_labels=labelled.test_labels[holdout] != index,
+        seed=seed,
+    )
+    place = _place(index, name, run)
+    cell = Cell(task, out / "models" / place, plan.settings.seeded(seed), on_progress)
+    truth = labelled.test_labels[test] != index
+    of = _data_of(labelled, task, test, index)
+    for method in plan.methods:
+        on_start(index, run, method)
+        yield _result(
+            Result(labelled.name, index, name, run, method, n_train=len(task.train),
+                   n_test=len(truth), n_anomalous=int(truth.sum())),
+            cell, truth, out / "scores" / place, of,
+            [labelled.test_names[item] for item in test],
+            [labelled.classes[label] for label in labelled.test_labels[test]],
+        )  # fmt: skip
 
 
 def kept_curves(
