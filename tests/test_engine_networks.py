@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from conftest import make_generator
 
 from adgan_cli.config import SIZES, ModelConfig
-from adgan_cli.engine.networks import Critic, Generator, generate_each, initialise
+from adgan_cli.engine.networks import Critic, Generator, initialise
 from adgan_cli.engine.training import parameter_count
 
 
@@ -49,17 +48,3 @@ def test_gradient_penalty_needs_a_critic_without_batch_norm():
         for b in (True, False)
     ]
     assert norms == [1, 0]
-
-
-@pytest.mark.parametrize("size", [16, 64])
-def test_many_generators_at_once_equal_each_alone(size):
-    generators = [make_generator(size, seed=seed) for seed in range(3)]
-    for other in generators[1:]:  # the running statistics are common to all
-        for mine, theirs in zip(generators[0].norms, other.norms, strict=True):
-            theirs.load_state_dict({**theirs.state_dict(), "running_mean": mine.running_mean,
-                                    "running_var": mine.running_var})  # fmt: skip
-    names = [name for name, _ in generators[0].named_parameters()]
-    theta = {n: torch.stack([g.get_parameter(n) for g in generators]) for n in names}
-    z = torch.randn(3, 8, generator=torch.Generator().manual_seed(1))
-    alone = torch.cat([g(z[i : i + 1]) for i, g in enumerate(generators)])
-    torch.testing.assert_close(generate_each(generators[0], theta, z), alone)

@@ -3,10 +3,7 @@
 Letters in the shapes: N pictures, Z latent dimensions (the paper's d'), C channels, S size.
 """
 
-from collections.abc import Mapping
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adgan_cli.config import ModelConfig
@@ -71,25 +68,3 @@ def initialise(network: nn.Module, rng: torch.Generator) -> None:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def generate_each(generator: Generator, theta: Mapping[str, Tensor], z: Tensor) -> Tensor:
-    """P generators at once, each with weights of its own: z: (P, Z) -> (P, C, S, S).
-
-    theta: the generator's parameters by name, each with a leading P. Batch norm is in eval mode,
-    with the generator's own running statistics. A transposed convolution per pair is a batched
-    matrix product and a fold; grouped convolutions would compute the same, many times slower.
-    """
-    pairs = len(z)
-    h = torch.bmm(z[:, None], theta["first.weight"].flatten(2))  # (P, 1, M * 16)
-    h = h.view(pairs, -1, 16)  # (P, M, 4 * 4)
-    side = 4
-    for index, norm in enumerate(generator.norms):
-        scale = theta[f"norms.{index}.weight"] * (norm.running_var + norm.eps).rsqrt()  # (P, M)
-        shift = theta[f"norms.{index}.bias"] - norm.running_mean * scale  # (P, M)
-        h = torch.addcmul(shift[:, :, None], h.flatten(2), scale[:, :, None]).relu()
-        weight = theta[f"ups.{index}.weight"].flatten(2)  # (P, M, M' * 16)
-        columns = torch.bmm(weight.transpose(1, 2), h)  # (P, M' * 16, side * side)
-        side *= 2
-        h = F.fold(columns, (side, side), kernel_size=4, stride=2, padding=1)  # (P, M', side, side)
-    return h.tanh()

@@ -8,31 +8,28 @@ change one bit of it.
 Letters in the shapes: N pictures, S starting points, P pairs, Z latent dimensions.
 """
 
-import copy
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
-from torch.optim.adam import adam
 
 from adgan_cli.config import SearchConfig
+from adgan_cli.engine.copies import Adam, Copies, copies_of
 from adgan_cli.engine.device import free_memory, full_float32
 from adgan_cli.engine.losses import l2
-from adgan_cli.engine.networks import Generator, generate_each
+from adgan_cli.engine.networks import Generator
 from adgan_cli.errors import ConfigError
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # (P, C, H, W), same -> (P,)
 Found = tuple[Tensor, Tensor, Tensor]  # of a picture: losses (S,), z (S, Z), best y (C, H, W)
-Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]  # theta, z: (P, Z) -> (P, C, H, W)
 
-BETAS = 0.5, 0.999  # of Adam, footnote 5
-EPS = 1e-8  # of Adam, its default
 MAX_BATCH = 256  # pictures at once on a GPU; more gains nothing
+REMEMBERED = 64  # starting points whose first pass is kept, a megabyte each at 64 pixels
 
 
 @dataclass(frozen=True)
@@ -92,6 +89,7 @@ class Searcher:
         self.generator, self.config, self.loss = generator, config, loss
         self.batch_size = batch_size or default_batch(generator, config, self.device)
         self.idle: list[_Pairs] = []  # memory for pairs that nobody is searching with
+        self.firsts: list[Any] = []  # theta and z_0 are the same for every picture at first
 
     def __call__(self, x: Tensor) -> SearchResult:
         """x: (N, C, H, W) in [-1, 1], N at least 1. ConfigError when one picture does not fit."""
@@ -112,16 +110,24 @@ class Searcher:
         # pair after pair while theta moves: its weights, moments and gradients then stay in the
         # core's cache; all points of a picture at once where there is only z to move
         at_once = 1 if self.config.lr_theta else len(self.z0)
+        points = self.z0.split(at_once)
         cancelled = threading.Event()
 
         def one(picture: Tensor) -> Found:
             pairs = self._pairs(at_once)
-            tried = [pairs.search(picture[None], z, cancelled) for z in self.z0.split(at_once)]
+            tried = [
+                pairs.search(picture[None], z, self._first(pairs, place, z), cancelled)
+                for place, z in enumerate(points)
+            ]
             self.idle.append(pairs)
             losses, z, y = (torch.cat(part) for part in zip(*tried, strict=True))
             return losses, z, y[losses.argmin()]
 
         with one_thread_each(), ThreadPoolExecutor(self.batch_size, "adgan-search") as pool:
+            if not self.firsts:
+                pairs = self._pairs(at_once)
+                self.firsts = [pairs.copies.first_pass(z) for z in points[:REMEMBERED]]
+                self.idle.append(pairs)
             running = [pool.submit(one, picture) for picture in x.to(self.device)]
             try:
                 for ended in as_completed(running):
@@ -135,14 +141,16 @@ class Searcher:
     def _in_batches(self, x: Tensor) -> list[Found]:
         """As many pairs at once as memory holds, always in the one shape that this makes."""
         points, full = len(self.z0), self.batch_size
-        pairs = self._pairs(full * points)
+        pairs, z0 = self._pairs(full * points), self.z0.repeat(full, 1)
+        if not self.firsts:
+            self.firsts = [pairs.copies.first_pass(z0)]
         found: list[Found] = []
         for part in x.split(full):
             padded = torch.cat([part, part[:1].expand(full - len(part), *part.shape[1:])])
             spread = padded.to(self.device).repeat_interleave(points, 0)  # (P, C, H, W)
             losses, z, y = (
                 told.unflatten(0, (full, points))
-                for told in pairs.search(spread, self.z0.repeat(full, 1))
+                for told in pairs.search(spread, z0, self.firsts[0])
             )
             best = y[torch.arange(full, device=y.device), losses.argmin(1)]
             found += list(zip(losses.cpu(), z.cpu(), best.cpu(), strict=True))[: len(part)]
@@ -153,10 +161,16 @@ class Searcher:
         try:
             return self.idle.pop()  # one operation: threads cannot get the same one
         except IndexError:
-            return _Pairs(self.generator, count, self.config, self.loss)
+            copies = copies_of(self.generator, count, self.config.lr_theta)
+            return _Pairs(copies, self.config, self.loss)
+
+    def _first(self, pairs: "_Pairs", place: int, z0: Tensor) -> Any:
+        """The first pass from the starting point at `place`, or points."""
+        return self.firsts[place] if place < len(self.firsts) else pairs.copies.first_pass(z0)
 
     def _halve(self) -> None:
         self.idle.clear()
+        self.firsts.clear()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if self.batch_size == 1:
@@ -187,80 +201,35 @@ def default_batch(generator: nn.Module, config: SearchConfig, device: torch.devi
 class _Pairs:
     """P pairs searched side by side; their memory is kept from one search to the next."""
 
-    def __init__(self, generator: nn.Module, count: int, config: SearchConfig, loss: Loss) -> None:
-        self.config, self.loss = config, loss
-        # a copy: functional_call swaps weights in place, which threads must not do to one module;
-        # eval mode, or a score would depend on its batch mates through batch norm
-        generator = copy.deepcopy(generator).eval().requires_grad_(False)
-        self.trained = dict(generator.named_parameters())
-        self.forward = _forward(generator, each=config.lr_theta > 0)
-        device = next(iter(self.trained.values())).device
-        moving = self.trained if config.lr_theta else {}
-        self.theta = {
-            name: torch.empty(count, *weight.shape, device=device, requires_grad=True)
-            for name, weight in moving.items()
-        }
-        self.adams = [_Adam(weight, config.lr_theta) for weight in self.theta.values()]
-        # in our own network a gradient is complete only after the last use of its weight, so the
-        # step can be taken there and then: gradient and moments are still in cache
-        self.eager = isinstance(generator, Generator)
-        if self.eager:
-            for weight, own in zip(self.theta.values(), self.adams, strict=True):
-                weight.register_post_accumulate_grad_hook(own.step)
+    def __init__(self, copies: Copies, config: SearchConfig, loss: Loss) -> None:
+        self.copies, self.config, self.loss = copies, config, loss
 
+    @torch.no_grad()
     def search(
-        self, x: Tensor, z0: Tensor, cancelled: threading.Event | None = None
+        self, x: Tensor, z0: Tensor, first: Any, cancelled: threading.Event | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """x: (P or 1, C, H, W), z0: (P, Z) -> losses (P,) after k steps, z, y: (P, C, H, W)."""
-        z = z0.clone().requires_grad_()
-        adam_z = _Adam(z, self.config.lr_z)
-        for name, weight in self.theta.items():  # line 1
-            weight.detach().copy_(self.trained[name])
-        for own in self.adams:
-            own.reset()
+        """x: (P or 1, C, H, W), z0: (P, Z) -> losses (P,) after k steps, z, y: (P, C, H, W).
+
+        first: the copies' first pass, from z0.
+        """
+        z = z0.clone()
+        adam = Adam(z, self.config.lr_z)
+        y = self.copies.begin(first)  # line 1
         for _ in range(self.config.k):  # line 3
             if cancelled and cancelled.is_set():
                 raise RuntimeError("the search was cancelled")
             # both gradients at the old (z, theta)
-            self.loss(self.forward(self.theta, z), x).sum().backward()
-            adam_z.step(z)  # line 4
-            if not self.eager:
-                for weight, own in zip(self.theta.values(), self.adams, strict=True):
-                    own.step(weight)  # line 5
-        with torch.no_grad():
-            y = self.forward(self.theta, z)
-            return self.loss(y, x), z.detach(), y  # line 8
+            dz = self.copies.step(_gradient(self.loss, y, x))  # line 5
+            adam.step(z, dz)  # line 4
+            y = self.copies.generate(z)
+        return self.loss(y, x), z, y  # line 8
 
 
-class _Adam:
-    """Adam's moments for one tensor of pairs, and its step (footnote 5)."""
-
-    def __init__(self, weight: Tensor, lr: float) -> None:
-        self.lr = lr
-        self.m, self.v = torch.zeros_like(weight), torch.zeros_like(weight)
-        self.count = torch.zeros((), device=weight.device)
-
-    def step(self, weight: Tensor) -> None:
-        adam(
-            [weight.detach()], [weight.grad], [self.m], [self.v], [], [self.count],
-            fused=weight.device.type in ("cpu", "cuda"), foreach=False,
-            amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=self.lr, weight_decay=0.0, eps=EPS,
-            maximize=False,
-        )  # fmt: skip
-        weight.grad = None
-
-    def reset(self) -> None:
-        for tensor in (self.m, self.v, self.count):
-            tensor.zero_()
-
-
-def _forward(generator: nn.Module, *, each: bool) -> Forward:
-    """theta, z -> pictures, with theta separate for each pair or, else, as trained for all."""
-    if not each:
-        return lambda theta, z: generator(z)
-    if isinstance(generator, Generator):
-        return lambda theta, z: generate_each(generator, theta, z)
-    return vmap(lambda theta, z: functional_call(generator, dict(theta), (z[None],))[0])
+def _gradient(loss: Loss, y: Tensor, x: Tensor) -> Tensor:
+    """dL/dy, (P, C, H, W), of the summed losses: no pair has a part in another's."""
+    with torch.enable_grad():
+        y = y.detach().requires_grad_()
+        return torch.autograd.grad(loss(y, x).sum(), y)[0]
 
 
 @contextmanager
