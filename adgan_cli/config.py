@@ -17,6 +17,7 @@ SIZES = (16, 32, 64, 128, 256)  # DCGAN doubles from 4 x 4
 OBJECTIVES = ("wgan", "wgan-gp")
 MAX_FACTOR = 8  # feature maps stop doubling at 8 x width, as at 64 pixels; 256 would need 32 x
 FITS = ("crop", "pad", "squash")
+THETAS = ("per-point", "none")
 SEED_LIMIT = 2**63  # what torch.Generator takes
 
 Config = TypeVar("Config", "ReadConfig", "ModelConfig", "TrainConfig", "SearchConfig")
@@ -93,6 +94,8 @@ class SearchConfig:
     k: int = 5  # steps from each of them, section 4.2
     lr_z: float = 0.25  # gamma, footnote 5
     lr_theta: float = 5e-5  # gamma_theta, footnote 5; 0 keeps the generator as trained
+    theta: str = "per-point"  # whose copy of theta moves; none: nobody's, several times as fast
+    precision: str = "fp32"  # bf16: half the time where nothing but z moves
     loss: str = "l2"  # squared error summed over pixels and channels in [-1, 1], section 4.2
     seed: int = 0  # of the starting points
 
@@ -101,8 +104,18 @@ class SearchConfig:
         _check(self.k >= 0, "k", "at least 0", self.k)
         _check(0 <= self.lr_z < math.inf, "lr_z", "at least 0", self.lr_z)
         _check(0 <= self.lr_theta < math.inf, "lr_theta", "at least 0", self.lr_theta)
+        _check(self.theta in THETAS, "theta", " or ".join(THETAS), self.theta)
+        _check(self.precision in ("fp32", "bf16"), "precision", "fp32 or bf16", self.precision)
+        fine = self.precision == "fp32" or not self.moves_theta
+        # 8 bits of a weight of 0.02 are steps of 6e-5: those of theta would be lost
+        _check(fine, "precision", "fp32 unless --theta none", self.precision)
         _check(self.loss == "l2", "loss", "l2", self.loss)
         _check_seed(self.seed)
+
+    @property
+    def moves_theta(self) -> bool:
+        """Whether line 5 of Algorithm 1 does anything."""
+        return self.theta != "none" and self.lr_theta > 0
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -18,7 +18,14 @@ from adgan_cli.errors import ConfigError
 
 def test_the_search_defaults_are_the_papers():
     assert SearchConfig() == SearchConfig(
-        n_seed=8, k=5, lr_z=0.25, lr_theta=5e-5, loss="l2", seed=0
+        n_seed=8,
+        k=5,
+        lr_z=0.25,
+        lr_theta=5e-5,
+        theta="per-point",
+        precision="fp32",
+        loss="l2",
+        seed=0,
     )
     assert ModelConfig().latent_dim == 256
 
@@ -38,6 +45,9 @@ def test_the_search_defaults_are_the_papers():
         (lambda: SearchConfig(n_seed=0), "--n-seed"),
         (lambda: SearchConfig(k=-1), "--k"),
         (lambda: SearchConfig(lr_theta=float("nan")), "--lr-theta"),
+        (lambda: SearchConfig(theta="some"), "--theta"),
+        (lambda: SearchConfig(precision="fp16"), "--precision"),
+        (lambda: SearchConfig(precision="bf16"), "--precision"),
         (lambda: SearchConfig(lr_z=float("inf")), "--lr-z"),
         (lambda: SearchConfig(loss="l7"), "--loss"),
         (lambda: TrainConfig(penalty=float("inf")), "--penalty"),

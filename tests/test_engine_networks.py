@@ -1,10 +1,13 @@
-"""DCGAN's shapes, its initialisation, and many generators at once."""
+"""DCGAN's shapes, its initialisation, and batch norm folded away."""
+
+import copy
 
 import pytest
 import torch
+from conftest import make_generator
 
 from adgan_cli.config import SIZES, ModelConfig
-from adgan_cli.engine.networks import Critic, Generator, initialise
+from adgan_cli.engine.networks import Critic, Generator, folded, initialise
 from adgan_cli.engine.training import parameter_count
 
 
@@ -48,3 +51,12 @@ def test_gradient_penalty_needs_a_critic_without_batch_norm():
         for b in (True, False)
     ]
     assert norms == [1, 0]
+
+
+@pytest.mark.parametrize("size", [16, 64])
+def test_a_folded_generator_makes_the_same_pictures(size):
+    generator = make_generator(size)
+    before = copy.deepcopy(generator.state_dict())
+    z = torch.randn(3, 8, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(folded(generator)(z), generator(z), rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(t, before[n]) for n, t in generator.state_dict().items())

@@ -63,6 +63,20 @@ def test_the_theta_step_counts_at_the_papers_rate(generator):
     assert ((moved - fixed).abs() / fixed).min() > 1e-3
 
 
+def test_theta_none_is_a_step_of_zero(generator):
+    x = pictures(2)
+    none, zero = SearchConfig(theta="none"), SearchConfig(lr_theta=0.0)
+    assert torch.equal(search(generator, x, none).losses, search(generator, x, zero).losses)
+
+
+def test_bf16_differs_by_its_rounding(generator):
+    x = pictures(4)
+    exact = search(generator, x, SearchConfig(theta="none")).score
+    rounded = search(generator, x, SearchConfig(theta="none", precision="bf16")).score
+    assert not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0)
+
+
 @pytest.mark.parametrize("lr_theta", [5e-5, 0.0])
 def test_any_differentiable_generator_will_do(lr_theta):
     generator, x, z0 = Foreign(), pictures(3), starting_points(4, 8, seed=0)

@@ -121,6 +121,7 @@ def evaluate(
     k: scoring.K = None,
     lr_z: scoring.LrZ = None,
     lr_theta: scoring.LrTheta = None,
+    theta: scoring.Theta = None,
     cache_dir: CacheDir = None,
     no_cache: NoCache = False,
     cache_limit: CacheLimit = DEFAULT_LIMIT,
@@ -150,7 +151,7 @@ def evaluate(
     reading, place = ReadConfig(fit=fit), cache_place(cache_dir, no_cache, cache_limit)
     train = replace(PRESETS["default"].train, objective=objective, flip=flip)
     train = replace(train, iters=iters) if iters is not None else train
-    given: dict[str, Any] = {"k": k, "lr_z": lr_z, "lr_theta": lr_theta}
+    given: dict[str, Any] = {"k": k, "lr_z": lr_z, "lr_theta": lr_theta, "theta": theta}
     search = replace(SearchConfig(), **{n: v for n, v in given.items() if v is not None})
     ModelConfig(latent_dim=latent_dim, width=width)  # refuses what cannot be, before any work
 

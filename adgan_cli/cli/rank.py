@@ -66,6 +66,8 @@ def rank(
     k: scoring.K = None,
     lr_z: scoring.LrZ = None,
     lr_theta: scoring.LrTheta = None,
+    theta: scoring.Theta = None,
+    precision: scoring.Precision = None,
     loss: scoring.Loss = None,
     seed: scoring.Seed = None,
     batch_size: scoring.BatchSize = None,
@@ -91,7 +93,8 @@ def rank(
     from adgan_cli.pipeline.score import score_inputs
 
     given = {
-        "n_seed": n_seed, "k": k, "lr_z": lr_z, "lr_theta": lr_theta, "loss": loss, "seed": seed,
+        "n_seed": n_seed, "k": k, "lr_z": lr_z, "lr_theta": lr_theta, "theta": theta,
+        "precision": precision, "loss": loss, "seed": seed,
     }  # fmt: skip
     place = cache_place(cache_dir, no_cache, cache_limit)
     if from_scores is not None:

@@ -49,6 +49,8 @@ def score(
     k: scoring.K = None,
     lr_z: scoring.LrZ = None,
     lr_theta: scoring.LrTheta = None,
+    theta: scoring.Theta = None,
+    precision: scoring.Precision = None,
     loss: scoring.Loss = None,
     seed: scoring.Seed = None,
     batch_size: scoring.BatchSize = None,
@@ -80,8 +82,9 @@ def score(
     listing = scoring.find(paths, files_from, chosen, quiet=quiet)
     loaded = scoring.open_model(model, device, verbose=verbose)
     config = scoring.search_config(
-        loaded, n_seed=n_seed, k=k, lr_z=lr_z, lr_theta=lr_theta, loss=loss, seed=seed
-    )
+        loaded, n_seed=n_seed, k=k, lr_z=lr_z, lr_theta=lr_theta, theta=theta,
+        precision=precision, loss=loss, seed=seed,
+    )  # fmt: skip
     rows = score_inputs(
         loaded,
         listing,

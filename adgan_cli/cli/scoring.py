@@ -31,9 +31,19 @@ LrZ = Annotated[
 LrTheta = Annotated[
     float | None,
     typer.Option(
-        help="Step size of the generator's weights; 0 keeps them, much faster.",
+        help="Step size of the generator's weights; 0 is --theta none.", rich_help_panel=SEARCH
+    ),
+]
+Theta = Annotated[
+    str | None,
+    typer.Option(
+        help="per-point: each search moves weights of its own; none: they stay, much faster.",
         rich_help_panel=SEARCH,
     ),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(help="fp32, or with --theta none bf16, faster still.", rich_help_panel=SEARCH),
 ]
 Loss = Annotated[str | None, typer.Option(help="l2.", rich_help_panel=SEARCH)]
 Seed = Annotated[int | None, typer.Option(help="Of the starting points.", rich_help_panel=SEARCH)]

@@ -9,7 +9,8 @@ Letters in the shapes: P pairs, Z latent dimensions, M feature maps, C channels,
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim.adam import adam
 
-from adgan_cli.engine.networks import Generator
+from adgan_cli.config import SearchConfig
+from adgan_cli.engine.networks import Generator, folded
 
 BETAS = 0.5, 0.999  # of Adam, footnote 5
 EPS = 1e-8  # of Adam, its default
@@ -33,7 +35,7 @@ class Copies(Protocol):
         """Line 1: theta as trained, moments zero; and the pictures at z0, (P, C, S, S)."""
 
     def generate(self, z: Tensor) -> Tensor:
-        """z: (P, Z) -> (P, C, S, S), without a graph."""
+        """z: (P, Z) -> (P, C, S, S), without a graph; the next call may overwrite it."""
 
     def step(self, dy: Tensor) -> Tensor:
         """Take dL/dy: (P, C, S, S) of the last pictures and return dL/dz: (P, Z); moves theta.
@@ -42,16 +44,19 @@ class Copies(Protocol):
         """
 
 
-def copies_of(generator: nn.Module, count: int, lr: float) -> Copies:
-    """`count` copies whose weights move at the rate lr; at 0 all are one and the same."""
+def copies_of(generator: nn.Module, count: int, config: SearchConfig) -> Copies:
+    """`count` copies whose weights move as `config` says, or one generator that stands for all."""
     # a copy: functional_call swaps weights in place, which threads must not do to one module;
     # eval mode, or a score would depend on its batch mates through batch norm
     generator = copy.deepcopy(generator).eval().requires_grad_(False)
-    if not lr:
-        return FixedGenerator(generator)
+    dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     if type(generator) is Generator:  # a subclass may compute something else
-        return GeneratorCopies(generator, count, lr)
-    return ModuleCopies(generator, count, lr)
+        if config.moves_theta:
+            return GeneratorCopies(generator, count, config.lr_theta)
+        return FixedGenerator(folded(generator), dtype)
+    if config.moves_theta:
+        return ModuleCopies(generator, count, config.lr_theta)
+    return FixedGenerator(generator, dtype)
 
 
 class Adam:
@@ -59,28 +64,45 @@ class Adam:
 
     def __init__(self, weight: Tensor, lr: float) -> None:
         self.lr = lr
-        self.m, self.v = torch.zeros_like(weight), torch.zeros_like(weight)
-        self.count = torch.zeros((), device=weight.device)
-
-    def step(self, weight: Tensor, gradient: Tensor) -> None:
-        # contiguous, as the weights are: the fused step reads both as they lie in memory
-        adam(
-            [weight], [gradient.contiguous()], [self.m], [self.v], [], [self.count],
-            fused=weight.device.type in ("cpu", "cuda"), foreach=False,
-            amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=self.lr, weight_decay=0.0, eps=EPS,
-            maximize=False,
-        )  # fmt: skip
+        # one behind the other, so that one operation empties both
+        self.moments = torch.zeros(2, *weight.shape, device=weight.device)
+        self.m, self.v = self.moments
+        self.taken = 0
 
     def restart(self) -> None:
-        for tensor in (self.m, self.v, self.count):
-            tensor.zero_()
+        self.moments.zero_()
+        self.taken = 0
+
+    def step(self, weight: Tensor, gradient: Tensor) -> None:
+        """Move `weight`, which must be contiguous: the step reads all as they lie in memory."""
+        self.taken += 1
+        count = _count(self.taken, weight.device)
+        if weight.device.type in ("cpu", "cuda"):
+            # what torch.optim's fused Adam calls, without the forty microseconds before it: with
+            # several threads they are spent waiting for the interpreter
+            torch._fused_adam_(
+                [weight], [gradient.contiguous()], [self.m], [self.v], [], [count],
+                lr=self.lr, beta1=BETAS[0], beta2=BETAS[1], weight_decay=0.0, eps=EPS,
+                amsgrad=False, maximize=False,
+            )  # fmt: skip
+            return
+        adam(
+            [weight], [gradient], [self.m], [self.v], [], [count - 1],
+            foreach=False, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=self.lr,
+            weight_decay=0.0, eps=EPS, maximize=False,
+        )  # fmt: skip
+
+
+@cache
+def _count(steps: int, device: torch.device) -> Tensor:
+    return torch.tensor(float(steps), device=device)
 
 
 class FixedGenerator:
     """Any generator whose weights stay: only the latent vectors differ from pair to pair."""
 
-    def __init__(self, generator: nn.Module) -> None:
-        self.generator = generator
+    def __init__(self, generator: nn.Module, dtype: torch.dtype = torch.float32) -> None:
+        self.generator, self.dtype = generator.to(dtype), dtype
 
     def first_pass(self, z0: Tensor) -> Tensor:
         return z0
@@ -91,7 +113,7 @@ class FixedGenerator:
     def generate(self, z: Tensor) -> Tensor:
         with torch.enable_grad():
             self.z = z.detach().requires_grad_()
-            self.y: Tensor = self.generator(self.z)
+            self.y: Tensor = self.generator(self.z.to(self.dtype)).float()
         return self.y.detach()
 
     def step(self, dy: Tensor) -> Tensor:
@@ -142,12 +164,12 @@ class ModuleCopies:
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """What a forward pass leaves for the gradients; pictures channels last, L layers."""
+    """What a forward pass leaves for the gradients; pictures channels last, a list a layer."""
 
     z: Tensor  # (P, Z)
-    scale: Tensor  # (P, sum of M), of batch norm
-    h: list[Tensor]  # L of (P, side, side, M), before batch norm
-    a: list[Tensor]  # L of (P, side * side, M), after batch norm and ReLU
+    scale: list[Tensor]  # (P, 1, 1, M), of batch norm
+    h: list[Tensor]  # (P, side, side, M), before batch norm
+    a: list[Tensor]  # (P, side * side, M), after batch norm and ReLU
     y: Tensor  # (P, S, S, C)
 
 
@@ -156,8 +178,9 @@ class GeneratorCopies:
 
     A layer of one pair is a product of two thin matrices, positions of the picture by feature
     maps; what costs time is moving its weights and moments through memory. So each is touched as
-    seldom as can be, next to nothing is allocated, and a weight moves as soon as its gradient
-    exists, while that is still in cache.
+    seldom as can be, and a weight moves as soon as its gradient exists, while that is still in
+    cache. All memory, and every view of it, is made once: where pictures are searched for side by
+    side, each call into torch is also a chance to wait for the interpreter.
 
     Pictures are kept channels last. A transposed convolution (4 x 4 taps, stride 2, padding 1)
     is then a product with weights (M, 16 M'), whose taps are added up where they overlap; its
@@ -166,140 +189,163 @@ class GeneratorCopies:
 
     def __init__(self, generator: Generator, count: int, lr: float) -> None:
         config, device = generator.config, generator.first.weight.device
-        self.maps = config.feature_maps()
-        layers = [generator.first, *generator.ups]
-        # (M, M', 4, 4) -> (M, 16 M'): taps before channels, so that a window is one run of memory
-        self.trained = [layer.weight.permute(0, 2, 3, 1).flatten(1) for layer in layers]
+        maps = config.feature_maps()
         norms = [norm for norm in generator.norms if isinstance(norm, nn.BatchNorm2d)]
-        self.trained_norms = torch.stack(
-            [torch.cat([n.weight for n in norms]), torch.cat([n.bias for n in norms])]
-        )  # (2, sum of M): gamma and beta of all layers, small enough to move together
         told = [(norm.running_mean, norm.running_var, norm.eps) for norm in norms]
         self.mean = torch.cat([mean for mean, _, _ in told if mean is not None])
         self.rate = torch.cat([(var + eps).rsqrt() for _, var, eps in told if var is not None])
-
-        def empty(*shape: int) -> Tensor:
-            return torch.empty(count, *shape, device=device)
-
-        self.theta = [empty(*weight.shape) for weight in self.trained]
-        self.adams = [Adam(weight, lr) for weight in self.theta]
-        self.norms, self.norm_gradient = (empty(*self.trained_norms.shape) for _ in range(2))
+        # gamma and beta of all layers, small enough to move together: (2, P, sum of M)
+        self.trained_norms = torch.stack(
+            [torch.cat([n.weight for n in norms]), torch.cat([n.bias for n in norms])]
+        )[:, None]
+        total = sum(maps)
+        self.norms = torch.empty(2, count, total, device=device)
+        self.norm_gradient = torch.empty_like(self.norms)
         self.norm_adam = Adam(self.norms, lr)
-        memory = torch.empty(max(w.numel() for w in self.theta), device=device)
-        # of one layer at a time, all in the same memory
-        self.gradients = [memory[: w.numel()].view_as(w) for w in self.theta]
-
-        sides = [4 * 2**layer for layer in range(len(self.maps))]
-        outs = [*self.maps[1:], config.channels]
-        self.a = [empty(side * side, m) for side, m in zip(sides, self.maps, strict=True)]
-        self.da = [torch.empty_like(a) for a in self.a]
-        self.windows = [empty(s * s, 16 * out) for s, out in zip(sides, outs, strict=True)]
-        first = empty(4, 4, self.maps[0])
-        # one more row and column on each side, where windows reach beyond the picture
-        self.sums = [empty(2 * s + 2, 2 * s + 2, out) for s, out in zip(sides, outs, strict=True)]
-        self.spread = [torch.zeros_like(summed) for summed in self.sums]
-        self.h = [first, *(_inside(summed) for summed in self.sums)]
+        scaling = torch.empty_like(self.norms)
+        self.scale, self.shift = scaling
+        scales, shifts, dscales, dshifts = (
+            [part[:, None, None] for part in both.split(maps, 1)]
+            for both in (self.scale, self.shift, *self.norm_gradient)
+        )
+        largest = max(w.numel() for w in generator.parameters())
+        memory = torch.empty(count * largest, device=device)  # for one gradient at a time
+        self.first = _Weight(generator.first, count, lr, memory)
+        self.h0 = torch.empty(count, 4, 4, maps[0], device=device)
+        self.layers: list[_Layer] = []
+        h = self.h0
+        for index, up in enumerate(generator.ups):
+            weight = _Weight(up, count, lr, memory)
+            self.layers.append(
+                _Layer(weight, h, scales[index], shifts[index], dscales[index], dshifts[index])
+            )
+            h = self.layers[-1].out
+        self.own = Pass(
+            torch.empty(0),
+            scales,
+            [layer.h for layer in self.layers],
+            [layer.a for layer in self.layers],
+            torch.empty_like(h, memory_format=torch.contiguous_format),
+        )
+        self.dy = torch.empty_like(self.own.y)
 
     def first_pass(self, z0: Tensor) -> Pass:
         self._restart()
         self.generate(z0)
         done = self.done
-        return Pass(
-            z0, done.scale, [h.clone() for h in done.h], [a.clone() for a in done.a], done.y
-        )
+        scale, h, a = ([t.clone() for t in part] for part in (done.scale, done.h, done.a))
+        return Pass(z0, scale, h, a, done.y.clone())
 
     def begin(self, first: Pass) -> Tensor:
         self._restart()
         self.done = first
-        return _channels_first(first.y)
+        return first.y.permute(0, 3, 1, 2)
 
     def generate(self, z: Tensor) -> Tensor:
-        scale = self.norms[:, 0] * self.rate
-        shift = torch.addcmul(self.norms[:, 1], self.mean, scale, value=-1)
-        scales, shifts = (_by_layer(both, self.maps) for both in (scale, shift))
-        torch.bmm(z[:, None], self.theta[0], out=self.h[0].flatten(1)[:, None])
-        for layer, a in enumerate(self.a):
-            h, seen = self.h[layer], a.view_as(self.h[layer])
-            torch.addcmul(shifts[layer], h, scales[layer], out=seen).relu_()
-            torch.bmm(a, self.theta[layer + 1], out=self.windows[layer])
-            _add_windows(self.windows[layer], self.sums[layer])
-        y = self.h[-1].tanh()
-        self.done = Pass(z, scale, self.h[:-1], self.a, y)
-        return _channels_first(y)
+        gamma, beta = self.norms
+        torch.mul(gamma, self.rate, out=self.scale)
+        torch.addcmul(beta, self.mean, self.scale, value=-1, out=self.shift)
+        torch.bmm(z[:, None], self.first.theta, out=self.h0.view(len(z), 1, -1))
+        for layer in self.layers:
+            layer.forward()
+        y = torch.tanh(self.layers[-1].out, out=self.own.y)
+        self.done = replace(self.own, z=z)
+        return y.permute(0, 3, 1, 2)
 
     def step(self, dy: Tensor) -> Tensor:
         done = self.done
-        dh = dy.permute(0, 2, 3, 1) * (1 - done.y.square())  # of tanh
-        scales = _by_layer(done.scale, self.maps)
-        end = sum(self.maps)
-        for layer in reversed(range(len(self.maps))):
-            h, a, da, windows = done.h[layer], done.a[layer], self.da[layer], self.windows[layer]
-            _spread_windows(dh, self.spread[layer], windows)
-            torch.bmm(a.transpose(1, 2), windows, out=self.gradients[layer + 1])
-            torch.bmm(windows, self.theta[layer + 1].transpose(1, 2), out=da)
-            self._move(layer + 1)
-            da.mul_(a.sign())  # of ReLU: a is never below 0
-            dh = da.view_as(h)
-            start = end - self.maps[layer]
-            dshift, dscale = da.sum(1), (dh * h).sum((1, 2))
-            gamma, beta = self.norm_gradient[:, :, start:end].unbind(1)
-            beta.copy_(dshift)
-            torch.addcmul(dscale, self.mean[start:end], dshift, value=-1, out=dscale)
-            torch.mul(dscale, self.rate[start:end], out=gamma)
-            dh.mul_(scales[layer])
-            end = start
+        torch.mul(done.y, done.y, out=self.dy)  # of tanh: 1 - y^2
+        dh = torch.addcmul(dy := dy.permute(0, 2, 3, 1), self.dy, dy, value=-1, out=self.dy)
+        for layer, *seen in reversed(
+            list(zip(self.layers, done.scale, done.h, done.a, strict=True))
+        ):
+            dh = layer.backward(dh, *seen)
         dh = dh.flatten(1)[:, None]  # (P, 1, 16 M)
-        dz = torch.bmm(dh, self.theta[0].transpose(1, 2))[:, 0]
-        torch.mul(done.z[:, :, None], dh, out=self.gradients[0])
-        self._move(0)
+        dz = torch.bmm(dh, self.first.transposed)[:, 0]
+        self.first.move(torch.mul(done.z[:, :, None], dh, out=self.first.gradient))
+        dscale, dshift = self.norm_gradient
+        dscale.addcmul_(self.mean, dshift, value=-1).mul_(self.rate)  # now of gamma; of beta as is
         self.norm_adam.step(self.norms, self.norm_gradient)
         return dz
 
     def _restart(self) -> None:
-        for weight, trained in zip(self.theta, self.trained, strict=True):
-            weight.copy_(trained)
+        for weight in (self.first, *(layer.weight for layer in self.layers)):
+            weight.theta.copy_(weight.trained)
+            weight.adam.restart()
         self.norms.copy_(self.trained_norms)
-        for own in (*self.adams, self.norm_adam):
-            own.restart()
-
-    def _move(self, layer: int) -> None:
-        self.adams[layer].step(self.theta[layer], self.gradients[layer])
+        self.norm_adam.restart()
 
 
-def _inside(picture: Tensor) -> Tensor:
-    """(P, side + 2, side + 2, M) -> its view without the margin."""
-    return picture[:, 1:-1, 1:-1]
+class _Weight:
+    """The weights of a transposed convolution as matrices, one a pair."""
+
+    def __init__(self, layer: nn.Module, count: int, lr: float, memory: Tensor) -> None:
+        # (M, M', 4, 4) -> (M, 16 M'): taps before channels, so that a window is one run of memory
+        self.trained = layer.get_parameter("weight").permute(0, 2, 3, 1).flatten(1)
+        self.theta = self.trained.repeat(count, 1, 1)  # (P, M, 16 M')
+        self.transposed = self.theta.transpose(1, 2)
+        self.gradient = memory[: self.theta.numel()].view_as(self.theta)
+        self.adam = Adam(self.theta, lr)
+
+    def move(self, gradient: Tensor) -> None:
+        self.adam.step(self.theta, gradient)
 
 
-def _channels_first(y: Tensor) -> Tensor:
-    return y.permute(0, 3, 1, 2).contiguous()
+class _Layer:
+    """Batch norm, ReLU and a transposed convolution that doubles the side, of P pairs."""
 
+    def __init__(
+        self, weight: _Weight, h: Tensor, scale: Tensor, shift: Tensor, dscale: Tensor,
+        dshift: Tensor,
+    ) -> None:  # fmt: skip
+        self.weight, self.h = weight, h
+        self.scale, self.shift, self.dscale, self.dshift = scale, shift, dscale, dshift
+        pairs, side, _, maps = h.shape
+        out = weight.theta.shape[2] // 16
 
-def _by_layer(both: Tensor, maps: list[int]) -> list[Tensor]:
-    """(P, sum of M) -> one of (P, 1, 1, M) a layer."""
-    return [part[:, None, None] for part in both.split(maps, 1)]
+        def empty(*shape: int) -> Tensor:
+            return torch.empty(pairs, *shape, device=h.device)
 
+        self.a, self.da = empty(side * side, maps), empty(side * side, maps)
+        self.a_seen, self.da_seen = self.a.view(h.shape), self.da.view(h.shape)
+        self.product = torch.empty_like(self.a_seen)
+        self.windows = empty(side * side, 16 * out)
+        # one more row and column on each side, where windows reach beyond the picture
+        self.sums = empty(2 * side + 2, 2 * side + 2, out)
+        self.out = self.sums[:, 1:-1, 1:-1]  # (P, 2 side, 2 side, M')
+        # a window is 2 x 2 blocks of 2 x 2 pixels, so that four sums of blocks add up all taps
+        blocks = self.sums.view(pairs, side + 1, 2, side + 1, 2, out)
+        taps = self.windows.view(pairs, side, side, 2, 2, 2, 2, out)  # P, i, j, down, y, right, x
+        self.overlaps = [
+            (
+                blocks[:, down : down + side, :, right : right + side],
+                taps[:, :, :, down, :, right].transpose(2, 3),
+            )
+            for down in (0, 1)
+            for right in (0, 1)
+        ]
+        margin = torch.zeros_like(self.sums)
+        self.inside = margin[:, 1:-1, 1:-1]
+        around = margin.unfold(1, 4, 2).unfold(2, 4, 2)  # (P, side, side, M', 4, 4), a view
+        self.around = around.permute(0, 1, 2, 4, 5, 3)
+        self.spread = self.windows.view(self.around.shape)
 
-def _add_windows(windows: Tensor, out: Tensor) -> None:
-    """Add up what overlaps: (P, side * side, 16 M), windows of 4 x 4 two apart, -> out.
+    def forward(self) -> None:
+        """From h to out."""
+        torch.addcmul(self.shift, self.h, self.scale, out=self.a_seen).relu_()
+        torch.bmm(self.a, self.weight.theta, out=self.windows)
+        self.sums.zero_()
+        for blocks, taps in self.overlaps:
+            blocks += taps
 
-    out: (P, 2 side + 2, 2 side + 2, M), a margin of 1 included. A window is 2 x 2 blocks of 2 x 2
-    pixels, so that four sums of pictures in blocks do it.
-    """
-    pairs, side, maps = len(windows), out.shape[1] // 2 - 1, out.shape[3]
-    taps = windows.view(pairs, side, side, 2, 2, 2, 2, maps)  # (P, i, j, down, y, right, x, M)
-    blocks = out.zero_().view(pairs, side + 1, 2, side + 1, 2, maps)
-    for down in (0, 1):
-        for right in (0, 1):
-            to = blocks[:, down : down + side, :, right : right + side]
-            to += taps[:, :, :, down, :, right].transpose(2, 3)
-
-
-def _spread_windows(picture: Tensor, margin: Tensor, out: Tensor) -> None:
-    """The gradient of _add_windows: (P, 2 side, 2 side, M) -> out: (P, side * side, 16 M).
-
-    margin: (P, 2 side + 2, 2 side + 2, M), zero where it is beyond the picture; overwritten.
-    """
-    _inside(margin).copy_(picture)
-    seen = margin.unfold(1, 4, 2).unfold(2, 4, 2)  # (P, side, side, M, 4, 4), a view
-    out.view(*seen.shape[:3], 4, 4, -1).copy_(seen.permute(0, 1, 2, 4, 5, 3))
+    def backward(self, dout: Tensor, scale: Tensor, h: Tensor, a: Tensor) -> Tensor:
+        """From the gradient at out to that at h; moves the weights and notes batch norm's."""
+        self.inside.copy_(dout)
+        self.spread.copy_(self.around)
+        torch.bmm(self.windows, self.weight.transposed, out=self.da)
+        self.weight.move(torch.bmm(a.transpose(1, 2), self.windows, out=self.weight.gradient))
+        self.da.mul_(a.sign())  # of ReLU: a is never below 0
+        torch.sum(self.da_seen, (1, 2), keepdim=True, out=self.dshift)
+        torch.mul(self.da_seen, h, out=self.product)
+        torch.sum(self.product, (1, 2), keepdim=True, out=self.dscale)
+        return self.da_seen.mul_(scale)

@@ -7,10 +7,10 @@ import numpy as np
 from adgan_cli.config import ModelConfig, SearchConfig, TrainConfig
 
 # Shares of the speed of a float32 matrix product on the same cores, as measured on two machines:
-# training reaches more than 1 where the CPU multiplies bfloat16 and half of it elsewhere; the
-# search is bound by memory. Good for a factor of two.
+# training reaches more than 1 where the CPU multiplies bfloat16 and half of it elsewhere; a search
+# that moves theta is bound by memory. Good for a factor of two.
 _TRAINING_SHARE = 0.8
-_SEARCH_SHARE = 0.2
+_SEARCH_SHARE, _FIXED_SEARCH_SHARE = 0.25, 0.6
 
 
 def generator_operations(config: ModelConfig) -> int:
@@ -37,8 +37,13 @@ def training_operations(model: ModelConfig, train: TrainConfig) -> int:
 
 
 def search_operations(model: ModelConfig, search: SearchConfig) -> int:
-    """Of one picture: k steps forward and back from each starting point, and a last look."""
-    return search.n_seed * (3 * search.k + 1) * generator_operations(model)
+    """Of one picture: k steps from each starting point, and a last look.
+
+    The first pass is the same for every picture. A step back to z alone costs one pass, to theta
+    as well two.
+    """
+    passes = search.k * (3 if search.moves_theta else 2)
+    return search.n_seed * passes * generator_operations(model)
 
 
 def training_seconds(model: ModelConfig, train: TrainConfig, speed: float) -> float:
@@ -48,7 +53,8 @@ def training_seconds(model: ModelConfig, train: TrainConfig, speed: float) -> fl
 
 def search_seconds(model: ModelConfig, search: SearchConfig, speed: float) -> float:
     """Of one picture on a CPU where `product_speed` is `speed`: good to a factor of two."""
-    return search_operations(model, search) / (_SEARCH_SHARE * speed)
+    share = _SEARCH_SHARE if search.moves_theta else _FIXED_SEARCH_SHARE
+    return search_operations(model, search) / (share * speed)
 
 
 def product_speed(side: int = 1024, repeats: int = 5) -> float:

@@ -83,7 +83,8 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
     header = read_header(file, "model")
     try:
         config = from_dict(ModelConfig, header.content["model"])
-        search = from_dict(SearchConfig, header.content["search"])
+        # what an older format does not name was done as it is done by default
+        search = from_dict(SearchConfig, {**to_dict(SearchConfig()), **header.content["search"]})
         # format 1 knew one way of reading and kept no fingerprints
         reading = from_dict(ReadConfig, header.content.get("reading", to_dict(ReadConfig())))
         ranges = ranges_from(header.content.get("ranges", {}))

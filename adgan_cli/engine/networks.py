@@ -5,6 +5,7 @@ Letters in the shapes: N pictures, Z latent dimensions (the paper's d'), C chann
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from adgan_cli.config import ModelConfig
 
@@ -68,3 +69,18 @@ def initialise(network: nn.Module, rng: torch.Generator) -> None:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def folded(generator: Generator) -> nn.Sequential:
+    """What the generator computes in eval mode, with batch norm inside the convolutions.
+
+    There it only scales feature maps and shifts them, which weights and biases can do as well.
+    Laid out channels last, where convolutions are fastest.
+    """
+    layers: list[nn.Module] = [nn.Unflatten(1, (-1, 1, 1))]
+    for convolution, norm in zip([generator.first, *generator.ups], generator.norms, strict=False):
+        assert isinstance(norm, nn.BatchNorm2d)
+        fused = fuse_conv_bn_eval(convolution.eval(), norm.eval(), transpose=True)
+        layers += [fused, nn.ReLU(inplace=True)]
+    network = nn.Sequential(*layers, generator.ups[-1], nn.Tanh()).requires_grad_(False)
+    return network.to(memory_format=torch.channels_last)

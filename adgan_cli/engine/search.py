@@ -109,7 +109,7 @@ class Searcher:
         """Pictures side by side, one a core, each of them always computed in the same shapes."""
         # pair after pair while theta moves: its weights, moments and gradients then stay in the
         # core's cache; all points of a picture at once where there is only z to move
-        at_once = 1 if self.config.lr_theta else len(self.z0)
+        at_once = 1 if self.config.moves_theta else len(self.z0)
         points = self.z0.split(at_once)
         cancelled = threading.Event()
 
@@ -161,7 +161,7 @@ class Searcher:
         try:
             return self.idle.pop()  # one operation: threads cannot get the same one
         except IndexError:
-            copies = copies_of(self.generator, count, self.config.lr_theta)
+            copies = copies_of(self.generator, count, self.config)
             return _Pairs(copies, self.config, self.loss)
 
     def _first(self, pairs: "_Pairs", place: int, z0: Tensor) -> Any:
@@ -190,7 +190,7 @@ def latent_dim(generator: nn.Module) -> int:
 def default_batch(generator: nn.Module, config: SearchConfig, device: torch.device) -> int:
     """Pictures to search for at once: one a core, or what fills half of a GPU's free memory."""
     weights = sum(4 * weight.numel() for weight in generator.parameters())
-    copies = 4 if config.lr_theta else 0  # theta, its gradient, two moments
+    copies = 4 if config.moves_theta else 0  # theta, its gradient, two moments
     # activations and their gradients: about as much again as the weights at 64 pixels, so twice
     picture = (copies + 2) * weights * (1 if device.type == "cpu" else config.n_seed)
     fitting = int(free_memory(device) / 2 / picture)
@@ -222,7 +222,8 @@ class _Pairs:
             dz = self.copies.step(_gradient(self.loss, y, x))  # line 5
             adam.step(z, dz)  # line 4
             y = self.copies.generate(z)
-        return self.loss(y, x), z, y  # line 8
+        # a copy, because the next search writes where this one wrote
+        return self.loss(y, x), z, y.clone(memory_format=torch.contiguous_format)  # line 8
 
 
 def _gradient(loss: Loss, y: Tensor, x: Tensor) -> Tensor:

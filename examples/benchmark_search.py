@@ -1,0 +1,273 @@
+"""How fast Algorithm 1 runs: as written in the paper, with torch.func, and adgan's way.
+
+    python examples/benchmark_search.py [--sizes 32 64] [--pictures 4] [--device cpu] [--json]
+
+A DCGAN of random weights (width 64, 256 latent dimensions, 3 channels) searches for random
+pictures, 8 starting points and k 5, float32. In every round each way takes its turn; medians of
+five rounds. What is compared, in seconds for one picture and one starting point:
+
+    literal   for each picture and point a deep copy and torch.optim.Adam
+    vmap      torch.func.vmap over the points of a picture (grouped convolutions)
+    adgan     engine/search
+    none      adgan with --theta none, which keeps the generator as it is; another score
+    none-bf16 the same in bfloat16
+
+The ceilings of the device are measured in the same run, a product of two large float32 matrices
+and a copy of a large tensor. The floor is what the method needs at least at those rates: either
+its operations (the first pass is shared by all pictures, so k passes forward and k back, each
+of these worth two), or reading and writing weights and both moments in every step, whichever
+takes longer. Weights that fit into the last cache can beat the second.
+"""
+
+import argparse
+import copy
+import json
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad_and_value, vmap
+
+from adgan_cli.config import ModelConfig, SearchConfig
+from adgan_cli.engine.cost import search_operations
+from adgan_cli.engine.device import pick_device
+from adgan_cli.engine.networks import Generator, initialise
+from adgan_cli.engine.search import Searcher, starting_points
+
+ROUNDS = 5
+SEARCH = SearchConfig()
+BETAS, EPS = (0.5, 0.999), 1e-8  # of Adam, footnote 5
+Way = Callable[[Tensor], Tensor]  # pictures (N, C, S, S) -> losses (N, n_seed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[32, 64])
+    parser.add_argument("--pictures", type=int, default=4)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    device = pick_device(given.device)
+    told = {
+        "torch": torch.__version__,
+        "device": str(device),
+        "machine": machine(device),
+        "threads": torch.get_num_threads(),
+        "product_gflops": product_rate(device) / 1e9,
+        "copy_gbytes": copy_rate(device) / 1e9,
+    }
+    told["sizes"] = {
+        size: measure(size, given.pictures, device, told["product_gflops"], told["copy_gbytes"])
+        for size in given.sizes
+    }
+    if given.json:
+        print(json.dumps(told, indent=2))
+        return
+    print(f"torch {told['torch']}, {told['machine']}, {told['threads']} threads")
+    print(f"ceilings: product {told['product_gflops']:.0f} GFLOP/s, "
+          f"copy {told['copy_gbytes']:.0f} GB/s")  # fmt: skip
+    for size, found in told["sizes"].items():
+        print(f"\n{size} pixels, floor {1e3 * found['floor']:.2f} ms "
+              f"({found['floor_by']})")  # fmt: skip
+        print("way        ms a pair  literal / it  it / floor  peak MB  largest difference")
+        for way, row in found["ways"].items():
+            difference = row["difference"]
+            print(
+                f"{way:<10} {1e3 * row['seconds']:>9.2f}  {row['faster']:>12.2f}"
+                f"  {row['over_floor']:>10.1f}  {row['peak_mb']:>7.0f}"
+                f"  {'(another score)' if difference is None else f'{difference:.1e}'}"
+            )
+
+
+def machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def make_generator(size: int, device: torch.device) -> Generator:
+    rng = torch.Generator().manual_seed(0)
+    generator = Generator(ModelConfig(size=size))
+    initialise(generator, rng)
+    with torch.no_grad():  # so that batch norm has seen something
+        generator.train()(torch.randn(64, generator.config.latent_dim, generator=rng))
+    return generator.to(device).eval().requires_grad_(False)
+
+
+def make_pictures(count: int, size: int) -> Tensor:
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def ways(generator: Generator, device: torch.device) -> dict[str, Way]:
+    z0 = starting_points(SEARCH.n_seed, generator.config.latent_dim, SEARCH.seed).to(device)
+
+    def adgan(config: SearchConfig) -> Way:
+        searcher = Searcher(generator, config)
+        return lambda x: searcher(x).losses
+
+    none = replace(SEARCH, theta="none")
+    return {
+        "literal": lambda x: literal(generator, x.to(device), z0),
+        "vmap": lambda x: by_vmap(generator, x.to(device), z0),
+        "adgan": adgan(SEARCH),
+        "none": adgan(none),
+        "none-bf16": adgan(replace(none, precision="bf16")),
+    }
+
+
+def literal(generator: Generator, x: Tensor, z0: Tensor) -> Tensor:
+    """Algorithm 1, line by line: (N, C, S, S), (n_seed, Z) -> (N, n_seed)."""
+    losses = torch.empty(len(x), len(z0))
+    for i in range(len(x)):
+        for j in range(len(z0)):
+            g = copy.deepcopy(generator).requires_grad_()
+            z = z0[j : j + 1].clone().requires_grad_()
+            groups = [{"params": [z], "lr": SEARCH.lr_z},
+                      {"params": list(g.parameters()), "lr": SEARCH.lr_theta}]  # fmt: skip
+            adam = torch.optim.Adam(groups, betas=BETAS)
+            for _ in range(SEARCH.k):
+                adam.zero_grad()
+                (g(z) - x[i : i + 1]).square().sum().backward()
+                adam.step()
+            with torch.no_grad():
+                losses[i, j] = (g(z) - x[i : i + 1]).square().sum()
+    return losses
+
+
+def by_vmap(generator: Generator, x: Tensor, z0: Tensor) -> Tensor:
+    """The same, all points of a picture at once."""
+    trained = dict(generator.named_parameters())
+
+    def loss(moving: dict[str, Tensor], picture: Tensor) -> Tensor:
+        theta = {name: weight for name, weight in moving.items() if name != "z"}
+        y = functional_call(generator, theta, (moving["z"][None],))[0]
+        return (y - picture).square().sum()
+
+    step = vmap(grad_and_value(loss), in_dims=(0, None))
+    losses = []
+    for picture in x:
+        moving = {name: w.expand(len(z0), *w.shape).clone() for name, w in trained.items()}
+        moving["z"] = z0.clone()
+        m = {name: torch.zeros_like(w) for name, w in moving.items()}
+        v = {name: torch.zeros_like(w) for name, w in moving.items()}
+        for at in range(1, SEARCH.k + 1):
+            gradients, _ = step(moving, picture)
+            for name, weight in moving.items():
+                m[name].lerp_(gradients[name], 1 - BETAS[0])
+                v[name].mul_(BETAS[1]).addcmul_(
+                    gradients[name], gradients[name], value=1 - BETAS[1]
+                )
+                lr = SEARCH.lr_z if name == "z" else SEARCH.lr_theta
+                denominator = (v[name] / (1 - BETAS[1] ** at)).sqrt_().add_(EPS)
+                weight.addcdiv_(m[name], denominator, value=-lr / (1 - BETAS[0] ** at))
+        losses.append(vmap(loss, in_dims=(0, None))(moving, picture))
+    return torch.stack(losses).cpu()
+
+
+def measure(
+    size: int, pictures: int, device: torch.device, gflops: float, gbytes: float
+) -> dict[str, object]:
+    generator, x = make_generator(size, device), make_pictures(pictures, size)
+    every = ways(generator, device)
+    # the slow ways get one picture: time is told for each pair anyhow
+    given = {way: x[:1] if way in ("literal", "vmap") else x for way in every}
+    losses = {way: run(given[way]) for way, run in every.items()}
+    seconds: dict[str, list[float]] = {way: [] for way in every}
+    for _ in range(ROUNDS):
+        for way, run in every.items():
+            started = time.perf_counter()
+            run(given[way])
+            finish(device)
+            seconds[way].append((time.perf_counter() - started) / losses[way].numel())
+    took = {way: statistics.median(found) for way, found in seconds.items()}
+    operations = search_operations(generator.config, SEARCH) / SEARCH.n_seed
+    weights = sum(weight.numel() for weight in generator.parameters())
+    floors = {
+        "operations": operations / gflops / 1e9,
+        "memory": SEARCH.k * 6 * 4 * weights / gbytes / 1e9,
+    }
+    by = max(floors, key=lambda name: floors[name])
+    return {
+        "floor": floors[by],
+        "floor_by": by,
+        "floors": floors,
+        "ways": {
+            way: {
+                "seconds": took[way],
+                "faster": took["literal"] / took[way],
+                "over_floor": took[way] / floors[by],
+                "peak_mb": peak_memory(way, size, device) / 1e6,
+                "difference": None if way.startswith("none") else
+                ((losses[way][:1] - losses["literal"]).abs() / losses["literal"]).max().item(),
+            }
+            for way in every
+        },
+    }  # fmt: skip
+
+
+def peak_memory(way: str, size: int, device: torch.device) -> int:
+    """Bytes that one search takes beyond what is there before it, in a process of its own."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(_peak, way, size, str(device)).result()
+
+
+def _peak(way: str, size: int, name: str) -> int:
+    device = torch.device(name)
+    generator, x = make_generator(size, device), make_pictures(1, size)
+    before = _most_memory(device)
+    ways(generator, device)[way](x)
+    return _most_memory(device) - before
+
+
+def _most_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes if sys.platform == "darwin" else 1024 * kilobytes
+
+
+def product_rate(device: torch.device) -> float:
+    """Floating-point operations a second of a large float32 matrix product."""
+    side = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.rand(side, side, device=device) for _ in range(2))
+    return 2 * side**3 / median_seconds(lambda: a @ b, device)
+
+
+def copy_rate(device: torch.device) -> float:
+    """Bytes read and written a second by a copy of 128 MB (1 GB on a GPU)."""
+    a = torch.rand(2**28 if device.type == "cuda" else 2**25, device=device)
+    b = torch.empty_like(a)
+    return 8 * a.numel() / median_seconds(lambda: b.copy_(a), device)
+
+
+def median_seconds(run: Callable[[], object], device: torch.device) -> float:
+    run()
+    seconds = []
+    for _ in range(ROUNDS):
+        finish(device)
+        started = time.perf_counter()
+        run()
+        finish(device)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+if __name__ == "__main__":
+    main()
