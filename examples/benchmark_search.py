@@ -22,15 +22,15 @@ takes longer. Weights that fit into the last cache can beat the second.
 import argparse
 import copy
 import json
+import math
 import platform
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -166,9 +166,7 @@ def by_vmap(generator: Generator, x: Tensor, z0: Tensor) -> Tensor:
             gradients, _ = step(moving, picture)
             for name, weight in moving.items():
                 m[name].lerp_(gradients[name], 1 - BETAS[0])
-                v[name].mul_(BETAS[1]).addcmul_(
-                    gradients[name], gradients[name], value=1 - BETAS[1]
-                )
+                v[name].lerp_(gradients[name].square(), 1 - BETAS[1])
                 lr = SEARCH.lr_z if name == "z" else SEARCH.lr_theta
                 denominator = (v[name] / (1 - BETAS[1] ** at)).sqrt_().add_(EPS)
                 weight.addcdiv_(m[name], denominator, value=-lr / (1 - BETAS[0] ** at))
@@ -217,8 +215,13 @@ def measure(
     }  # fmt: skip
 
 
-def peak_memory(way: str, size: int, device: torch.device) -> int:
-    """Bytes that one search takes beyond what is there before it, in a process of its own."""
+def peak_memory(way: str, size: int, device: torch.device) -> float:
+    """Bytes that a picture's search takes beyond what is there before it, in a process of its own.
+
+    Linux only; nan elsewhere.
+    """
+    if device.type == "cpu" and not Path("/proc/self/clear_refs").exists():
+        return math.nan
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(_peak, way, size, str(device)).result()
 
@@ -226,16 +229,20 @@ def peak_memory(way: str, size: int, device: torch.device) -> int:
 def _peak(way: str, size: int, name: str) -> int:
     device = torch.device(name)
     generator, x = make_generator(size, device), make_pictures(1, size)
-    before = _most_memory(device)
-    ways(generator, device)[way](x)
-    return _most_memory(device) - before
-
-
-def _most_memory(device: torch.device) -> int:
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes if sys.platform == "darwin" else 1024 * kilobytes
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        ways(generator, device)[way](x)
+        return torch.cuda.max_memory_allocated(device) - before
+    Path("/proc/self/clear_refs").write_text("5")  # the highest mark falls to what is there now
+    before = _high_mark()
+    ways(generator, device)[way](x)
+    return _high_mark() - before
+
+
+def _high_mark() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 
 
 def product_rate(device: torch.device) -> float:

@@ -26,9 +26,10 @@ def test_a_forward_pass_costs_what_torch_counts(size: int, channels: int) -> Non
 
 def test_the_search_grows_with_points_and_steps() -> None:
     config = ModelConfig(16)
-    once = search_operations(config, SearchConfig(n_seed=1, k=0))
-    assert once == generator_operations(config)
-    assert search_operations(config, SearchConfig(n_seed=8, k=5)) == 8 * 16 * once
+    once = generator_operations(config)
+    assert search_operations(config, SearchConfig(n_seed=1, k=1)) == 3 * once
+    assert search_operations(config, SearchConfig(n_seed=8, k=5)) == 8 * 15 * once
+    assert search_operations(config, SearchConfig(n_seed=8, k=5, theta="none")) == 8 * 10 * once
 
 
 def test_training_grows_with_the_batch_and_the_critic_and_the_penalty() -> None:

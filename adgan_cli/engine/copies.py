@@ -23,6 +23,7 @@ from adgan_cli.engine.networks import Generator, folded
 
 BETAS = 0.5, 0.999  # of Adam, footnote 5
 EPS = 1e-8  # of Adam, its default
+BLOCK = 2**18  # weights that move together on a CPU: a megabyte, what a core's cache holds
 
 
 class Copies(Protocol):
@@ -262,7 +263,7 @@ class GeneratorCopies:
             dh = layer.backward(dh, *seen)
         dh = dh.flatten(1)[:, None]  # (P, 1, 16 M)
         dz = torch.bmm(dh, self.first.transposed)[:, 0]
-        self.first.move(torch.mul(done.z[:, :, None], dh, out=self.first.gradient))
+        self.first.move(done.z[:, :, None], dh)
         dscale, dshift = self.norm_gradient
         dscale.addcmul_(self.mean, dshift, value=-1).mul_(self.rate)  # now of gamma; of beta as is
         self.norm_adam.step(self.norms, self.norm_gradient)
@@ -270,8 +271,7 @@ class GeneratorCopies:
 
     def _restart(self) -> None:
         for weight in (self.first, *(layer.weight for layer in self.layers)):
-            weight.theta.copy_(weight.trained)
-            weight.adam.restart()
+            weight.restart()
         self.norms.copy_(self.trained_norms)
         self.norm_adam.restart()
 
@@ -284,11 +284,28 @@ class _Weight:
         self.trained = layer.get_parameter("weight").permute(0, 2, 3, 1).flatten(1)
         self.theta = self.trained.repeat(count, 1, 1)  # (P, M, 16 M')
         self.transposed = self.theta.transpose(1, 2)
-        self.gradient = memory[: self.theta.numel()].view_as(self.theta)
-        self.adam = Adam(self.theta, lr)
+        pairs, maps, taps = self.theta.shape
+        # of several pairs a block would lie scattered, and a GPU wants all of them at once
+        rows = max(1, BLOCK // taps) if pairs == 1 else maps
+        self.blocks = []
+        for start in range(0, maps, rows):
+            part = slice(start, start + rows)
+            theta = self.theta[:, part]
+            gradient = memory[: theta.numel()].view(theta.shape)
+            self.blocks.append((part, theta, gradient, Adam(theta, lr)))
 
-    def move(self, gradient: Tensor) -> None:
-        self.adam.step(self.theta, gradient)
+    def restart(self) -> None:
+        self.theta.copy_(self.trained)
+        for *_, own in self.blocks:
+            own.restart()
+
+    def move(self, a: Tensor, windows: Tensor) -> None:
+        """Line 5, for the gradient a @ windows: (P, M, positions), (P, positions, 16 M').
+
+        Block by block: a gradient is still in the core's cache when the step reads it.
+        """
+        for part, theta, gradient, own in self.blocks:
+            own.step(theta, torch.bmm(a[:, part], windows, out=gradient))
 
 
 class _Layer:
@@ -343,7 +360,7 @@ class _Layer:
         self.inside.copy_(dout)
         self.spread.copy_(self.around)
         torch.bmm(self.windows, self.weight.transposed, out=self.da)
-        self.weight.move(torch.bmm(a.transpose(1, 2), self.windows, out=self.weight.gradient))
+        self.weight.move(a.transpose(1, 2), self.windows)
         self.da.mul_(a.sign())  # of ReLU: a is never below 0
         torch.sum(self.da_seen, (1, 2), keepdim=True, out=self.dshift)
         torch.mul(self.da_seen, h, out=self.product)
