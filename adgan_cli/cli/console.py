@@ -3,6 +3,7 @@
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -115,6 +116,35 @@ def stop_on_signal(said: str, *, quiet: bool = False) -> Iterator[Callable[[], b
         yield asked.is_set
     finally:
         restore()
+
+
+class Stopwatch:
+    """Where a command's time goes: seconds by stage, in the order the stages came."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.started = time.perf_counter()
+
+    def add(self, stage: str, seconds: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - began)
+
+    def tell(self) -> None:
+        """Say the stages, the rest, and the whole, a line each."""
+        whole = time.perf_counter() - self.started
+        for stage, seconds in [
+            *self.seconds.items(),
+            ("all else", whole - sum(self.seconds.values())),
+            ("together", whole),
+        ]:
+            say(f"{stage:<22}{seconds:>9.2f} s {seconds / whole:>5.0%}")
 
 
 def parse_duration(text: str, option: str) -> float | None:

@@ -8,7 +8,15 @@ import typer
 
 from adgan_cli.atomic import writing
 from adgan_cli.cli import scoring
-from adgan_cli.cli.console import INTERRUPTED, counted, readable, say, stderr, stop_on_signal
+from adgan_cli.cli.console import (
+    INTERRUPTED,
+    Stopwatch,
+    counted,
+    readable,
+    say,
+    stderr,
+    stop_on_signal,
+)
 from adgan_cli.cli.options import (
     DEFAULT_LIMIT,
     DEFAULT_MODEL,
@@ -96,14 +104,16 @@ def rank(
         "n_seed": n_seed, "k": k, "lr_z": lr_z, "lr_theta": lr_theta, "theta": theta,
         "precision": precision, "loss": loss, "seed": seed,
     }  # fmt: skip
-    place = cache_place(cache_dir, no_cache, cache_limit)
+    place, watch = cache_place(cache_dir, no_cache, cache_limit), Stopwatch()
     if from_scores is not None:
         rows, source = _read(from_scores, paths, given)
         pipeline.prepare_report(out)
     elif paths or files_from:
         chosen = selection(recursive, include, exclude, follow_links)
-        listing = scoring.find(paths, files_from, chosen, quiet=quiet)
-        loaded = scoring.open_model(model, device, verbose=verbose)
+        with watch("finding pictures"):
+            listing = scoring.find(paths, files_from, chosen, quiet=quiet)
+        with watch("loading the model"):
+            loaded = scoring.open_model(model, device, verbose=verbose)
         config = scoring.search_config(loaded, **given)
         pipeline.prepare_report(out, listing.found)
         scores = score_inputs(
@@ -114,14 +124,16 @@ def rank(
             batch_size=batch_size,
             place=place,
             on_cache_off=scoring.cache_off(quiet),
+            on_spent=watch.add,
         )
         rows = _follow(scores, listing, out, quiet)
         source = pipeline.Source(listing.root, pipeline.described(loaded), to_dict(config))
     else:
         raise ConfigError("give PATHS to score, or --from scores.csv to draw again")
-    ranked = pipeline.write_report(
-        out, rows, source, top=top, bottom=top if bottom is None else bottom
-    )
+    with watch("writing the report"):
+        ranked = pipeline.write_report(
+            out, rows, source, top=top, bottom=top if bottom is None else bottom
+        )
     if from_scores is None or from_scores.absolute() == (out / PARTIAL_FILE).absolute():
         (out / PARTIAL_FILE).unlink(missing_ok=True)  # all of it stands in ranking.csv now
     scored = sum(row.score is not None for row in rows)
@@ -133,6 +145,8 @@ def rank(
         _print_table(ranked)
         say(f"{len(rows):,} found, {scored:,} scored, {failed:,} failed")
         say(f"{out / pipeline.PAGE_FILE}")
+    if verbose:
+        watch.tell()
 
 
 def _read(

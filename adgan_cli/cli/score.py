@@ -11,7 +11,7 @@ import typer
 
 from adgan_cli.atomic import writing
 from adgan_cli.cli import scoring
-from adgan_cli.cli.console import INTERRUPTED, counted, say, stop_on_signal
+from adgan_cli.cli.console import INTERRUPTED, Stopwatch, counted, say, stop_on_signal
 from adgan_cli.cli.options import (
     DEFAULT_LIMIT,
     DEFAULT_MODEL,
@@ -79,8 +79,11 @@ def score(
     from adgan_cli.pipeline.score import score_inputs
     from adgan_cli.results.scores import row_writer
 
-    listing = scoring.find(paths, files_from, chosen, quiet=quiet)
-    loaded = scoring.open_model(model, device, verbose=verbose)
+    watch = Stopwatch()
+    with watch("finding pictures"):
+        listing = scoring.find(paths, files_from, chosen, quiet=quiet)
+    with watch("loading the model"):
+        loaded = scoring.open_model(model, device, verbose=verbose)
     config = scoring.search_config(
         loaded, n_seed=n_seed, k=k, lr_z=lr_z, lr_theta=lr_theta, theta=theta,
         precision=precision, loss=loss, seed=seed,
@@ -93,6 +96,7 @@ def score(
         batch_size=batch_size,
         place=place,
         on_cache_off=scoring.cache_off(quiet),
+        on_spent=watch.add,
     )
     failed = 0
     with (
@@ -121,6 +125,8 @@ def score(
     if not quiet:
         where = f" into {out}" if partial else ""
         say(f"{listing.count:,} found, {done - failed:,} scored, {failed:,} failed{where}")
+    if verbose:
+        watch.tell()
 
 
 def _growing(out: str) -> Path | None:

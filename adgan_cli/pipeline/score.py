@@ -1,6 +1,7 @@
 """Pictures in, rows out: read, search, one row a picture in input order."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -47,21 +48,31 @@ def score_inputs(
     batch_size: int | None = None,
     place: CachePlace | None = None,
     on_cache_off: Callable[[str], None] | None = None,
+    on_spent: Callable[[str, float], None] = lambda stage, seconds: None,
 ) -> Iterator[ScoreRow]:
-    """`score` for what list_inputs found: exactly one row for each of them, failures last."""
+    """`score` for what list_inputs found: exactly one row for each of them, failures last.
+
+    on_spent: told of the seconds it took to wait for decoded pictures (they are decoded in threads
+    of their own, ahead of the search) and to search.
+    """
     searcher = Searcher(model.generator, config or model.search, batch_size=batch_size)
     rules, workers = model.rules(), workers or default_workers()
     with opened_cache(place, listing.root, rules, len(listing.found)) as cache:
         reading = read_in_order(listing.found, rules, workers=workers, cache=cache)
         # no more at once than are searched at once: rows come, and Ctrl-C is heeded, after each
+        waiting = time.perf_counter()
         for group in _grouped(reading, searcher.batch_size):
+            on_spent("waiting for pictures", time.perf_counter() - waiting)
             pictures = [read.pixels for _, read in group if isinstance(read, Picture)]
             scores: Iterator[float] = iter(())
             if pictures:
+                started = time.perf_counter()
                 x = to_unit_range(torch.from_numpy(np.stack(pictures)))
                 scores = iter(searcher(x).score.tolist())
+                on_spent("searching", time.perf_counter() - started)
             for file, read in group:
                 yield _row(model, file, read, scores)
+            waiting = time.perf_counter()
         if cache is not None and cache.off and on_cache_off:
             on_cache_off(cache.off)
     for name, why in listing.failures:
