@@ -43,7 +43,7 @@ from adgan_cli.errors import ConfigError, NoImagesError
 
 if TYPE_CHECKING:
     from adgan_cli.images.find import Listing
-    from adgan_cli.pipeline.rank import Source
+    from adgan_cli.pipeline.report import Source
     from adgan_cli.results.ranking import RankedRow
     from adgan_cli.results.scores import ScoreRow
 
@@ -97,8 +97,7 @@ def rank(
     Writes ranking.csv, index.html, figure.png and summary.json. With --from, PATHS says where the
     pictures are. Example: adgan rank ./val --top 30
     """
-    from adgan_cli.pipeline import rank as pipeline
-    from adgan_cli.pipeline.score import score_inputs
+    from adgan_cli.pipeline import report
 
     given = {
         "n_seed": n_seed, "k": k, "lr_z": lr_z, "lr_theta": lr_theta, "theta": theta,
@@ -107,15 +106,18 @@ def rank(
     place, watch = cache_place(cache_dir, no_cache, cache_limit), Stopwatch()
     if from_scores is not None:
         rows, source = _read(from_scores, paths, given)
-        pipeline.prepare_report(out)
+        report.prepare_report(out)
     elif paths or files_from:
+        from adgan_cli.pipeline.rank import described
+        from adgan_cli.pipeline.score import score_inputs
+
         chosen = selection(recursive, include, exclude, follow_links)
         with watch("finding pictures"):
             listing = scoring.find(paths, files_from, chosen, quiet=quiet)
         with watch("loading the model"):
             loaded = scoring.open_model(model, device, verbose=verbose)
         config = scoring.search_config(loaded, **given)
-        pipeline.prepare_report(out, listing.found)
+        report.prepare_report(out, listing.found)
         scores = score_inputs(
             loaded,
             listing,
@@ -127,11 +129,11 @@ def rank(
             on_spent=watch.add,
         )
         rows = _follow(scores, listing, out, quiet)
-        source = pipeline.Source(listing.root, pipeline.described(loaded), to_dict(config))
+        source = report.Source(listing.root, described(loaded), to_dict(config))
     else:
         raise ConfigError("give PATHS to score, or --from scores.csv to draw again")
     with watch("writing the report"):
-        ranked = pipeline.write_report(
+        ranked = report.write_report(
             out, rows, source, top=top, bottom=top if bottom is None else bottom
         )
     if from_scores is None or from_scores.absolute() == (out / PARTIAL_FILE).absolute():
@@ -139,12 +141,12 @@ def rank(
     scored = sum(row.score is not None for row in rows)
     failed = len(rows) - scored
     if not scored:
-        table = out / pipeline.RANKING_FILE
+        table = out / report.RANKING_FILE
         raise NoImagesError(f"no usable picture: all {failed} failed; the reasons are in {table}")
     if not quiet:
         _print_table(ranked)
         say(f"{len(rows):,} found, {scored:,} scored, {failed:,} failed")
-        say(f"{out / pipeline.PAGE_FILE}")
+        say(f"{out / report.PAGE_FILE}")
     if verbose:
         watch.tell()
 
@@ -153,7 +155,7 @@ def _read(
     scores: Path, paths: list[Path] | None, given: dict[str, Any]
 ) -> tuple[list["ScoreRow"], "Source"]:
     from adgan_cli.images.find import find_inputs
-    from adgan_cli.pipeline.rank import read_source
+    from adgan_cli.pipeline.report import read_source
     from adgan_cli.results.scores import read_scores
 
     for name, value in given.items():

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig, from_dict, t
 from adgan_cli.engine.header import SEEN, metadata, model_path, read_header
 from adgan_cli.engine.networks import Generator
 from adgan_cli.errors import ConfigError, ModelFileError
+from adgan_cli.images.depth import ranges_dict, ranges_from
 from adgan_cli.images.read import Ranges, Rules
 
 CONFIG_FILE = "config.json"
@@ -144,19 +144,6 @@ def load_tensors(network: torch.nn.Module, tensors: Mapping[str, Tensor], file: 
 def file_digest(file: Path) -> str:
     """SHA-256 of a file, in hex."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def ranges_dict(ranges: Ranges) -> dict[str, list[float]]:
-    """Ranges as plain JSON: {kind: [black, white]}; `ranges_from` reads it back."""
-    return {kind: [low, high] for kind, low, high in ranges}
-
-
-def ranges_from(values: Mapping[str, Any]) -> Ranges:
-    """Read what `ranges_dict` gave. Raises ValueError or TypeError for anything else."""
-    ranges = tuple((kind, float(low), float(high)) for kind, (low, high) in sorted(values.items()))
-    if not all(math.isfinite(high - low) and low < high for _, low, high in ranges):
-        raise ValueError(f"ranges must be [black, white] with black below white, got {values}")
-    return ranges
 
 
 def _fingerprints(tensor: Tensor | None, file: Path) -> np.ndarray | None:

@@ -4,7 +4,9 @@ The training set's own range if there is one. Else the range of the type; 32-bit
 floats have none that pictures keep to, so theirs is the first of a few that holds all the values.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -104,3 +106,16 @@ def _with_alpha(deep: Deep, levels: np.ndarray, transparent: object) -> np.ndarr
     else:
         return levels
     return np.concatenate([np.atleast_3d(levels), alpha[..., None]], -1)
+
+
+def ranges_dict(ranges: Ranges) -> dict[str, list[float]]:
+    """Ranges as plain JSON: {kind: [black, white]}; `ranges_from` reads it back."""
+    return {kind: [low, high] for kind, low, high in ranges}
+
+
+def ranges_from(values: Mapping[str, Any]) -> Ranges:
+    """Read what `ranges_dict` gave. Raises ValueError or TypeError for anything else."""
+    ranges = tuple((kind, float(low), float(high)) for kind, (low, high) in sorted(values.items()))
+    if not all(math.isfinite(high - low) and low < high for _, low, high in ranges):
+        raise ValueError(f"ranges must be [black, white] with black below white, got {values}")
+    return ranges

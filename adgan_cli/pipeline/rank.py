@@ -1,39 +1,17 @@
-"""Rows in, a report out: ranking.csv, the contact sheet, the figure, summary.json."""
+"""Pictures in, a report out."""
 
-import json
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from adgan_cli.config import ReadConfig, SearchConfig, to_dict
-from adgan_cli.engine.model_file import Model, ranges_dict, ranges_from
-from adgan_cli.errors import ConfigError, ImageError, OutputError
-from adgan_cli.images.find import list_inputs, locator
-from adgan_cli.images.read import read_thumbnail
+from adgan_cli.config import SearchConfig, to_dict
+from adgan_cli.engine.model_file import Model
+from adgan_cli.images.depth import ranges_dict
+from adgan_cli.images.find import list_inputs
 from adgan_cli.images.selection import Selection
-from adgan_cli.images.sources import Found
+from adgan_cli.pipeline.report import Source, prepare_report, write_report
 from adgan_cli.pipeline.score import score_inputs
-from adgan_cli.results.contact_sheet import Card, write_contact_sheet
-from adgan_cli.results.figure import write_figure
-from adgan_cli.results.names import restored
-from adgan_cli.results.ranking import RankedRow, rank_rows, write_ranking, write_summary
-from adgan_cli.results.scores import ScoreRow, count_rows
-
-RANKING_FILE, PAGE_FILE = "ranking.csv", "index.html"
-FIGURE_FILE, SUMMARY_FILE = "figure.png", "summary.json"
-THUMBNAIL = 320  # pixels of the longer side: sharp at 200 on a dense screen
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where rows came from; goes into summary.json and onto the page."""
-
-    root: Path  # their paths are relative to it
-    model: Mapping[str, Any] = field(default_factory=dict)  # file and digest
-    settings: Mapping[str, Any] = field(default_factory=dict)  # of the search
+from adgan_cli.results.ranking import RankedRow
 
 
 def rank(
@@ -72,145 +50,3 @@ def described(model: Model) -> dict[str, Any]:
         **to_dict(model.reading),
         **({"ranges": ranges_dict(model.ranges)} if model.ranges else {}),
     }
-
-
-def prepare_report(out: Path, pictures: Iterable[Found] = ()) -> None:
-    """Make the report folder; one with an index.html that is not adgan's is refused.
-
-    So is one that holds some of the `pictures`: figure.png would be one of them next time.
-
-    Raises ConfigError or OutputError before any work is done.
-    """
-    if out.is_file():
-        raise ConfigError(f"-o {out} is a file; give a folder for the report")
-    files = (picture.file for picture in pictures)
-    if any(os.path.abspath(file.parent) == os.path.abspath(out) for file in files if file):
-        raise ConfigError(f"-o {out} holds pictures to rank; choose another folder for the report")
-    names = (PAGE_FILE, RANKING_FILE, FIGURE_FILE, SUMMARY_FILE)
-    taken = [name for name in names if (out / name).exists()]
-    if taken and not _is_ours(out):
-        raise ConfigError(f"{out / taken[0]} is not from adgan; choose another -o")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make {out}: {error.strerror}; choose another -o") from error
-    if not os.access(out, os.W_OK):
-        raise OutputError(f"cannot write to {out}: permission denied; choose another -o")
-
-
-def _is_ours(out: Path) -> bool:
-    """Tell whether we wrote the report in `out`: of its files, ranking.csv is written first."""
-    try:
-        with open(out / RANKING_FILE, encoding="utf-8") as file:
-            return file.readline().startswith("rank,path,score,")
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def write_report(
-    out: Path, rows: Sequence[ScoreRow], source: Source, *, top: int, bottom: int
-) -> list[RankedRow]:
-    """Sort rows and write the four files of a report into `out`; returns the ranking.
-
-    The `top` most and `bottom` least anomalous pictures are shown, none of them twice.
-    """
-    ranked = rank_rows(rows)
-    scored = [entry for entry in ranked if entry.rank is not None]
-    most = scored[:top]
-    least = scored[len(most) :][::-1][:bottom]
-    card = _card_maker(source, out)
-    cards = {entry.row.path: card(entry) for entry in (*most, *least)}
-    counts = count_rows(rows, found=len(rows))
-    # ranking and summary first: they mark the folder as ours, should the rest not be written
-    write_ranking(out / RANKING_FILE, ranked)
-    write_summary(
-        out / SUMMARY_FILE,
-        rows,
-        found=len(rows),
-        root=_relative(source.root, out),
-        model=source.model,
-        settings=source.settings,
-    )
-    write_contact_sheet(
-        out / PAGE_FILE,
-        title=f"What does not belong in {source.root.resolve().name or source.root}",
-        most=[cards[entry.row.path] for entry in most],
-        least=[cards[entry.row.path] for entry in least],
-        counts=counts,
-        settings={
-            name.replace("_", " "): str(value)
-            for name, value in {**source.model, **source.settings}.items()
-        },
-        failures=[(row.path, row.error) for row in rows if row.error],
-        scores=[entry.row.score for entry in scored if entry.row.score is not None],
-    )
-    pictures = [[c.thumbnail for c in _shown(part, cards) if c.thumbnail] for part in (most, least)]
-    if pictures[0]:
-        write_figure(out / FIGURE_FILE, *pictures)
-    else:  # none to show: a figure of other pictures must not stay
-        (out / FIGURE_FILE).unlink(missing_ok=True)
-    return ranked
-
-
-def read_source(scores: Path, root: Path | None) -> Source:
-    """Where the rows of an earlier scores.csv came from, as far as its summary.json tells.
-
-    root: where their pictures are; beside the table when neither says.
-    """
-    try:
-        summary = json.loads((scores.parent / SUMMARY_FILE).read_text(encoding="utf-8"))
-        told = scores.parent / restored(summary["root"]), summary["model"], summary["settings"]
-        if not all(isinstance(part, dict) for part in told[1:]):
-            raise TypeError("not what write_summary writes")
-        ReadConfig(alpha=told[1].get("alpha", ReadConfig.alpha))
-        ranges_from(told[1].get("ranges", {}))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError):
-        # no summary, or not one of ours: the table stands alone
-        told = scores.parent, {}, {}
-    return Source(root or Path(os.path.normpath(told[0])), told[1], told[2])
-
-
-def _shown(entries: Sequence[RankedRow], cards: Mapping[str, Card]) -> list[Card]:
-    return [cards[entry.row.path] for entry in entries]
-
-
-def _card_maker(source: Source, out: Path) -> Callable[[RankedRow], Card]:
-    """A function that draws a row's card: the picture as the model saw it, small."""
-    locate = locator(source.root)
-    alpha = str(source.model.get("alpha", ReadConfig.alpha))
-    ranges = ranges_from(source.model.get("ranges", {}))
-
-    def card(entry: RankedRow) -> Card:
-        rank, row = entry
-        found = locate(row.path)
-        try:
-            thumbnail = read_thumbnail(found, THUMBNAIL, alpha=alpha, ranges=ranges)
-        except ImageError:  # gone since it was scored: the card says so
-            thumbnail = None
-        assert rank is not None and row.score is not None
-        return Card(
-            rank=rank,
-            score=row.score,
-            name=row.path,
-            href=_href(found.file, out) if thumbnail and found.file else None,
-            thumbnail=thumbnail,
-            width=row.width or 0,
-            height=row.height or 0,
-        )
-
-    return card
-
-
-def _href(path: Path, out: Path) -> str:
-    """Relative, so that report and pictures can move together."""
-    relative = _relative(path, out)
-    if os.path.isabs(relative):
-        return path.resolve().as_uri()
-    return quote(os.fsencode(relative.replace(os.sep, "/")))
-
-
-def _relative(path: Path, start: Path) -> str:
-    try:
-        return os.path.relpath(path, start)
-    except ValueError:  # another drive on Windows
-        return str(path.resolve())

@@ -20,7 +20,7 @@ from adgan_cli.results.names import printable, restored
 COLUMNS = ("path", "score", "p_value", "in_training", "width", "height", "mode", "error")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScoreRow:
     """A scored picture, or a file that could not be scored and why."""
 
