@@ -18,6 +18,7 @@ OBJECTIVES = ("wgan", "wgan-gp")
 MAX_FACTOR = 8  # feature maps stop doubling at 8 x width, as at 64 pixels; 256 would need 32 x
 FITS = ("crop", "pad", "squash")
 THETAS = ("per-point", "none")
+LOSSES = ("l2", "relative", "l1", "laplacian", "ssim")
 SEED_LIMIT = 2**63  # what torch.Generator takes
 
 Config = TypeVar("Config", "ReadConfig", "ModelConfig", "TrainConfig", "SearchConfig")
@@ -96,7 +97,7 @@ class SearchConfig:
     lr_theta: float = 5e-5  # gamma_theta, footnote 5; 0 keeps the generator as trained
     theta: str = "per-point"  # whose copy of theta moves; none: nobody's, several times as fast
     precision: str = "fp32"  # bf16: half the time where nothing but z moves
-    loss: str = "l2"  # squared error summed over pixels and channels in [-1, 1], section 4.2
+    loss: str = "l2"  # of LOSSES, or a weighted sum such as l2+0.5*ssim; section 4.2
     seed: int = 0  # of the starting points
 
     def __post_init__(self) -> None:
@@ -109,13 +110,25 @@ class SearchConfig:
         fine = self.precision == "fp32" or not self.moves_theta
         # 8 bits of a weight of 0.02 are steps of 6e-5: those of theta would be lost
         _check(fine, "precision", "fp32 unless --theta none", self.precision)
-        _check(self.loss == "l2", "loss", "l2", self.loss)
+        allowed = f"one of {', '.join(LOSSES)}, or a sum like l2+0.5*ssim"
+        _check(bool(loss_terms(self.loss)), "loss", allowed, self.loss)
         _check_seed(self.seed)
 
     @property
     def moves_theta(self) -> bool:
         """Whether line 5 of Algorithm 1 does anything."""
         return self.theta != "none" and self.lr_theta > 0
+
+
+def loss_terms(text: str) -> list[tuple[float, str]]:
+    """Weight and name of each term of --loss, `l2+0.5*ssim`; empty if it is not like that."""
+    terms = []
+    for term in text.split("+"):
+        match = re.fullmatch(r"\s*(?:(\d*\.?\d+)\s*\*)?\s*([a-z0-9-]+)\s*", term)
+        if not match or match[2] not in LOSSES or float(match[1] or 1) == 0:
+            return []
+        terms.append((float(match[1] or 1), match[2]))
+    return terms
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -219,7 +219,7 @@ def test_the_model_can_come_from_the_environment(discs: Folder, tiny_model: Path
         ("--k -1", "--k must be at least 0"),
         ("--lr-z nan", "--lr-z must be at least 0"),
         ("--lr-theta -1", "--lr-theta must be at least 0"),
-        ("--loss l1", "--loss must be l2"),
+        ("--loss l3", "--loss must be one of l2, relative"),
         ("--seed -1", "--seed must be at least 0"),
         ("--format xml", "--format must be csv or jsonl"),
         ("--device abacus", "--device must be auto, cpu"),

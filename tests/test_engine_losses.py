@@ -1,11 +1,118 @@
-"""Losses have the values their formulas say."""
+"""Losses have the values their formulas say, and slopes that lead to the picture."""
 
+import pytest
 import torch
 
-from adgan_cli.engine.losses import l2
+from adgan_cli.config import LOSSES, SearchConfig, loss_terms
+from adgan_cli.engine import losses
+from adgan_cli.engine.losses import l1, l2, laplacian, loss_of, relative, ssim
+from adgan_cli.errors import ConfigError
+
+
+def noise(seed, count=2, channels=3, side=16):
+    rng = torch.Generator().manual_seed(seed)
+    return torch.rand(count, channels, side, side, generator=rng) * 2 - 1
 
 
 def test_l2_is_the_sum_of_squares_per_picture():
     x = torch.zeros(2, 3, 4, 4)
     y = torch.stack([torch.full((3, 4, 4), 0.5), torch.full((3, 4, 4), -1.0)])
     torch.testing.assert_close(l2(y, x), torch.tensor([12.0, 48.0]))
+
+
+def test_l1_is_the_sum_of_magnitudes_per_picture():
+    x = torch.zeros(2, 3, 4, 4)
+    y = torch.stack([torch.full((3, 4, 4), 0.5), torch.full((3, 4, 4), -1.0)])
+    torch.testing.assert_close(l1(y, x), torch.tensor([24.0, 48.0]))
+
+
+def test_relative_is_one_for_a_plain_picture_of_the_right_colour():
+    x = noise(0)
+    plain = x.mean((2, 3), keepdim=True).expand_as(x)
+    torch.testing.assert_close(relative(plain, x), torch.ones(2))
+
+
+def test_relative_does_not_see_contrast():
+    x, y = noise(0), noise(1)
+    torch.testing.assert_close(relative(y / 4, x / 4), relative(y, x))
+
+
+def test_relative_is_finite_for_a_flat_picture():
+    flat, y = torch.full((1, 1, 16, 16), 0.3), torch.full((1, 1, 16, 16), 0.3 + 2 / 255)
+    torch.testing.assert_close(relative(y, flat), torch.ones(1), rtol=1e-4, atol=0)
+
+
+def test_laplacian_of_a_flat_difference_lies_in_the_coarsest_level():
+    """All details of a constant are 0; 4 x 4 pixels are left, at level 2 of 16 pixels: 4^2."""
+    x = torch.zeros(1, 1, 16, 16)
+    torch.testing.assert_close(laplacian(x + 0.5, x), torch.tensor([0.5 * 16 * 4.0**2]))
+
+
+def test_laplacian_counts_what_is_coarse_and_what_is_fine_alike():
+    """The weights 4^j make up for the pixels that level j lacks."""
+    x = torch.zeros(1, 1, 32, 32)
+    row = torch.arange(32)
+    chequered = 0.1 * ((row + row[:, None]) % 2 * 2 - 1.0).expand_as(x)
+    torch.testing.assert_close(laplacian(x + 0.1, x), laplacian(chequered, x), rtol=0.01, atol=0)
+
+
+def test_ssim_of_two_plain_pictures_compares_their_brightness():
+    """Eq. (6) of Wang et al. (2004) with no variance: l = (2ab + c1) / (a^2 + b^2 + c1)."""
+    a, b, c1 = 0.5, -0.25, (0.01 * 2) ** 2
+    x, y = torch.full((1, 3, 16, 16), a), torch.full((1, 3, 16, 16), b)
+    wanted = 1 - (2 * a * b + c1) / (a * a + b * b + c1)
+    torch.testing.assert_close(ssim(y, x), torch.tensor([wanted]), rtol=1e-3, atol=0)
+
+
+def test_ssim_of_a_chequered_picture_and_its_negative_is_two():
+    row = torch.arange(16)
+    x = ((row + row[:, None]) % 2 * 2 - 1.0).expand(1, 3, 16, 16)
+    torch.testing.assert_close(ssim(-x, x), torch.tensor([2.0]), rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_zero_where_pictures_agree(name):
+    x = noise(0)
+    torch.testing.assert_close(loss_of(name)(x.clone(), x), torch.zeros(2), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_of_each_picture_alone(name):
+    x, y = noise(0, 3), noise(1, 3)
+    together = loss_of(name)(y, x)
+    alone = torch.cat([loss_of(name)(y[i : i + 1], x[i : i + 1]) for i in range(3)])
+    assert together.shape == (3,)
+    torch.testing.assert_close(together, alone)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_slope_of_every_loss_is_right(name, channels):
+    x, y = (noise(seed, 1, channels).double() for seed in (0, 1))
+    y.requires_grad_()
+    loss = loss_of(name)
+    (slope,) = torch.autograd.grad(loss(y, x).sum(), y)
+    with torch.no_grad():
+        along = torch.randn(y.shape, generator=torch.Generator().manual_seed(2)).double()
+        step = 1e-6 * along
+        measured = (loss(y + step, x) - loss(y - step, x)).sum() / 2e-6
+    torch.testing.assert_close((slope * along).sum(), measured, rtol=1e-3, atol=1e-4)
+
+
+def test_a_sum_of_losses_is_the_sum_of_their_values():
+    x, y = noise(0), noise(1)
+    together = loss_of("l2 + 0.5*ssim+2*l1")(y, x)
+    torch.testing.assert_close(together, l2(y, x) + 0.5 * ssim(y, x) + 2 * l1(y, x))
+
+
+def test_names_in_the_settings_are_those_of_the_functions():
+    assert tuple(losses.LOSSES) == LOSSES
+
+
+@pytest.mark.parametrize(
+    "text", ["", "l3", "l2+", "+l2", "0*l2", "l2*2", "-1*l2", "l2+nan*l1", "L2"]
+)
+def test_what_is_no_loss_names_those_there_are(text):
+    assert not loss_terms(text)
+    with pytest.raises(ConfigError, match="^--loss must be one of l2, relative, .*, got "):
+        SearchConfig(loss=text)

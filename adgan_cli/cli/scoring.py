@@ -10,7 +10,7 @@ import typer
 
 from adgan_cli.cli.console import counted, counting_bar, duration, say
 from adgan_cli.cli.options import opened_list
-from adgan_cli.config import SearchConfig
+from adgan_cli.config import LOSSES, SearchConfig
 
 if TYPE_CHECKING:
     from adgan_cli.engine.model_file import Model
@@ -45,7 +45,10 @@ Precision = Annotated[
     str | None,
     typer.Option(help="fp32, or with --theta none bf16, faster still.", rich_help_panel=SEARCH),
 ]
-Loss = Annotated[str | None, typer.Option(help="l2.", rich_help_panel=SEARCH)]
+Loss = Annotated[
+    str | None,
+    typer.Option(help=f"{', '.join(LOSSES)}, or a sum like l2+0.5*ssim.", rich_help_panel=SEARCH),
+]
 Seed = Annotated[int | None, typer.Option(help="Of the starting points.", rich_help_panel=SEARCH)]
 BatchSize = Annotated[
     int | None,

@@ -1,12 +1,123 @@
-"""Reconstruction losses of the search: the l of Algorithm 1, one value a picture."""
+"""Reconstruction losses of the search: the l of Algorithm 1, differentiable, one value a picture.
 
+All take y and x, (N, C, S, S) in [-1, 1], and give (N,): 0 where y equals x, larger the less they
+agree. None looks beyond its own picture, or a score would depend on its batch mates.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from adgan_cli.config import loss_terms
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # y, x: (N, C, S, S) -> (N,)
+
+GREY_LEVEL = 2 / 255  # between neighbouring values of 8 bits, in [-1, 1]
+SSIM_SIDE, SSIM_SIGMA = 11, 1.5  # of its Gaussian window; Wang et al. (2004), section III.B
+SSIM_K = 0.01, 0.03  # K_1 and K_2, same section
+COARSEST = 4  # pixels of a Laplacian pyramid's last level
 
 
 def l2(y: Tensor, x: Tensor) -> Tensor:
-    """Squared L2 norm of the difference (section 4.2): (N, C, S, S), same -> (N,), at least 0.
+    """Squared L2 norm of the difference, section 4.2 of the paper; in [0, 4 C S S].
 
     Summed, not averaged, over pixels and channels: scores are then the paper's, and no picture's
     gradient shrinks with its batch.
     """
     return (y - x).square().flatten(1).sum(1)
+
+
+def relative(y: Tensor, x: Tensor) -> Tensor:
+    """l2 divided by the picture's own squared deviation from the means of its channels.
+
+    1 is what a plain picture of the right colour gets, whatever the contrast: without it, flat
+    pictures look normal and busy ones do not, as every generator misses a share of what there is.
+    A picture flatter than one grey level everywhere counts as having that much contrast.
+    """
+    own = (x - x.mean((2, 3), keepdim=True)).square().flatten(1)
+    return l2(y, x) / own.sum(1).clamp(min=own.shape[1] * GREY_LEVEL**2)
+
+
+def l1(y: Tensor, x: Tensor) -> Tensor:
+    """L1 norm of the difference, in [0, 2 C S S]: AnoGAN's residual, Schlegl et al. (2017)."""
+    return (y - x).abs().flatten(1).sum(1)
+
+
+def laplacian(y: Tensor, x: Tensor) -> Tensor:
+    """L1 distance of Laplacian pyramids, in [0, inf), weight 4^j at level j = 0 (finest), 1, ...
+
+    Ling and Okada (2006), as in Bojanowski et al. (2018), section 3.2; the paper's section 5
+    proposes it. The weights make up for the fewer pixels of coarse levels: shape counts as much as
+    texture. The last level, of 4 pixels a side, is what is left of the picture.
+    """
+    left, total = y - x, x.new_zeros(len(x))  # pyramids are linear
+    weight = 1.0
+    while left.shape[-1] > COARSEST:
+        small = _blurred(left)[..., ::2, ::2]
+        detail = left - _enlarged(small)
+        total = total + weight * detail.abs().flatten(1).sum(1)
+        left, weight = small, 4 * weight
+    return total + weight * left.abs().flatten(1).sum(1)
+
+
+def ssim(y: Tensor, x: Tensor) -> Tensor:
+    """1 - the mean structural similarity of Wang et al. (2004), eq. (13); in [0, 2].
+
+    A Gaussian window of 11 x 11 and sigma 1.5, wherever it lies inside the picture; values in
+    [-1, 1] have the dynamic range 2.
+    """
+    at = torch.arange(SSIM_SIDE, dtype=x.dtype, device=x.device) - SSIM_SIDE // 2
+    row = (-at.square() / (2 * SSIM_SIGMA**2)).exp()
+    row = row / row.sum()
+
+    def mean(picture: Tensor) -> Tensor:
+        return _filtered(picture, row)
+
+    c1, c2 = ((k * 2) ** 2 for k in SSIM_K)
+    mean_x, mean_y = mean(x), mean(y)
+    var_x, var_y = mean(x * x) - mean_x * mean_x, mean(y * y) - mean_y * mean_y
+    covariance = mean(x * y) - mean_x * mean_y
+    alike = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    alike = alike / ((mean_x * mean_x + mean_y * mean_y + c1) * (var_x + var_y + c2))
+    return 1 - alike.flatten(1).mean(1)
+
+
+LOSSES: Mapping[str, Loss] = {
+    "l2": l2, "relative": relative, "l1": l1, "laplacian": laplacian, "ssim": ssim,
+}  # fmt: skip
+
+
+def loss_of(text: str) -> Loss:
+    """The loss that --loss names, such as l2 or l1+0.5*laplacian: a weighted sum of `LOSSES`."""
+    terms = [(weight, LOSSES[name]) for weight, name in loss_terms(text)]
+    if len(terms) == 1 and terms[0][0] == 1:
+        return terms[0][1]
+
+    def weighted(y: Tensor, x: Tensor) -> Tensor:
+        return torch.stack([weight * loss(y, x) for weight, loss in terms]).sum(0)
+
+    return weighted
+
+
+def _filtered(picture: Tensor, row: Tensor) -> Tensor:
+    """Convolve every channel with row^T row, where it fits: (N, C, S, S) -> (N, C, T, T)."""
+    n, c, h, w = picture.shape
+    flat = picture.reshape(n * c, 1, h, w)
+    flat = F.conv2d(F.conv2d(flat, row[None, None, None]), row[None, None, :, None])
+    return flat.view(n, c, *flat.shape[-2:])
+
+
+def _blurred(picture: Tensor) -> Tensor:
+    """Burt and Adelson's filter (1983), at the borders mirrored: the size stays."""
+    row = picture.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    return _filtered(F.pad(picture, (2, 2, 2, 2), mode="reflect"), row)
+
+
+def _enlarged(picture: Tensor) -> Tensor:
+    """Twice the side: zeros between the pixels, blurred."""
+    n, c, h, w = picture.shape
+    wide = picture.new_zeros(n, c, 2 * h, 2 * w)
+    wide[..., ::2, ::2] = picture
+    return 4 * _blurred(wide)

@@ -9,7 +9,7 @@ Letters in the shapes: N pictures, S starting points, P pairs, Z latent dimensio
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,11 +21,10 @@ from torch import Tensor, nn
 from adgan_cli.config import SearchConfig
 from adgan_cli.engine.copies import Adam, Copies, copies_of
 from adgan_cli.engine.device import free_memory, full_float32
-from adgan_cli.engine.losses import l2
+from adgan_cli.engine.losses import Loss, loss_of
 from adgan_cli.engine.networks import Generator
 from adgan_cli.errors import ConfigError
 
-Loss = Callable[[Tensor, Tensor], Tensor]  # (P, C, H, W), same -> (P,)
 Found = tuple[Tensor, Tensor, Tensor]  # of a picture: losses (S,), z (S, Z), best y (C, H, W)
 
 MAX_BATCH = 256  # pictures at once on a GPU; more gains nothing
@@ -53,7 +52,7 @@ def search(
     config: SearchConfig = SearchConfig(),  # noqa: B008  frozen
     *,
     z0: Tensor | None = None,
-    loss: Loss = l2,
+    loss: Loss | None = None,
     batch_size: int | None = None,
 ) -> SearchResult:
     """Run Algorithm 1 for the pictures x: (N, C, H, W) in [-1, 1].
@@ -69,6 +68,7 @@ class Searcher:
     generator: adgan's own, or any nn.Module that maps (P, Z) to (P, C, H, W), is differentiable,
     and has batch norm, if any, with running statistics; that one goes through torch.func, slower.
     z0: (S, Z), instead of starting_points(...); needed where the generator has no `config`.
+    loss: instead of the one that the settings name; (N, C, H, W), same -> (N,).
     batch_size: pictures at once; a matter of memory only. It is halved when memory runs out.
     The generator is left as it was, to the bit.
     """
@@ -79,14 +79,15 @@ class Searcher:
         config: SearchConfig = SearchConfig(),  # noqa: B008  frozen
         *,
         z0: Tensor | None = None,
-        loss: Loss = l2,
+        loss: Loss | None = None,
         batch_size: int | None = None,
     ) -> None:
         self.device = next(generator.parameters()).device
         if z0 is None:
             z0 = starting_points(config.n_seed, latent_dim(generator), config.seed)
         self.z0 = z0.to(self.device, torch.float32)  # (S, Z)
-        self.generator, self.config, self.loss = generator, config, loss
+        self.generator, self.config = generator, config
+        self.loss = loss or loss_of(config.loss)
         self.batch_size = batch_size or default_batch(generator, config, self.device)
         self.idle: list[_Pairs] = []  # memory for pairs that nobody is searching with
         self.firsts: list[Any] = []  # theta and z_0 are the same for every picture at first
