@@ -18,7 +18,7 @@ OBJECTIVES = ("wgan", "wgan-gp")
 MAX_FACTOR = 8  # feature maps stop doubling at 8 x width, as at 64 pixels; 256 would need 32 x
 FITS = ("crop", "pad", "squash")
 THETAS = ("per-point", "none")
-LOSSES = ("l2", "relative", "l1", "laplacian", "ssim")
+LOSSES = ("l2", "relative", "l1", "laplacian", "ssim", "critic-features")
 SEED_LIMIT = 2**63  # what torch.Generator takes
 
 Config = TypeVar("Config", "ReadConfig", "ModelConfig", "TrainConfig", "SearchConfig")

@@ -53,6 +53,18 @@ def test_a_model_directory_holds_all_that_is_promised(discs: Folder, out: Path) 
     assert result.stdout == "", "stdout is data, and there is none"
 
 
+def test_a_critic_that_was_kept_can_be_searched_with(discs: Folder, out: Path) -> None:
+    loss = ["--loss", "0.9*l1+0.1*critic-features", "--device", "cpu"]
+    folder = discs()
+    adgan("train", folder, *TINY, "-o", out)
+    assert "--keep-critic" in one_error(adgan("score", folder, "-m", out, *loss, code=2).stderr)
+    adgan("train", folder, *TINY, "-o", out, "--overwrite", "--keep-critic")
+    rows = adgan("score", folder, "-m", out, *loss).stdout.splitlines()
+    plain = adgan("score", folder, "-m", out, "--loss", "l1", "--device", "cpu").stdout.splitlines()
+    assert len(rows) == len(plain) == 1 + 12
+    assert not set(rows[1:]) & set(plain[1:])
+
+
 def test_quiet_says_nothing(discs: Folder, out: Path) -> None:
     result = adgan("train", discs(), *TINY, "-o", out, "-q")
     assert (result.stdout, result.stderr) == ("", "")

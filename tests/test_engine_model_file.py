@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from adgan_cli.config import ReadConfig, SearchConfig, to_dict
 from adgan_cli.engine.header import FORMAT, SEEN, metadata, read_header
 from adgan_cli.engine.model_file import Model, file_digest, load_model, save_model
+from adgan_cli.engine.networks import Critic, initialise
 from adgan_cli.errors import ModelFileError, OutputError
 from adgan_cli.images.read import Rules
 
@@ -213,3 +214,15 @@ def test_a_folder_that_is_a_file_cannot_take_a_model(model, tmp_path):
     with pytest.raises(OutputError, match="taken"):
         save_model(model, tmp_path / "taken")
     assert (tmp_path / "taken").read_text() == "mine"
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_a_critic_that_was_kept_comes_back(model, tmp_path, batch_norm):
+    critic = Critic(model.config, batch_norm=batch_norm)
+    initialise(critic, torch.Generator().manual_seed(1))
+    save_model(replace(model, critic=critic.eval()), tmp_path)
+    loaded = load_model(tmp_path)
+    x = torch.rand(2, model.config.channels, model.config.size, model.config.size)
+    assert torch.equal(loaded.critic(x), critic(x))
+    assert not any(weight.requires_grad for weight in loaded.critic.parameters())
+    assert load_model(tmp_path).generator.state_dict().keys() == model.generator.state_dict().keys()

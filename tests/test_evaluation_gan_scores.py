@@ -23,7 +23,6 @@ from adgan_cli.evaluation.gan_scores import (
     anogan_loss,
     anogan_scores,
     discriminator_scores,
-    features,
     load_critic,
     search_scores,
 )
@@ -285,7 +284,7 @@ def test_before_the_first_step_anogan_is_its_formula():
 def test_the_matched_layer_is_the_last_before_the_verdict():
     critic, x = make_critic(), as_x(noise(3))
     with torch.no_grad():
-        verdict = features(critic, x) @ critic.last.weight.flatten()
+        verdict = critic.features(x) @ critic.last.weight.flatten()
         torch.testing.assert_close(verdict, critic(x), rtol=1e-4, atol=1e-4)
 
 
@@ -297,10 +296,10 @@ def one_by_one(generator, critic, pixels, config):
         adam = torch.optim.Adam([z], lr=config.lr)
         for _ in range(config.steps):
             adam.zero_grad()
-            anogan_loss(generator, critic, z, x, features(critic, x), config.weight).backward()
+            anogan_loss(generator, critic, z, x, critic.features(x), config.weight).backward()
             adam.step()
         with torch.no_grad():
-            loss = anogan_loss(generator, critic, z, x, features(critic, x), config.weight)
+            loss = anogan_loss(generator, critic, z, x, critic.features(x), config.weight)
         found.append(loss.item())
     return found
 
@@ -345,11 +344,11 @@ def test_weight_one_leaves_the_features_and_weight_nought_the_pixels():
     generator, critic, x = make_generator(channels=1), make_critic(), as_x(noise(2))
     z = starting_points(2, 8, 0)
     with torch.no_grad():
-        wanted, y = features(critic, x), generator(z)
+        wanted, y = critic.features(x), generator(z)
         pixels = anogan_loss(generator, critic, z, x, wanted, 0.0)
         layer = anogan_loss(generator, critic, z, x, wanted, 1.0)
     torch.testing.assert_close(pixels, nn.L1Loss(reduction="none")(y, x).flatten(1).sum(1))
-    torch.testing.assert_close(layer, (wanted - features(critic, y)).abs().sum(1))
+    torch.testing.assert_close(layer, (wanted - critic.features(y)).abs().sum(1))
 
 
 def test_progress_of_anogan_is_told():

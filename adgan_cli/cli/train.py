@@ -154,6 +154,14 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the model in OUT.")
     ] = False,
+    keep_critic: Annotated[
+        bool,
+        typer.Option(
+            "--keep-critic",
+            help="Into the model too, for --loss critic-features.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("-n", "--dry-run", help="Print the plan and exit.")
     ] = False,
@@ -220,7 +228,7 @@ def train(
     if dry_run:
         _print_plan(state, pictures, reading, listing.root, out, limit)
         return
-    _train(state, pictures, reading, out, limit, save_seconds, resume, quiet, verbose)
+    _train(state, pictures, reading, out, limit, save_seconds, resume, keep_critic, quiet, verbose)
 
 
 def _train(
@@ -231,6 +239,7 @@ def _train(
     limit: float | None,
     save_seconds: float | None,
     resume: bool,
+    keep_critic: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
@@ -262,6 +271,7 @@ def _train(
             should_stop=lambda: asked() or late(),
             save_every=float("inf") if save_seconds is None else save_seconds,
             resumed=resume,
+            keep_critic=keep_critic,
         )
         stopped = asked() and state.step < goal
     if not quiet:

@@ -4,13 +4,15 @@ All take y and x, (N, C, S, S) in [-1, 1], and give (N,): 0 where y equals x, la
 agree. None looks beyond its own picture, or a score would depend on its batch mates.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from adgan_cli.config import loss_terms
+from adgan_cli.engine.networks import Critic
+from adgan_cli.errors import ConfigError
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # y, x: (N, C, S, S) -> (N,)
 
@@ -84,14 +86,36 @@ def ssim(y: Tensor, x: Tensor) -> Tensor:
     return 1 - alike.flatten(1).mean(1)
 
 
-LOSSES: Mapping[str, Loss] = {
-    "l2": l2, "relative": relative, "l1": l1, "laplacian": laplacian, "ssim": ssim,
-}  # fmt: skip
+def critic_features(critic: Critic) -> Loss:
+    """L1 distance of what the critic's last layer is linear in; in [0, inf).
+
+    AnoGAN's feature matching, Schlegl et al. (2017), section 2.2; with its weights the whole of its
+    score is 0.9*l1+0.1*critic-features.
+    """
+
+    def loss(y: Tensor, x: Tensor) -> Tensor:
+        return (critic.features(y) - critic.features(x)).abs().sum(1)
+
+    return loss
 
 
-def loss_of(text: str) -> Loss:
-    """The loss that --loss names, such as l2 or l1+0.5*laplacian: a weighted sum of `LOSSES`."""
-    terms = [(weight, LOSSES[name]) for weight, name in loss_terms(text)]
+def loss_of(text: str, critic: Critic | None = None) -> Loss:
+    """The loss that --loss names, such as l2 or l1+0.5*laplacian: a weighted sum of losses.
+
+    critic: of the model, in eval mode. ConfigError where one is needed and there is none.
+    """
+    known: dict[str, Loss] = {
+        "l2": l2, "relative": relative, "l1": l1, "laplacian": laplacian, "ssim": ssim,
+    }  # fmt: skip
+    if critic is not None:
+        known["critic-features"] = critic_features(critic)
+    try:
+        terms = [(weight, known[name]) for weight, name in loss_terms(text)]
+    except KeyError as error:
+        raise ConfigError(
+            f"--loss {text} needs the critic, which this model did not keep; "
+            "train with --keep-critic, or choose another loss"
+        ) from error
     if len(terms) == 1 and terms[0][0] == 1:
         return terms[0][1]
 

@@ -16,12 +16,13 @@ from torch import Tensor
 from adgan_cli.atomic import replacing, write_text
 from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig, from_dict, to_dict
 from adgan_cli.engine.header import SEEN, metadata, model_path, read_header
-from adgan_cli.engine.networks import Generator
+from adgan_cli.engine.networks import Critic, Generator
 from adgan_cli.errors import ConfigError, ModelFileError
 from adgan_cli.images.depth import ranges_dict, ranges_from
 from adgan_cli.images.read import Ranges, Rules
 
 CONFIG_FILE = "config.json"
+CRITIC = "critic/"  # before the names of the critic's tensors
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Model:
     reading: ReadConfig = ReadConfig()  # how pictures became squares in training
     ranges: Ranges = ()  # black and white of pictures deeper than 8 bits, from the training set
     seen: np.ndarray | None = None  # (N,) uint64, sorted: fingerprints of the training pictures
+    critic: Critic | None = None  # that the generator was trained against, where it was kept
 
     def rules(self) -> Rules:
         """How a picture has to be read for this generator."""
@@ -61,6 +63,8 @@ def save_model(model: Model, path: str | Path) -> str:
     """
     file, content = model_path(path), _content(model)
     tensors = state_tensors(model.generator)
+    if model.critic is not None:
+        tensors |= {CRITIC + name: t for name, t in state_tensors(model.critic).items()}
     if model.seen is not None:
         tensors[SEEN] = torch.from_numpy(np.sort(model.seen).view(np.int64))
     data = save(tensors, metadata("model", content))
@@ -92,7 +96,13 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
         raise ModelFileError(f"{file} is corrupt: its settings do not hold ({error})") from error
     generator, tensors = Generator(config), read_tensors(file)
     seen = _fingerprints(tensors.pop(SEEN, None), file)
+    of_critic = {n: tensors.pop(n) for n in list(tensors) if n.startswith(CRITIC)}
     load_tensors(generator, tensors, file)
+    critic = None
+    if of_critic:
+        critic = Critic(config, batch_norm=any("running_mean" in name for name in of_critic))
+        load_tensors(critic, {n.removeprefix(CRITIC): t for n, t in of_critic.items()}, file)
+        critic.to(device).eval().requires_grad_(False)
     provenance = {key: header.content.get(key) for key in ("training", "data", "adgan")}
     return Model(
         generator=generator.to(device).eval().requires_grad_(False),
@@ -101,6 +111,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
         reading=reading,
         ranges=ranges,
         seen=seen,
+        critic=critic,
         provenance=provenance,
         digest=file_digest(file),
     )

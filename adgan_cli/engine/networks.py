@@ -57,6 +57,10 @@ class Critic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.body(x)).flatten()  # (N, M, 4, 4) -> (N,)
 
+    def features(self, x: Tensor) -> Tensor:
+        """What the verdict is linear in: x: (N, C, S, S) -> (N, 16 M)."""
+        return self.body(x).flatten(1)
+
 
 def initialise(network: nn.Module, rng: torch.Generator) -> None:
     """DCGAN's initialisation: weights N(0, 0.02), batch-norm gamma N(1, 0.02), zeros elsewhere."""

@@ -25,6 +25,7 @@ from adgan_cli.atomic import replacing
 from adgan_cli.config import SEED_LIMIT, SearchConfig, canonical_json, to_dict
 from adgan_cli.engine.checkpoint import load_checkpoint, read_checkpoint
 from adgan_cli.engine.header import CHECKPOINT_FILE, metadata, model_path, read_header
+from adgan_cli.engine.losses import loss_of
 from adgan_cli.engine.model_file import Model, read_tensors, state_tensors
 from adgan_cli.engine.networks import Critic, Generator
 from adgan_cli.engine.pixels import to_unit_range
@@ -112,7 +113,8 @@ def run_search(
     on_progress: told how many pictures are done.
     """
     check_shape(model, pixels)
-    searcher = Searcher(model.generator, config, batch_size=batch_size)
+    loss = loss_of(config.loss, model.critic)
+    searcher = Searcher(model.generator, config, loss=loss, batch_size=batch_size)
     of = _what_for(model, pixels, config)
     found = _kept(keep, of) if keep else []
     done = sum(len(part.losses) for part in found)
@@ -201,7 +203,7 @@ def anogan_scores(
 
     def score(x: Tensor) -> Tensor:
         with torch.no_grad():
-            wanted = features(critic, x)  # (N, F)
+            wanted = critic.features(x)  # (N, F)
         z = z0.repeat(len(x), 1).requires_grad_()
         adam = Adam([z], lr=config.lr)
         for _ in range(config.steps):
@@ -225,14 +227,8 @@ def anogan_loss(
     """
     y: Tensor = generator(z)
     residual = (x - y).abs().flatten(1).sum(1)
-    matching = (wanted - features(critic, y)).abs().sum(1)
+    matching = (wanted - critic.features(y)).abs().sum(1)
     return (1 - weight) * residual + weight * matching
-
-
-def features(critic: Critic, x: Tensor) -> Tensor:
-    """f: x (N, C, S, S) -> (N, F), the layer that the critic's verdict is linear in."""
-    hidden: Tensor = critic.body(x)
-    return hidden.flatten(1)
 
 
 def check_shape(model: Model, pixels: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """A model directory: kept whole while training goes on, refused when it is somebody else's."""
 
+import copy
 import csv
 import math
 import os
@@ -89,6 +90,7 @@ def train_into(
     should_stop: Callable[[], bool] = lambda: False,
     save_every: float = SAVE_EVERY,
     resumed: bool = False,
+    keep_critic: bool = False,
 ) -> Model:
     """Train `state` and keep the model directory `out`.
 
@@ -107,7 +109,7 @@ def train_into(
 
     def save() -> Model:
         nonlocal saved_at, saved_step
-        model = trained_model(state, pictures, reading)
+        model = trained_model(state, pictures, reading, keep_critic=keep_critic)
         digest = save_model(model, out)
         save_checkpoint(state, out, described(pictures) | {"reading": to_dict(reading)})
         _write_samples(out / SAMPLES_FOLDER / f"{state.step:06d}.png", model.generator)
@@ -144,6 +146,8 @@ def trained_model(
     state: TrainState,
     pictures: PixelSet,
     reading: ReadConfig = ReadConfig(),  # noqa: B008  frozen
+    *,
+    keep_critic: bool = False,
 ) -> Model:
     """The model that `state` amounts to so far. Raises DivergedError if it is not finite."""
     generator = averaged_generator(state)
@@ -163,6 +167,7 @@ def trained_model(
         reading=reading,
         ranges=pictures.ranges,
         seen=np.sort(pictures.fingerprints),
+        critic=copy.deepcopy(state.critic).eval().requires_grad_(False) if keep_critic else None,
         provenance=provenance,
     )
 

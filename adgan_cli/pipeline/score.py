@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from adgan_cli.config import SearchConfig
+from adgan_cli.engine.losses import loss_of
 from adgan_cli.engine.model_file import Model
 from adgan_cli.engine.pixels import to_unit_range
 from adgan_cli.engine.search import Searcher
@@ -55,7 +56,9 @@ def score_inputs(
     on_spent: told of the seconds it took to wait for decoded pictures (they are decoded in threads
     of their own, ahead of the search) and to search.
     """
-    searcher = Searcher(model.generator, config or model.search, batch_size=batch_size)
+    config = config or model.search
+    loss = loss_of(config.loss, model.critic)
+    searcher = Searcher(model.generator, config, loss=loss, batch_size=batch_size)
     rules, workers = model.rules(), workers or default_workers()
     with opened_cache(place, listing.root, rules, len(listing.found)) as cache:
         reading = read_in_order(listing.found, rules, workers=workers, cache=cache)
