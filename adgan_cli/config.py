@@ -17,7 +17,7 @@ SIZES = (16, 32, 64, 128, 256)  # DCGAN doubles from 4 x 4
 OBJECTIVES = ("wgan", "wgan-gp")
 MAX_FACTOR = 8  # feature maps stop doubling at 8 x width, as at 64 pixels; 256 would need 32 x
 FITS = ("crop", "pad", "squash")
-THETAS = ("per-point", "none")
+THETAS = ("per-point", "per-image", "none")
 LOSSES = ("l2", "relative", "l1", "laplacian", "ssim", "critic-features")
 SEED_LIMIT = 2**63  # what torch.Generator takes
 
@@ -93,9 +93,12 @@ class SearchConfig:
 
     n_seed: int = 8  # starting points, section 4.2
     k: int = 5  # steps from each of them, section 4.2
+    reduce: str = "mean"  # of the losses of a picture's starting points, line 8; or min
     lr_z: float = 0.25  # gamma, footnote 5
+    lr_decay: float = 1.0  # what both step sizes are multiplied with after each step
+    z_radius: float = 0.0  # how far |z| may be from its expected sqrt(d'), a share; 0: anywhere
     lr_theta: float = 5e-5  # gamma_theta, footnote 5; 0 keeps the generator as trained
-    theta: str = "per-point"  # whose copy of theta moves; none: nobody's, several times as fast
+    theta: str = "per-point"  # who has a copy of theta that moves; none: nobody, much faster
     precision: str = "fp32"  # bf16: half the time where nothing but z moves
     loss: str = "l2"  # of LOSSES, or a weighted sum such as l2+0.5*ssim; section 4.2
     seed: int = 0  # of the starting points
@@ -105,7 +108,10 @@ class SearchConfig:
         _check(self.k >= 0, "k", "at least 0", self.k)
         _check(0 <= self.lr_z < math.inf, "lr_z", "at least 0", self.lr_z)
         _check(0 <= self.lr_theta < math.inf, "lr_theta", "at least 0", self.lr_theta)
-        _check(self.theta in THETAS, "theta", " or ".join(THETAS), self.theta)
+        _check(self.theta in THETAS, "theta", f"one of {', '.join(THETAS)}", self.theta)
+        _check(self.reduce in ("mean", "min"), "reduce", "mean or min", self.reduce)
+        _check(0 < self.lr_decay <= 1, "lr_decay", "above 0, at most 1", self.lr_decay)
+        _check(0 <= self.z_radius < math.inf, "z_radius", "at least 0", self.z_radius)
         _check(self.precision in ("fp32", "bf16"), "precision", "fp32 or bf16", self.precision)
         fine = self.precision == "fp32" or not self.moves_theta
         # 8 bits of a weight of 0.02 are steps of 6e-5: those of theta would be lost

@@ -39,3 +39,31 @@ def algorithm_1(
             with torch.no_grad():
                 final[i, j] = loss(g(z), x[i : i + 1])  # line 8
     return final
+
+
+def algorithm_1_per_image(
+    generator: nn.Module,
+    x: Tensor,
+    z0: Tensor,
+    *,
+    k: int,
+    lr_z: float = 0.25,
+    lr_theta: float = 5e-5,
+    decay: float = 1.0,
+) -> Tensor:
+    """The same where the points of a picture share one theta, and both rates fall by `decay`."""
+    final = torch.empty(len(x), len(z0))
+    for i in range(len(x)):
+        g = copy.deepcopy(generator).eval().requires_grad_()
+        z = z0.clone().requires_grad_()
+        groups = [{"params": [z], "lr": lr_z}, {"params": list(g.parameters()), "lr": lr_theta}]
+        adam = torch.optim.Adam(groups, betas=(0.5, 0.999))
+        falling = torch.optim.lr_scheduler.ExponentialLR(adam, decay)
+        for _ in range(k):
+            adam.zero_grad()
+            (g(z) - x[i]).square().sum().backward()
+            adam.step()
+            falling.step()
+        with torch.no_grad():
+            final[i] = (g(z) - x[i]).square().flatten(1).sum(1)
+    return final

@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from dataclasses import replace
 
 import pytest
 import reference
@@ -61,6 +62,41 @@ def test_the_theta_step_counts_at_the_papers_rate(generator):
     moved = search(generator, x, SearchConfig(k=25)).losses
     fixed = search(generator, x, SearchConfig(k=25, lr_theta=0.0)).losses
     assert ((moved - fixed).abs() / fixed).min() > 1e-3
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.8])
+@pytest.mark.parametrize("of", ["ours", "foreign"])
+def test_a_theta_per_image_is_moved_by_all_points_of_it(generator, of, decay):
+    generator = generator if of == "ours" else Foreign().eval()
+    x, z0 = pictures(3), starting_points(4, 8, seed=0)
+    config = SearchConfig(n_seed=4, k=5, theta="per-image", lr_decay=decay)
+    found = search(generator, x, config, z0=z0)
+    losses = reference.algorithm_1_per_image(generator, x, z0, k=5, decay=decay)
+    torch.testing.assert_close(found.losses, losses, rtol=1e-4, atol=0)
+    apart = search(generator, x, replace(config, theta="per-point"), z0=z0).losses
+    assert ((apart - found.losses).abs() / apart).max() > 1e-4
+
+
+def test_the_trace_tells_the_losses_of_every_step(generator):
+    x = pictures(2)
+    trace = search(generator, x, SearchConfig(k=3)).trace
+    assert trace.shape == (2, 8, 4)
+    for k in range(4):
+        losses = search(generator, x, SearchConfig(k=k)).losses
+        torch.testing.assert_close(trace[..., k], losses)
+
+
+def test_the_least_loss_can_be_the_score(generator):
+    found = search(generator, pictures(3), SearchConfig(reduce="min"))
+    assert torch.equal(found.score, found.losses.amin(1))
+
+
+def test_z_stays_near_the_shell_of_the_prior(generator):
+    x = pictures(3)
+    free = search(generator, x, SearchConfig(k=20)).z.norm(dim=2) / 8**0.5
+    near = search(generator, x, SearchConfig(k=20, z_radius=0.1)).z.norm(dim=2) / 8**0.5
+    assert (free - 1).abs().max() > 0.3
+    assert (near - 1).abs().max() < 0.1001
 
 
 def test_theta_none_is_a_step_of_zero(generator):
@@ -212,7 +248,7 @@ def test_the_batched_form_of_accelerators_equals_algorithm_1(generator, lr_theta
     config = SearchConfig(n_seed=3, lr_theta=lr_theta)
     found = Searcher(generator, config, batch_size=2)._in_batches(x)
     losses = reference.algorithm_1(generator, x, z0, k=5, lr_theta=lr_theta)
-    torch.testing.assert_close(torch.stack([f[0] for f in found]), losses, rtol=1e-4, atol=0)
+    torch.testing.assert_close(torch.stack([f[0][:, -1] for f in found]), losses, rtol=1e-4, atol=0)
     best = torch.stack([f[2] for f in found])
     torch.testing.assert_close(
         best, search(generator, x, config).reconstruction, rtol=1e-4, atol=1e-5

@@ -72,7 +72,10 @@ def rank(
     ] = None,
     n_seed: scoring.NSeed = None,
     k: scoring.K = None,
+    reduce: scoring.Reduce = None,
     lr_z: scoring.LrZ = None,
+    lr_decay: scoring.LrDecay = None,
+    z_radius: scoring.ZRadius = None,
     lr_theta: scoring.LrTheta = None,
     theta: scoring.Theta = None,
     precision: scoring.Precision = None,
@@ -100,8 +103,9 @@ def rank(
     from adgan_cli.pipeline import report
 
     given = {
-        "n_seed": n_seed, "k": k, "lr_z": lr_z, "lr_theta": lr_theta, "theta": theta,
-        "precision": precision, "loss": loss, "seed": seed,
+        "n_seed": n_seed, "k": k, "reduce": reduce, "lr_z": lr_z, "lr_decay": lr_decay,
+        "z_radius": z_radius, "lr_theta": lr_theta, "theta": theta, "precision": precision,
+        "loss": loss, "seed": seed,
     }  # fmt: skip
     place, watch = cache_place(cache_dir, no_cache, cache_limit), Stopwatch()
     if from_scores is not None:

@@ -47,7 +47,10 @@ def score(
     format: Annotated[str, typer.Option(help="csv or jsonl.")] = "csv",
     n_seed: scoring.NSeed = None,
     k: scoring.K = None,
+    reduce: scoring.Reduce = None,
     lr_z: scoring.LrZ = None,
+    lr_decay: scoring.LrDecay = None,
+    z_radius: scoring.ZRadius = None,
     lr_theta: scoring.LrTheta = None,
     theta: scoring.Theta = None,
     precision: scoring.Precision = None,
@@ -85,8 +88,9 @@ def score(
     with watch("loading the model"):
         loaded = scoring.open_model(model, device, verbose=verbose)
     config = scoring.search_config(
-        loaded, n_seed=n_seed, k=k, lr_z=lr_z, lr_theta=lr_theta, theta=theta,
-        precision=precision, loss=loss, seed=seed,
+        loaded, n_seed=n_seed, k=k, reduce=reduce, lr_z=lr_z, lr_decay=lr_decay,
+        z_radius=z_radius, lr_theta=lr_theta, theta=theta, precision=precision, loss=loss,
+        seed=seed,
     )  # fmt: skip
     rows = score_inputs(
         loaded,

@@ -37,7 +37,21 @@ LrTheta = Annotated[
 Theta = Annotated[
     str | None,
     typer.Option(
-        help="per-point: each search moves weights of its own; none: they stay, much faster.",
+        help="Whose weights move: per-point, per-image (faster), none (fastest).",
+        rich_help_panel=SEARCH,
+    ),
+]
+Reduce = Annotated[
+    str | None, typer.Option(help="mean or min over the starting points.", rich_help_panel=SEARCH)
+]
+LrDecay = Annotated[
+    float | None,
+    typer.Option(help="Factor of both step sizes after each step.", rich_help_panel=SEARCH),
+]
+ZRadius = Annotated[
+    float | None,
+    typer.Option(
+        help="Keep |z| within this share of its expected value; 0: let it go.",
         rich_help_panel=SEARCH,
     ),
 ]

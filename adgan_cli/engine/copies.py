@@ -1,10 +1,12 @@
-"""Copies of a generator that move apart: one for every pair of a picture and a starting point.
+"""Copies of a generator that move apart: one for every picture and starting point, or picture.
 
 Three ways to hold them, alike from outside: `begin` makes every copy what the generator was,
 `generate` maps latent vectors to pictures, and `step` takes the gradient at those pictures, moves
 each copy's own weights (line 5 of Algorithm 1) and returns the gradient at the latent vectors.
 
-Letters in the shapes: P pairs, Z latent dimensions, M feature maps, C channels, S size.
+Letters in the shapes: P pairs of a picture and a starting point, T copies of theta with Q pairs
+each (P = T Q, those of a copy side by side), Z latent dimensions, M feature maps, C channels, S
+size.
 """
 
 import copy
@@ -27,7 +29,7 @@ BLOCK = 2**18  # weights that move together on a CPU: a megabyte, what a core's 
 
 
 class Copies(Protocol):
-    """What the search asks of P copies of a generator."""
+    """What the search asks of T copies of a generator."""
 
     def first_pass(self, z0: Tensor) -> Any:
         """What `begin` takes, from z0: (P, Z): the same for every picture, so made only once."""
@@ -38,30 +40,34 @@ class Copies(Protocol):
     def generate(self, z: Tensor) -> Tensor:
         """z: (P, Z) -> (P, C, S, S), without a graph; the next call may overwrite it."""
 
-    def step(self, dy: Tensor) -> Tensor:
+    def step(self, dy: Tensor, pace: float) -> Tensor:
         """Take dL/dy: (P, C, S, S) of the last pictures and return dL/dz: (P, Z); moves theta.
 
-        Both gradients are those at the old theta.
+        Both gradients are those at the old theta; a copy that several pairs share takes the sum of
+        theirs. pace: what the step size is multiplied with.
         """
 
 
-def copies_of(generator: nn.Module, count: int, config: SearchConfig) -> Copies:
-    """`count` copies whose weights move as `config` says, or one generator that stands for all."""
+def copies_of(generator: nn.Module, count: int, sharing: int, config: SearchConfig) -> Copies:
+    """`count` copies, each for `sharing` pairs, or one generator that stands for all.
+
+    Their weights move as `config` says.
+    """
     # a copy: functional_call swaps weights in place, which threads must not do to one module;
     # eval mode, or a score would depend on its batch mates through batch norm
     generator = copy.deepcopy(generator).eval().requires_grad_(False)
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     if type(generator) is Generator:  # a subclass may compute something else
         if config.moves_theta:
-            return GeneratorCopies(generator, count, config.lr_theta)
+            return GeneratorCopies(generator, count, sharing, config.lr_theta)
         return FixedGenerator(folded(generator), dtype)
     if config.moves_theta:
-        return ModuleCopies(generator, count, config.lr_theta)
+        return ModuleCopies(generator, count, sharing, config.lr_theta)
     return FixedGenerator(generator, dtype)
 
 
 class Adam:
-    """Adam's moments for one tensor of pairs, and its step (footnote 5)."""
+    """Adam's moments for one tensor, and its step (footnote 5)."""
 
     def __init__(self, weight: Tensor, lr: float) -> None:
         self.lr = lr
@@ -74,7 +80,7 @@ class Adam:
         self.moments.zero_()
         self.taken = 0
 
-    def step(self, weight: Tensor, gradient: Tensor) -> None:
+    def step(self, weight: Tensor, gradient: Tensor, pace: float = 1.0) -> None:
         """Move `weight`, which must be contiguous: the step reads all as they lie in memory."""
         self.taken += 1
         count = _count(self.taken, weight.device)
@@ -83,13 +89,13 @@ class Adam:
             # several threads they are spent waiting for the interpreter
             torch._fused_adam_(
                 [weight], [gradient.contiguous()], [self.m], [self.v], [], [count],
-                lr=self.lr, beta1=BETAS[0], beta2=BETAS[1], weight_decay=0.0, eps=EPS,
+                lr=pace * self.lr, beta1=BETAS[0], beta2=BETAS[1], weight_decay=0.0, eps=EPS,
                 amsgrad=False, maximize=False,
             )  # fmt: skip
             return
         adam(
             [weight], [gradient], [self.m], [self.v], [], [count - 1],
-            foreach=False, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=self.lr,
+            foreach=False, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=pace * self.lr,
             weight_decay=0.0, eps=EPS, maximize=False,
         )  # fmt: skip
 
@@ -117,7 +123,7 @@ class FixedGenerator:
             self.y: Tensor = self.generator(self.z.to(self.dtype)).float()
         return self.y.detach()
 
-    def step(self, dy: Tensor) -> Tensor:
+    def step(self, dy: Tensor, pace: float) -> Tensor:
         (dz,) = torch.autograd.grad(self.y, self.z, dy)
         return dz
 
@@ -125,7 +131,8 @@ class FixedGenerator:
 class ModuleCopies:
     """Copies of any nn.Module, by torch.func and autograd."""
 
-    def __init__(self, generator: nn.Module, count: int, lr: float) -> None:
+    def __init__(self, generator: nn.Module, count: int, sharing: int, lr: float) -> None:
+        self.count, self.sharing = count, sharing
         self.trained = dict(generator.named_parameters())
         self.theta = {
             name: weight.detach().repeat(count, *[1] * weight.ndim).requires_grad_()
@@ -134,8 +141,8 @@ class ModuleCopies:
         self.adams = {name: Adam(weight.detach(), lr) for name, weight in self.theta.items()}
 
         def one(theta: Mapping[str, Tensor], z: Tensor) -> Tensor:
-            y: Tensor = functional_call(generator, dict(theta), (z[None],))
-            return y[0]
+            y: Tensor = functional_call(generator, dict(theta), (z,))
+            return y  # (Q, C, S, S)
 
         self.forward = vmap(one)
 
@@ -151,15 +158,16 @@ class ModuleCopies:
     def generate(self, z: Tensor) -> Tensor:
         with torch.enable_grad():
             self.z = z.detach().requires_grad_()
-            self.y = self.forward(self.theta, self.z)
+            shared = self.z.unflatten(0, (self.count, self.sharing))
+            self.y = self.forward(self.theta, shared).flatten(0, 1)
         return self.y.detach()
 
-    def step(self, dy: Tensor) -> Tensor:
+    def step(self, dy: Tensor, pace: float) -> Tensor:
         names = list(self.theta)
         wanted = [self.z, *(self.theta[name] for name in names)]
         dz, *gradients = torch.autograd.grad(self.y, wanted, dy)
         for name, gradient in zip(names, gradients, strict=True):
-            self.adams[name].step(self.theta[name].detach(), gradient)
+            self.adams[name].step(self.theta[name].detach(), gradient, pace)
         return dz
 
 
@@ -168,34 +176,35 @@ class Pass:
     """What a forward pass leaves for the gradients; pictures channels last, a list a layer."""
 
     z: Tensor  # (P, Z)
-    scale: list[Tensor]  # (P, 1, 1, M), of batch norm
-    h: list[Tensor]  # (P, side, side, M), before batch norm
-    a: list[Tensor]  # (P, side * side, M), after batch norm and ReLU
-    y: Tensor  # (P, S, S, C)
+    scale: list[Tensor]  # (T, 1, 1, 1, M), of batch norm
+    h: list[Tensor]  # (T, Q, side, side, M), before batch norm
+    a: list[Tensor]  # (T, Q * side * side, M), after batch norm and ReLU
+    y: Tensor  # (T, Q, S, S, C)
 
 
 class GeneratorCopies:
     """Copies of our own generator: forward pass, gradients and steps written out.
 
-    A layer of one pair is a product of two thin matrices, positions of the picture by feature
-    maps; what costs time is moving its weights and moments through memory. So each is touched as
-    seldom as can be, and a weight moves as soon as its gradient exists, while that is still in
-    cache. All memory, and every view of it, is made once: where pictures are searched for side by
-    side, each call into torch is also a chance to wait for the interpreter.
+    A layer is a product of two thin matrices, positions of the pictures by feature maps; what costs
+    time is moving its weights and moments through memory. So each is touched as seldom as can be,
+    and a weight moves as soon as its gradient exists, while that is still in cache. All memory, and
+    every view of it, is made once: where pictures are searched for side by side, each call into
+    torch is also a chance to wait for the interpreter.
 
     Pictures are kept channels last. A transposed convolution (4 x 4 taps, stride 2, padding 1)
     is then a product with weights (M, 16 M'), whose taps are added up where they overlap; its
     gradients are products with the same windows, spread out again.
     """
 
-    def __init__(self, generator: Generator, count: int, lr: float) -> None:
+    def __init__(self, generator: Generator, count: int, sharing: int, lr: float) -> None:
+        self.count, self.sharing = count, sharing
         config, device = generator.config, generator.first.weight.device
         maps = config.feature_maps()
         norms = [norm for norm in generator.norms if isinstance(norm, nn.BatchNorm2d)]
         told = [(norm.running_mean, norm.running_var, norm.eps) for norm in norms]
         self.mean = torch.cat([mean for mean, _, _ in told if mean is not None])
         self.rate = torch.cat([(var + eps).rsqrt() for _, var, eps in told if var is not None])
-        # gamma and beta of all layers, small enough to move together: (2, P, sum of M)
+        # gamma and beta of all layers, small enough to move together: (2, T, sum of M)
         self.trained_norms = torch.stack(
             [torch.cat([n.weight for n in norms]), torch.cat([n.bias for n in norms])]
         )[:, None]
@@ -206,13 +215,13 @@ class GeneratorCopies:
         scaling = torch.empty_like(self.norms)
         self.scale, self.shift = scaling
         scales, shifts, dscales, dshifts = (
-            [part[:, None, None] for part in both.split(maps, 1)]
+            [part[:, None, None, None] for part in both.split(maps, 1)]
             for both in (self.scale, self.shift, *self.norm_gradient)
         )
         largest = max(w.numel() for w in generator.parameters())
         memory = torch.empty(count * largest, device=device)  # for one gradient at a time
         self.first = _Weight(generator.first, count, lr, memory)
-        self.h0 = torch.empty(count, 4, 4, maps[0], device=device)
+        self.h0 = torch.empty(count, sharing, 4, 4, maps[0], device=device)
         self.layers: list[_Layer] = []
         h = self.h0
         for index, up in enumerate(generator.ups):
@@ -240,34 +249,38 @@ class GeneratorCopies:
     def begin(self, first: Pass) -> Tensor:
         self._restart()
         self.done = first
-        return first.y.permute(0, 3, 1, 2)
+        return _channels_first(first.y)
 
     def generate(self, z: Tensor) -> Tensor:
         gamma, beta = self.norms
         torch.mul(gamma, self.rate, out=self.scale)
         torch.addcmul(beta, self.mean, self.scale, value=-1, out=self.shift)
-        torch.bmm(z[:, None], self.first.theta, out=self.h0.view(len(z), 1, -1))
+        torch.bmm(self._by_copy(z), self.first.theta, out=self.h0.flatten(2))
         for layer in self.layers:
             layer.forward()
         y = torch.tanh(self.layers[-1].out, out=self.own.y)
         self.done = replace(self.own, z=z)
-        return y.permute(0, 3, 1, 2)
+        return _channels_first(y)
 
-    def step(self, dy: Tensor) -> Tensor:
-        done = self.done
+    def step(self, dy: Tensor, pace: float) -> Tensor:
+        done, dy = self.done, self._by_copy(dy.permute(0, 2, 3, 1))
         torch.mul(done.y, done.y, out=self.dy)  # of tanh: 1 - y^2
-        dh = torch.addcmul(dy := dy.permute(0, 2, 3, 1), self.dy, dy, value=-1, out=self.dy)
-        for layer, *seen in reversed(
+        dh = torch.addcmul(dy, self.dy, dy, value=-1, out=self.dy)
+        for layer, scale, h, a in reversed(
             list(zip(self.layers, done.scale, done.h, done.a, strict=True))
         ):
-            dh = layer.backward(dh, *seen)
-        dh = dh.flatten(1)[:, None]  # (P, 1, 16 M)
-        dz = torch.bmm(dh, self.first.transposed)[:, 0]
-        self.first.move(done.z[:, :, None], dh)
+            dh = layer.backward(dh, scale, h, a, pace)
+        dh = dh.flatten(2)  # (T, Q, 16 M)
+        dz = torch.bmm(dh, self.first.transposed).flatten(0, 1)
+        self.first.move(self._by_copy(done.z).transpose(1, 2), dh, pace)
         dscale, dshift = self.norm_gradient
         dscale.addcmul_(self.mean, dshift, value=-1).mul_(self.rate)  # now of gamma; of beta as is
-        self.norm_adam.step(self.norms, self.norm_gradient)
+        self.norm_adam.step(self.norms, self.norm_gradient, pace)
         return dz
+
+    def _by_copy(self, pairs: Tensor) -> Tensor:
+        """(P, ...) -> (T, Q, ...)."""
+        return pairs.unflatten(0, (self.count, self.sharing))
 
     def _restart(self) -> None:
         for weight in (self.first, *(layer.weight for layer in self.layers)):
@@ -276,17 +289,22 @@ class GeneratorCopies:
         self.norm_adam.restart()
 
 
+def _channels_first(y: Tensor) -> Tensor:
+    """(T, Q, S, S, C) -> (P, C, S, S), a view."""
+    return y.flatten(0, 1).permute(0, 3, 1, 2)
+
+
 class _Weight:
-    """The weights of a transposed convolution as matrices, one a pair."""
+    """The weights of a transposed convolution as matrices, one a copy."""
 
     def __init__(self, layer: nn.Module, count: int, lr: float, memory: Tensor) -> None:
         # (M, M', 4, 4) -> (M, 16 M'): taps before channels, so that a window is one run of memory
         self.trained = layer.get_parameter("weight").permute(0, 2, 3, 1).flatten(1)
-        self.theta = self.trained.repeat(count, 1, 1)  # (P, M, 16 M')
+        self.theta = self.trained.repeat(count, 1, 1)  # (T, M, 16 M')
         self.transposed = self.theta.transpose(1, 2)
-        pairs, maps, taps = self.theta.shape
-        # of several pairs a block would lie scattered, and a GPU wants all of them at once
-        rows = max(1, BLOCK // taps) if pairs == 1 else maps
+        _, maps, taps = self.theta.shape
+        # of several copies a block would lie scattered, and a GPU wants all of them at once
+        rows = max(1, BLOCK // taps) if count == 1 else maps
         self.blocks = []
         for start in range(0, maps, rows):
             part = slice(start, start + rows)
@@ -299,17 +317,17 @@ class _Weight:
         for *_, own in self.blocks:
             own.restart()
 
-    def move(self, a: Tensor, windows: Tensor) -> None:
-        """Line 5, for the gradient a @ windows: (P, M, positions), (P, positions, 16 M').
+    def move(self, a: Tensor, windows: Tensor, pace: float) -> None:
+        """Line 5, for the gradient a @ windows: (T, M, positions), (T, positions, 16 M').
 
         Block by block: a gradient is still in the core's cache when the step reads it.
         """
         for part, theta, gradient, own in self.blocks:
-            own.step(theta, torch.bmm(a[:, part], windows, out=gradient))
+            own.step(theta, torch.bmm(a[:, part], windows, out=gradient), pace)
 
 
 class _Layer:
-    """Batch norm, ReLU and a transposed convolution that doubles the side, of P pairs."""
+    """Batch norm, ReLU and a transposed convolution that doubles the side, of all copies."""
 
     def __init__(
         self, weight: _Weight, h: Tensor, scale: Tensor, shift: Tensor, dscale: Tensor,
@@ -317,19 +335,19 @@ class _Layer:
     ) -> None:  # fmt: skip
         self.weight, self.h = weight, h
         self.scale, self.shift, self.dscale, self.dshift = scale, shift, dscale, dshift
-        pairs, side, _, maps = h.shape
-        out = weight.theta.shape[2] // 16
+        count, sharing, side, _, maps = h.shape
+        pairs, positions, out = count * sharing, sharing * side**2, weight.theta.shape[2] // 16
 
         def empty(*shape: int) -> Tensor:
-            return torch.empty(pairs, *shape, device=h.device)
+            return torch.empty(count, *shape, device=h.device)
 
-        self.a, self.da = empty(side * side, maps), empty(side * side, maps)
+        self.a, self.da = empty(positions, maps), empty(positions, maps)
         self.a_seen, self.da_seen = self.a.view(h.shape), self.da.view(h.shape)
         self.product = torch.empty_like(self.a_seen)
-        self.windows = empty(side * side, 16 * out)
+        self.windows = empty(positions, 16 * out)
         # one more row and column on each side, where windows reach beyond the picture
-        self.sums = empty(2 * side + 2, 2 * side + 2, out)
-        self.out = self.sums[:, 1:-1, 1:-1]  # (P, 2 side, 2 side, M')
+        self.sums = empty(sharing, 2 * side + 2, 2 * side + 2, out)
+        self.out = self.sums[:, :, 1:-1, 1:-1]  # (T, Q, 2 side, 2 side, M')
         # a window is 2 x 2 blocks of 2 x 2 pixels, so that four sums of blocks add up all taps
         blocks = self.sums.view(pairs, side + 1, 2, side + 1, 2, out)
         taps = self.windows.view(pairs, side, side, 2, 2, 2, 2, out)  # P, i, j, down, y, right, x
@@ -342,8 +360,8 @@ class _Layer:
             for right in (0, 1)
         ]
         margin = torch.zeros_like(self.sums)
-        self.inside = margin[:, 1:-1, 1:-1]
-        around = margin.unfold(1, 4, 2).unfold(2, 4, 2)  # (P, side, side, M', 4, 4), a view
+        self.inside = margin[:, :, 1:-1, 1:-1]
+        around = margin.flatten(0, 1).unfold(1, 4, 2).unfold(2, 4, 2)  # P, side, side, M', 4, 4
         self.around = around.permute(0, 1, 2, 4, 5, 3)
         self.spread = self.windows.view(self.around.shape)
 
@@ -355,14 +373,14 @@ class _Layer:
         for blocks, taps in self.overlaps:
             blocks += taps
 
-    def backward(self, dout: Tensor, scale: Tensor, h: Tensor, a: Tensor) -> Tensor:
+    def backward(self, dout: Tensor, scale: Tensor, h: Tensor, a: Tensor, pace: float) -> Tensor:
         """From the gradient at out to that at h; moves the weights and notes batch norm's."""
         self.inside.copy_(dout)
         self.spread.copy_(self.around)
         torch.bmm(self.windows, self.weight.transposed, out=self.da)
-        self.weight.move(a.transpose(1, 2), self.windows)
+        self.weight.move(a.transpose(1, 2), self.windows, pace)
         self.da.mul_(a.sign())  # of ReLU: a is never below 0
-        torch.sum(self.da_seen, (1, 2), keepdim=True, out=self.dshift)
+        torch.sum(self.da_seen, (1, 2, 3), keepdim=True, out=self.dshift)
         torch.mul(self.da_seen, h, out=self.product)
-        torch.sum(self.product, (1, 2), keepdim=True, out=self.dscale)
+        torch.sum(self.product, (1, 2, 3), keepdim=True, out=self.dscale)
         return self.da_seen.mul_(scale)

@@ -8,6 +8,7 @@ change one bit of it.
 Letters in the shapes: N pictures, S starting points, P pairs, Z latent dimensions.
 """
 
+import math
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -25,7 +26,7 @@ from adgan_cli.engine.losses import Loss, loss_of
 from adgan_cli.engine.networks import Generator
 from adgan_cli.errors import ConfigError
 
-Found = tuple[Tensor, Tensor, Tensor]  # of a picture: losses (S,), z (S, Z), best y (C, H, W)
+Found = tuple[Tensor, Tensor, Tensor]  # of a picture: trace (S, k + 1), z (S, Z), best y (C, H, W)
 
 MAX_BATCH = 256  # pictures at once on a GPU; more gains nothing
 REMEMBERED = 64  # starting points whose first pass is kept, a megabyte each at 64 pixels
@@ -35,10 +36,11 @@ REMEMBERED = 64  # starting points whose first pass is kept, a megabyte each at 
 class SearchResult:
     """What the search found for N pictures, on the CPU."""
 
-    score: Tensor  # (N,), line 8: the mean of `losses` over the starting points
+    score: Tensor  # (N,), line 8: the mean of `losses` over the starting points, or the least
     losses: Tensor  # (N, S), after k steps
     reconstruction: Tensor  # (N, C, H, W), of the starting point with the least loss
     z: Tensor  # (N, S, Z), where the search ended
+    trace: Tensor  # (N, S, k + 1), the losses at the starting points and after each step: Fig. 1
 
 
 def starting_points(n_seed: int, latent_dim: int, seed: int) -> Tensor:
@@ -103,14 +105,16 @@ class Searcher:
                 if not _out_of_memory(error):
                     raise
             self._halve()
-        losses, z, best = (torch.stack(part) for part in zip(*found, strict=True))
-        return SearchResult(losses.mean(1), losses, best, z)
+        trace, z, best = (torch.stack(part) for part in zip(*found, strict=True))
+        losses = trace[..., -1]
+        score = losses.mean(1) if self.config.reduce == "mean" else losses.amin(1)
+        return SearchResult(score, losses, best, z, trace)
 
     def _on_cpu(self, x: Tensor) -> list[Found]:
         """Pictures side by side, one a core, each of them always computed in the same shapes."""
-        # pair after pair while theta moves: its weights, moments and gradients then stay in the
-        # core's cache; all points of a picture at once where there is only z to move
-        at_once = 1 if self.config.moves_theta else len(self.z0)
+        # pair after pair where each moves a theta: its weights, moments and gradients then stay in
+        # the core's cache; else all points of a picture at once
+        at_once = 1 if self._apart() else len(self.z0)
         points = self.z0.split(at_once)
         cancelled = threading.Event()
 
@@ -121,8 +125,8 @@ class Searcher:
                 for place, z in enumerate(points)
             ]
             self.idle.append(pairs)
-            losses, z, y = (torch.cat(part) for part in zip(*tried, strict=True))
-            return losses, z, y[losses.argmin()]
+            trace, z, y = (torch.cat(part) for part in zip(*tried, strict=True))
+            return trace, z, y[trace[:, -1].argmin()]
 
         with one_thread_each(), ThreadPoolExecutor(self.batch_size, "adgan-search") as pool:
             if not self.firsts:
@@ -149,12 +153,12 @@ class Searcher:
         for part in x.split(full):
             padded = torch.cat([part, part[:1].expand(full - len(part), *part.shape[1:])])
             spread = padded.to(self.device).repeat_interleave(points, 0)  # (P, C, H, W)
-            losses, z, y = (
+            trace, z, y = (
                 told.unflatten(0, (full, points))
                 for told in pairs.search(spread, z0, self.firsts[0])
             )
-            best = y[torch.arange(full, device=y.device), losses.argmin(1)]
-            found += list(zip(losses.cpu(), z.cpu(), best.cpu(), strict=True))[: len(part)]
+            best = y[torch.arange(full, device=y.device), trace[..., -1].argmin(1)]
+            found += list(zip(trace.cpu(), z.cpu(), best.cpu(), strict=True))[: len(part)]
         self.idle.append(pairs)
         return found
 
@@ -162,8 +166,13 @@ class Searcher:
         try:
             return self.idle.pop()  # one operation: threads cannot get the same one
         except IndexError:
-            copies = copies_of(self.generator, count, self.config)
+            sharing = 1 if self._apart() else len(self.z0)
+            copies = copies_of(self.generator, count // sharing, sharing, self.config)
             return _Pairs(copies, self.config, self.loss)
+
+    def _apart(self) -> bool:
+        """Whether each starting point of a picture has a theta of its own."""
+        return self.config.moves_theta and self.config.theta == "per-point"
 
     def _first(self, pairs: "_Pairs", place: int, z0: Tensor) -> Any:
         """The first pass from the starting point at `place`, or points."""
@@ -209,29 +218,46 @@ class _Pairs:
     def search(
         self, x: Tensor, z0: Tensor, first: Any, cancelled: threading.Event | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """x: (P or 1, C, H, W), z0: (P, Z) -> losses (P,) after k steps, z, y: (P, C, H, W).
+        """x: (P or 1, C, H, W), z0: (P, Z) -> losses (P, k + 1) at each step, last z, last y.
 
         first: the copies' first pass, from z0.
         """
-        z = z0.clone()
+        z, pace, trace = z0.clone(), 1.0, []
         adam = Adam(z, self.config.lr_z)
         y = self.copies.begin(first)  # line 1
         for _ in range(self.config.k):  # line 3
             if cancelled and cancelled.is_set():
                 raise RuntimeError("the search was cancelled")
             # both gradients at the old (z, theta)
-            dz = self.copies.step(_gradient(self.loss, y, x))  # line 5
-            adam.step(z, dz)  # line 4
+            losses, dy = self._gradient(y, x)
+            trace.append(losses)
+            dz = self.copies.step(dy, pace)  # line 5
+            adam.step(z, dz, pace)  # line 4
+            if self.config.z_radius:
+                _keep_near_the_shell(z, self.config.z_radius)
+            pace *= self.config.lr_decay
             y = self.copies.generate(z)
-        # a copy, because the next search writes where this one wrote
-        return self.loss(y, x), z, y.clone(memory_format=torch.contiguous_format)  # line 8
+        trace.append(self.loss(y, x))  # line 8
+        # a copy of y, because the next search writes where this one wrote
+        return torch.stack(trace, 1), z, y.clone(memory_format=torch.contiguous_format)
+
+    def _gradient(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses, (P,), and dL/dy, (P, C, H, W), of their sum: no pair has a part in another's."""
+        with torch.enable_grad():
+            y = y.detach().requires_grad_()
+            losses = self.loss(y, x)
+            (dy,) = torch.autograd.grad(losses.sum(), y)
+        return losses.detach(), dy
 
 
-def _gradient(loss: Loss, y: Tensor, x: Tensor) -> Tensor:
-    """dL/dy, (P, C, H, W), of the summed losses: no pair has a part in another's."""
-    with torch.enable_grad():
-        y = y.detach().requires_grad_()
-        return torch.autograd.grad(loss(y, x).sum(), y)[0]
+def _keep_near_the_shell(z: Tensor, radius: float) -> None:
+    """Scale each z: (P, Z) in place so that | |z| - sqrt(Z) | is at most radius * sqrt(Z).
+
+    Nearly all of the prior lies there, the more so the larger Z; a generator knows nothing else.
+    """
+    norm, shell = z.norm(dim=1, keepdim=True), math.sqrt(z.shape[1])
+    near = norm.clamp(max(0.0, 1 - radius) * shell, (1 + radius) * shell)
+    z.mul_(near / norm.clamp(min=torch.finfo(z.dtype).tiny))
 
 
 @contextmanager
