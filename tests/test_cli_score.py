@@ -238,6 +238,24 @@ def test_a_setting_that_cannot_be_is_refused_by_its_flag(
 # where the rows go
 
 
+def test_a_trace_holds_every_step_and_ends_with_the_score(
+    discs: Callable[..., Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    trace, settings = tmp_path / "trace.csv", ["--n-seed", "2", "--k", "3", "--device", "cpu"]
+    ended = adgan("score", discs(2), "-m", tiny_model, *settings, "--trace", trace)
+    with open(trace, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == 4 * ["0", "1", "2", "3"]
+    for scored in csv.DictReader(ended.stdout.splitlines()):
+        last = [
+            float(row["loss"])
+            for row in rows
+            if (row["path"], row["step"]) == (scored["path"], "3")
+        ]
+        assert len(last) == 2
+        assert sum(last) / 2 == pytest.approx(float(scored["score"]))
+
+
 def test_json_lines_hold_the_same_rows(discs: Folder, tiny_model: Path) -> None:
     folder = discs(2)
     (folder / "empty.png").touch()

@@ -3,13 +3,14 @@
 import io
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from adgan_cli.atomic import writing
+from adgan_cli.atomic import replacing, writing
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import INTERRUPTED, Stopwatch, counted, say, stop_on_signal
 from adgan_cli.cli.options import (
@@ -45,6 +46,10 @@ def score(
         str, typer.Option("-o", "--out", help="File to write; - is standard output.")
     ] = "-",
     format: Annotated[str, typer.Option(help="csv or jsonl.")] = "csv",
+    trace: Annotated[
+        Path | None,
+        typer.Option(help="Also write the loss of every starting point at every step there."),
+    ] = None,
     n_seed: scoring.NSeed = None,
     k: scoring.K = None,
     reduce: scoring.Reduce = None,
@@ -101,9 +106,11 @@ def score(
         place=place,
         on_cache_off=scoring.cache_off(quiet),
         on_spent=watch.add,
+        on_trace=lambda path, losses: traces and traces(path, losses.tolist()),
     )
     failed = 0
     with (
+        _tracing(trace) as traces,
         writing(partial or "to standard output"),
         _open(partial) as stream,
         stop_on_signal("stopping...", quiet=quiet) as asked,
@@ -131,6 +138,21 @@ def score(
         say(f"{listing.count:,} found, {done - failed:,} scored, {failed:,} failed{where}")
     if verbose:
         watch.tell()
+
+
+@contextmanager
+def _tracing(
+    path: Path | None,
+) -> Iterator[Callable[[str, Sequence[Sequence[float]]], None] | None]:
+    """What writes a picture's losses into the table that --trace names; None without it."""
+    from adgan_cli.results.scores import trace_writer
+
+    if path is None:
+        yield None
+        return
+    with replacing(path) as temporary:
+        with open(temporary, "w", encoding="utf-8", newline="") as stream:
+            yield trace_writer(stream)
 
 
 def _growing(out: str) -> Path | None:

@@ -50,11 +50,13 @@ def score_inputs(
     place: CachePlace | None = None,
     on_cache_off: Callable[[str], None] | None = None,
     on_spent: Callable[[str, float], None] = lambda stage, seconds: None,
+    on_trace: Callable[[str, np.ndarray], object] = lambda path, trace: None,
 ) -> Iterator[ScoreRow]:
     """`score` for what list_inputs found: exactly one row for each of them, failures last.
 
     on_spent: told of the seconds it took to wait for decoded pictures (they are decoded in threads
-    of their own, ahead of the search) and to search.
+    of their own, ahead of the search) and to search. on_trace: of a picture's losses, (n_seed,
+    k + 1), at the starting points and after each step.
     """
     config = config or model.search
     loss = loss_of(config.loss, model.critic)
@@ -71,7 +73,11 @@ def score_inputs(
             if pictures:
                 started = time.perf_counter()
                 x = to_unit_range(torch.from_numpy(np.stack(pictures)))
-                scores = iter(searcher(x).score.tolist())
+                found = searcher(x)
+                scores = iter(found.score.tolist())
+                readable = (file.name for file, read in group if isinstance(read, Picture))
+                for name, trace in zip(readable, found.trace.numpy(), strict=True):
+                    on_trace(name, trace)
                 on_spent("searching", time.perf_counter() - started)
             for file, read in group:
                 yield _row(model, file, read, scores)

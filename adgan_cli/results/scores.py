@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO
@@ -83,6 +83,22 @@ def row_writer(
         return lambda row: put(_json_line(row))
     put(csv_line(COLUMNS))
     return lambda row: put(csv_line(csv_cells(row)))
+
+
+def trace_writer(stream: TextIO) -> Callable[[str, Sequence[Sequence[float]]], None]:
+    """Return a function that writes the losses of a picture, a line a starting point and step.
+
+    It takes the path and the losses, n_seed by k + 1. Open `stream` as for row_writer.
+    """
+    stream.write(csv_line(("path", "point", "step", "loss")))
+
+    def write(path: str, losses: Sequence[Sequence[float]]) -> None:
+        for point, steps in enumerate(losses):
+            for step, loss in enumerate(steps):
+                cells = printable(path), str(point), str(step), repr(loss)
+                stream.write(csv_line(cells))
+
+    return write
 
 
 def csv_cells(row: ScoreRow) -> list[str]:
