@@ -247,13 +247,10 @@ def test_a_trace_holds_every_step_and_ends_with_the_score(
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == 4 * ["0", "1", "2", "3"]
     for scored in csv.DictReader(ended.stdout.splitlines()):
-        last = [
-            float(row["loss"])
-            for row in rows
-            if (row["path"], row["step"]) == (scored["path"], "3")
-        ]
-        assert len(last) == 2
-        assert sum(last) / 2 == pytest.approx(float(scored["score"]))
+        last = [row for row in rows if (row["path"], row["step"]) == (scored["path"], "3")]
+        losses = [float(row["loss"]) for row in last]
+        assert len(losses) == 2
+        assert sum(losses) / 2 == pytest.approx(float(scored["score"]))
 
 
 def test_json_lines_hold_the_same_rows(discs: Folder, tiny_model: Path) -> None:

@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -36,7 +36,7 @@ from adgan_cli.cli.options import (
 from adgan_cli.errors import ConfigError, NoImagesError, OutputError
 
 if TYPE_CHECKING:
-    from adgan_cli.results.scores import ScoreRow
+    from adgan_cli.results.scores import ScoreRow, TraceWriter
 
 
 def score(
@@ -141,9 +141,7 @@ def score(
 
 
 @contextmanager
-def _tracing(
-    path: Path | None,
-) -> Iterator[Callable[[str, Sequence[Sequence[float]]], None] | None]:
+def _tracing(path: Path | None) -> "Iterator[TraceWriter | None]":
     """What writes a picture's losses into the table that --trace names; None without it."""
     from adgan_cli.results.scores import trace_writer
 

@@ -20,6 +20,9 @@ from adgan_cli.results.names import printable, restored
 COLUMNS = ("path", "score", "p_value", "in_training", "width", "height", "mode", "error")
 
 
+TraceWriter = Callable[[str, Sequence[Sequence[float]]], None]  # path, losses: n_seed by k + 1
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
     """A scored picture, or a file that could not be scored and why."""
@@ -85,7 +88,7 @@ def row_writer(
     return lambda row: put(csv_line(csv_cells(row)))
 
 
-def trace_writer(stream: TextIO) -> Callable[[str, Sequence[Sequence[float]]], None]:
+def trace_writer(stream: TextIO) -> TraceWriter:
     """Return a function that writes the losses of a picture, a line a starting point and step.
 
     It takes the path and the losses, n_seed by k + 1. Open `stream` as for row_writer.
