@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from adgan_cli.errors import ConfigError
 
 SIZES = (16, 32, 64, 128, 256)  # DCGAN doubles from 4 x 4
-OBJECTIVES = ("wgan", "wgan-gp")
+OBJECTIVES = ("wgan", "wgan-gp", "gan", "gan-saturating", "lsgan", "mmd")
 MAX_FACTOR = 8  # feature maps stop doubling at 8 x width, as at 64 pixels; 256 would need 32 x
 FITS = ("crop", "pad", "squash")
 THETAS = ("per-point", "per-image", "none")
@@ -68,7 +68,7 @@ class TrainConfig:
     objective: str = "wgan-gp"
     iters: int = 20_000  # generator steps
     batch_size: int = 64  # reference WGAN
-    critic_steps: int = 5  # n_critic; WGAN and WGAN-GP, Algorithm 1 of each
+    critic_steps: int = 5  # n_critic; WGAN and WGAN-GP, Algorithm 1 of each; others take one
     clip: float = 0.01  # c of WGAN, Arjovsky et al. (2017), Algorithm 1; only `wgan`
     penalty: float = 10.0  # lambda of WGAN-GP, Gulrajani et al. (2017); only `wgan-gp`
     ema: float = 0.999  # decay of the averaged generator, the one that is saved; 0 saves the last
@@ -76,7 +76,8 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check(self.objective in OBJECTIVES, "objective", " or ".join(OBJECTIVES), self.objective)
+        known = f"one of {', '.join(OBJECTIVES)}"
+        _check(self.objective in OBJECTIVES, "objective", known, self.objective)
         _check_count("iters", self.iters, 10**9)
         fine = 2 <= self.batch_size <= 65_536
         _check(fine, "batch_size", "2 (batch norm) to 65536", self.batch_size)

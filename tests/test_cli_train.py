@@ -15,7 +15,7 @@ from commands import FAST, TINY, adgan, one_error, refused, started, wait_until
 from conftest import draw_disc
 from PIL import Image
 
-from adgan_cli.config import ReadConfig
+from adgan_cli.config import OBJECTIVES, ReadConfig
 from adgan_cli.engine.model_file import load_model
 from adgan_cli.pipeline import model_directory
 
@@ -63,6 +63,24 @@ def test_a_critic_that_was_kept_can_be_searched_with(discs: Folder, out: Path) -
     plain = adgan("score", folder, "-m", out, "--loss", "l1", "--device", "cpu").stdout.splitlines()
     assert len(rows) == len(plain) == 1 + 12
     assert not set(rows[1:]) & set(plain[1:])
+
+
+def test_an_objective_without_a_critic_has_none_to_keep(discs: Folder, out: Path) -> None:
+    args = ["train", discs(), *TINY, "-o", out, "--objective", "mmd", "--keep-critic"]
+    assert "mmd trains no critic" in one_error(adgan(*args, code=2).stderr)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_gives_a_model_that_scores(
+    discs: Folder, out: Path, objective: str
+) -> None:
+    folder = discs()
+    steps = ["--iters", "1"] if objective == "wgan" else []
+    told = adgan("train", folder, *TINY, *steps, "-o", out, "--objective", objective)
+    assert f"training {objective}" in told.stderr
+    scored = adgan("score", folder, "-m", out, "--k", "1", "--device", "cpu").stdout.splitlines()
+    assert len(scored) == 1 + 12
 
 
 def test_quiet_says_nothing(discs: Folder, out: Path) -> None:
@@ -354,7 +372,7 @@ def test_a_history_that_cannot_grow_is_one_line(
         ("--ema nan", "--ema must be at least 0 and below 1"),
         ("--penalty 0", "--penalty must be above 0"),
         ("--clip -1", "--clip must be above 0"),
-        ("--objective gan", "--objective must be wgan or wgan-gp"),
+        ("--objective gun", "--objective must be one of wgan, wgan-gp"),
         ("--channels 2", "--channels must be auto, 1 or 3"),
         ("--preset best", "--preset must be one of quick"),
         ("--max-time soon", "--max-time must be like 90s"),

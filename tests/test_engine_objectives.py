@@ -1,11 +1,13 @@
 """The objectives are their equations, and train as their reference code does."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from adgan_cli.config import TrainConfig
-from adgan_cli.engine.objectives import gradient_penalty, objective, wasserstein
+from adgan_cli.engine.objectives import gradient_penalty, objective, squared_mmd, wasserstein
 
 
 class Linear(nn.Module):
@@ -64,7 +66,7 @@ def test_the_two_players_pull_in_opposite_directions(name, batch):
     aim, critic = objective(TrainConfig(objective=name, penalty=1e-9)), Linear(1.0)
     loss, distance = aim.critic_loss(critic, real, fake, mix)
     torch.testing.assert_close(loss, -distance)
-    torch.testing.assert_close(aim.generator_loss(critic, fake), -critic(fake).mean())
+    torch.testing.assert_close(aim.generator_loss(critic, real, fake), -critic(fake).mean())
 
 
 def test_wgan_follows_the_reference_schedule():
@@ -91,3 +93,75 @@ def test_optimizers_are_the_references():
     assert (type(rmsprop).__name__, rmsprop.defaults["lr"]) == ("RMSprop", 5e-5)
     assert (type(adam).__name__, adam.defaults["lr"]) == ("Adam", 1e-4)
     assert adam.defaults["betas"] == (0.0, 0.9)
+
+
+def test_gan_is_equation_1(batch):
+    real, fake, mix = batch
+    critic = Linear(0.01)
+    d_real, d_fake = critic(real).sigmoid(), critic(fake).sigmoid()
+    v = d_real.log().mean() + (1 - d_fake).log().mean()
+    aim, saturating = (objective(TrainConfig(objective=o)) for o in ("gan", "gan-saturating"))
+    loss, distance = aim.critic_loss(critic, real, fake, mix)
+    torch.testing.assert_close(loss, -v)
+    torch.testing.assert_close(distance, v + 2 * math.log(2))
+    torch.testing.assert_close(aim.generator_loss(critic, real, fake), -d_fake.log().mean())
+    torch.testing.assert_close(
+        saturating.generator_loss(critic, real, fake), (1 - d_fake).log().mean()
+    )
+
+
+def test_lsgan_draws_the_critic_to_one_and_nought(batch):
+    real, fake, mix = batch
+    aim = objective(TrainConfig(objective="lsgan"))
+
+    def critic(x):  # right everywhere
+        return torch.ones(len(x)) if x is real else torch.zeros(len(x))
+
+    loss, distance = aim.critic_loss(critic, real, fake, mix)
+    assert (loss.item(), distance.item()) == (0.0, 1.0)
+    assert aim.generator_loss(critic, real, fake).item() == 0.5
+    _, ignorant = aim.critic_loss(lambda x: torch.full((len(x),), 0.5), real, fake, mix)
+    assert ignorant.item() == 0.0
+
+
+@pytest.mark.parametrize("name", ["gan", "gan-saturating", "lsgan", "mmd"])
+def test_a_step_of_the_generator_loss_makes_fakes_more_like_real(name, batch):
+    """With a critic that prefers bright pictures, or none, towards real ones that are brighter."""
+    real, fake, _ = batch
+    real, fake = real / 2 + 0.5, (fake - 1).requires_grad_()
+    loss = objective(TrainConfig(objective=name)).generator_loss(Linear(0.01), real, fake)
+    loss.backward()
+    assert fake.grad.sum() < 0
+
+
+def test_mmd_of_a_batch_and_itself_is_nothing_and_grows_with_the_shift(batch):
+    real, fake, _ = batch
+    torch.testing.assert_close(
+        squared_mmd(real, real.clone()), torch.tensor(0.0), atol=1e-5, rtol=0
+    )
+    shifts = [squared_mmd(real, fake + shift).item() for shift in (0.0, 0.2, 0.5)]
+    assert shifts == sorted(shifts) and shifts[-1] < 2 * 6, "six kernels of at most 1"
+
+
+def test_mmd_is_its_equation(batch):
+    real, fake, _ = batch
+    x, y = real.flatten(1), fake.flatten(1)
+    unit = sum((a - b).square().sum() for a in x for b in x) / 25
+
+    def mean(p, q):
+        kernels = [
+            (-(a - b).square().sum() / (scale * unit)).exp()
+            for a in p for b in q for scale in (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+        ]  # fmt: skip
+        return sum(kernels) / 25
+
+    wanted = mean(x, x) + mean(y, y) - 2 * mean(x, y)
+    torch.testing.assert_close(squared_mmd(real, fake), wanted, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gan", "gan-saturating", "lsgan", "mmd"])
+def test_the_others_follow_dcgan(name):
+    aim = objective(TrainConfig(objective=name))
+    adam = aim.optimizer([nn.Parameter(torch.zeros(1))])
+    assert (adam.defaults["lr"], adam.defaults["betas"]) == (2e-4, (0.5, 0.999))
+    assert aim.batch_norm and aim.critic_steps(0) == (0 if name == "mmd" else 1)

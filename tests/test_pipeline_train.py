@@ -80,7 +80,7 @@ def test_history_after_a_kill_continues_from_the_checkpoint(tmp_path):
         file.write("3,0.5,0.5,1.0\n4,0.5")  # after the checkpoint, and torn
     train_into(tmp_path, resumed_state(tmp_path, pictures(), CPU, iters=3), pictures())
     assert [row["step"] for row in history(tmp_path)] == ["1", "2", "3"]
-    assert all(row["wasserstein"] != "0.5" for row in history(tmp_path))
+    assert all(row["distance"] != "0.5" for row in history(tmp_path))
 
 
 def test_other_pictures_cannot_be_resumed_with(tmp_path):

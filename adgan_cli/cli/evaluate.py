@@ -105,7 +105,7 @@ def evaluate(
         int, typer.Option(help="Feature maps next to the picture.", rich_help_panel=TRAINING)
     ] = ModelConfig.width,
     objective: Annotated[
-        str, typer.Option(help=f"{' or '.join(OBJECTIVES)}.", rich_help_panel=TRAINING)
+        str, typer.Option(help=f"{', '.join(OBJECTIVES)}.", rich_help_panel=TRAINING)
     ] = "wgan-gp",
     iters: Annotated[
         int | None, typer.Option(help="Generator steps, at most.", rich_help_panel=TRAINING)

@@ -92,7 +92,7 @@ def train(
         typer.Option(help="Feature maps next to the picture.", rich_help_panel=MODEL),
     ] = None,
     objective: Annotated[
-        str | None, typer.Option(help=f"{' or '.join(OBJECTIVES)}.", rich_help_panel=TRAINING)
+        str | None, typer.Option(help=f"{', '.join(OBJECTIVES)}.", rich_help_panel=TRAINING)
     ] = None,
     iters: Annotated[
         int | None, typer.Option(help="Generator steps, at most.", rich_help_panel=TRAINING)
@@ -107,7 +107,9 @@ def train(
     ] = None,
     critic_steps: Annotated[
         int | None,
-        typer.Option(help="Critic steps to a generator step.", rich_help_panel=TRAINING),
+        typer.Option(
+            help="Critic steps a generator step (wgan, wgan-gp).", rich_help_panel=TRAINING
+        ),
     ] = None,
     clip: Annotated[
         float | None,
@@ -243,8 +245,12 @@ def _train(
     quiet: bool,
     verbose: bool,
 ) -> None:
+    from adgan_cli.engine.objectives import objective
     from adgan_cli.pipeline.model_directory import train_into
 
+    aim = objective(state.train_config)
+    if keep_critic and not aim.has_critic:
+        raise ConfigError(f"--keep-critic: {state.train_config.objective} trains no critic")
     first, goal, started = state.step, state.train_config.iters, time.monotonic()
     if not quiet:
         until = f"{goal:,} steps" + (f" or {duration(limit)}" if limit is not None else "")
@@ -260,7 +266,7 @@ def _train(
         stop_on_signal("stopping: saving the model, a moment...", quiet=quiet) as asked,
         bar("{task.fields[told]}", quiet=quiet) as shown,
     ):
-        report = _Report(shown, first, goal, limit)
+        report = _Report(shown, aim.measure, first, goal, limit)
         model = train_into(
             out,
             state,
@@ -291,22 +297,25 @@ def _train(
 class _Report:
     """Progress of training: a bar on a terminal, a line a minute elsewhere."""
 
-    def __init__(self, bar: "Progress", first: int, goal: int, limit: float | None) -> None:
+    def __init__(
+        self, bar: "Progress", measure: str, first: int, goal: int, limit: float | None
+    ) -> None:
         self.bar, self.first, self.goal, self.limit = bar, first, goal, limit
+        self.measure = measure  # what the distance is called
         self.smooth: float | None = None  # the estimate, averaged over some 20 steps
         self.task = bar.add_task(f"step {first:,}", total=1.0, told="starting")
         self.said = time.monotonic()
 
     def step(self, told: "TrainStep") -> None:
-        old = told.wasserstein if self.smooth is None else self.smooth
-        self.smooth = old + 0.05 * (told.wasserstein - old)
+        old = told.distance if self.smooth is None else self.smooth
+        self.smooth = old + 0.05 * (told.distance - old)
         done = (told.step - self.first) / max(1, self.goal - self.first)
         if self.limit:
             done = max(done, told.seconds / self.limit)
         left = told.seconds * (1 - done) / done
         line = (
             f"{told.pictures / told.seconds:,.0f} images/s  "
-            f"Wasserstein {self.smooth:.3g}  {duration(max(0.0, left))} left"
+            f"{self.measure} {self.smooth:.3g}  {duration(max(0.0, left))} left"
         )
         step = f"step {told.step:,}"
         self.bar.update(self.task, completed=min(done, 1.0), description=step, told=line)

@@ -13,6 +13,7 @@ from adgan_cli.atomic import replacing
 from adgan_cli.config import ModelConfig, ReadConfig, TrainConfig, from_dict, to_dict
 from adgan_cli.engine.header import CHECKPOINT_FILE, metadata, read_header
 from adgan_cli.engine.model_file import load_tensors, read_tensors, state_tensors
+from adgan_cli.engine.objectives import objective
 from adgan_cli.engine.training import TrainState, new_state
 from adgan_cli.errors import ConfigError, ModelFileError
 
@@ -80,7 +81,8 @@ def load_checkpoint(folder: Path, device: torch.device, *, iters: int | None = N
     for part in NETWORKS:
         load_tensors(getattr(state, part), _unprefixed(part, tensors), file)
     begun = {"generator_optimizer": state.step > 0}
-    begun["critic_optimizer"] = state.step > 0 or state.critic_step > 0
+    of_critic = objective(state.train_config).has_critic
+    begun["critic_optimizer"] = of_critic and (state.step > 0 or state.critic_step > 0)
     try:
         for part in OPTIMIZERS:
             if begun[part]:

@@ -1,13 +1,17 @@
 """The objectives a generator can be trained on: each is its equation and its recipe."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer, RMSprop
 
-from adgan_cli.config import TrainConfig
+from adgan_cli.config import ModelConfig, TrainConfig
+
+MMD_SCALES = 0.125, 0.25, 0.5, 1.0, 2.0, 4.0  # of the kernels' bandwidths, see `mmd`
 
 
 @dataclass(frozen=True)
@@ -15,21 +19,39 @@ class Objective:
     """What the training loop needs to know of an objective.
 
     critic_loss(critic, real, fake, mix) gives the scalar to minimise and the distance it
-    estimates, generator_loss(critic, fake) the other scalar to minimise; real and fake:
-    (N, C, S, S) in [-1, 1], mix: (N, 1, 1, 1) uniform in [0, 1), for those that interpolate.
+    estimates, generator_loss(critic, real, fake) the other scalar to minimise; real and fake:
+    (N, C, S, S) in [-1, 1], mix: (N, 1, 1, 1) uniform in [0, 1), for those that interpolate. The
+    distance is 0 where real and fake cannot be told apart.
     """
 
     critic_loss: Callable[[nn.Module, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-    generator_loss: Callable[[nn.Module, Tensor], Tensor]
+    generator_loss: Callable[[nn.Module, Tensor, Tensor], Tensor]
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
     critic_steps: Callable[[int], int]  # of generator step 0, 1, ...
-    before_critic_step: Callable[[nn.Module], None]
     batch_norm: bool  # in the critic
+    measure: str  # what the distance is called
+    before_critic_step: Callable[[nn.Module], None] = lambda critic: None
+    farthest: Callable[[ModelConfig], float] = lambda config: math.inf  # sane distances
+
+    @property
+    def has_critic(self) -> bool:
+        """Whether the critic is trained at all."""
+        return self.critic_steps(0) > 0
 
 
 def objective(config: TrainConfig) -> Objective:
     """The objective that `config` names."""
-    return wgan(config) if config.objective == "wgan" else wgan_gp(config)
+    match config.objective:
+        case "wgan":
+            return wgan(config)
+        case "wgan-gp":
+            return wgan_gp(config)
+        case "lsgan":
+            return lsgan()
+        case "mmd":
+            return mmd()
+        case _:
+            return gan(saturating=config.objective == "gan-saturating")
 
 
 def wasserstein(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
@@ -66,8 +88,10 @@ def wgan(config: TrainConfig) -> Objective:
         generator_loss=_minus_critic,
         optimizer=lambda parameters: RMSprop(parameters, lr=5e-5),
         critic_steps=critic_steps,
-        before_critic_step=clamp,
         batch_norm=True,
+        measure="Wasserstein",
+        before_critic_step=clamp,
+        farthest=_ten_diameters,
     )
 
 
@@ -85,9 +109,110 @@ def wgan_gp(config: TrainConfig) -> Objective:
         generator_loss=_minus_critic,
         optimizer=lambda parameters: Adam(parameters, lr=1e-4, betas=(0.0, 0.9)),
         critic_steps=lambda step: config.critic_steps,
-        before_critic_step=lambda critic: None,
         batch_norm=False,
+        measure="Wasserstein",
+        farthest=_ten_diameters,
     )
+
+
+def gan(*, saturating: bool) -> Objective:
+    """GAN, eq. (1) of the paper, Goodfellow et al. (2014); DCGAN's Adam(2e-4, 0.5).
+
+    The critic's output is the logit of its chance that a picture is real. By default the generator
+    maximises log d(fake), which has slopes where it is far off (their section 3); saturating, it
+    minimises log(1 - d(fake)), eq. (1) to the letter. The distance is twice the Jensen-Shannon
+    divergence that this critic shows, at most 2 log 2.
+    """
+
+    def critic_loss(
+        critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        # - log d(real) - log(1 - d(fake))
+        loss = F.softplus(-critic(real).float()).mean() + F.softplus(critic(fake).float()).mean()
+        return loss, 2 * math.log(2) - loss
+
+    def generator_loss(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        logit = critic(fake).float()
+        return -F.softplus(logit).mean() if saturating else F.softplus(-logit).mean()
+
+    return Objective(
+        critic_loss=critic_loss,
+        generator_loss=generator_loss,
+        optimizer=_dcgan_adam,
+        critic_steps=lambda step: 1,
+        batch_norm=True,
+        measure="2 JSD",
+    )
+
+
+def lsgan() -> Objective:
+    """LSGAN, Mao et al. (2017), eq. (9): the critic is drawn to 1 on real, to 0 on fake pictures.
+
+    The generator draws it to 1. The distance is 1 - 4 times the critic's loss, 0 for one that says
+    1/2 to everything, 1 for one that is right everywhere.
+    """
+
+    def critic_loss(
+        critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        to_one, to_zero = critic(real).float() - 1, critic(fake).float()
+        loss = (to_one.square().mean() + to_zero.square().mean()) / 2
+        return loss, 1 - 4 * loss
+
+    def generator_loss(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        return (critic(fake).float() - 1).square().mean() / 2
+
+    return Objective(
+        critic_loss=critic_loss,
+        generator_loss=generator_loss,
+        optimizer=_dcgan_adam,
+        critic_steps=lambda step: 1,
+        batch_norm=True,
+        measure="distance",
+    )
+
+
+def mmd() -> Objective:
+    """Generative moment matching, Li et al. (2015), eq. (5) and (7): no critic.
+
+    The generator minimises the square root of the squared maximum mean discrepancy between a batch
+    of its pictures and one of real ones, by a sum of Gaussian kernels. Their bandwidths are, where
+    the authors tuned them, fixed multiples of the mean squared distance of the real pictures.
+    Larger batches (-b 256) estimate it better.
+    """
+
+    def nothing(
+        critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        raise AssertionError("there are no critic steps")
+
+    def generator_loss(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        return squared_mmd(real, fake.float()).clamp(min=1e-12).sqrt()
+
+    return Objective(
+        critic_loss=nothing,
+        generator_loss=generator_loss,
+        optimizer=_dcgan_adam,
+        critic_steps=lambda step: 0,
+        batch_norm=True,
+        measure="MMD",
+    )
+
+
+def squared_mmd(real: Tensor, fake: Tensor) -> Tensor:
+    """Squared maximum mean discrepancy, biased as in Li et al. (2015), eq. (5): scalar, at least 0.
+
+    real, fake: (N, C, S, S).
+    """
+    x, y = real.flatten(1), fake.flatten(1)
+    among_real, among_fake, between = (torch.cdist(a, b).square() for a, b in
+                                       ((x, x), (y, y), (x, y)))  # fmt: skip
+    unit = among_real.mean().detach()
+
+    def kernel(squared: Tensor) -> Tensor:
+        return torch.stack([(-squared / (scale * unit)).exp().mean() for scale in MMD_SCALES]).sum()
+
+    return kernel(among_real) + kernel(among_fake) - 2 * kernel(between)
 
 
 def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
@@ -100,5 +225,17 @@ def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor)
     return (gradient.float().flatten(1).norm(dim=1) - 1).square().mean()
 
 
-def _minus_critic(critic: nn.Module, fake: Tensor) -> Tensor:
+def _minus_critic(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
     return -critic(fake).float().mean()  # eq. (2), the part that depends on theta
+
+
+def _dcgan_adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
+    return Adam(parameters, lr=2e-4, betas=(0.5, 0.999))
+
+
+def _ten_diameters(config: ModelConfig) -> float:
+    """No 1-Lipschitz critic tells two sets of pictures further apart than a tenth of this.
+
+    Distributions in the cube [-1, 1]^(C S S) are at most its diameter 2 sqrt(C S S) apart.
+    """
+    return 20 * math.sqrt(config.channels) * config.size

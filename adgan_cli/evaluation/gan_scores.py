@@ -28,6 +28,7 @@ from adgan_cli.engine.header import CHECKPOINT_FILE, metadata, model_path, read_
 from adgan_cli.engine.losses import loss_of
 from adgan_cli.engine.model_file import Model, read_tensors, state_tensors
 from adgan_cli.engine.networks import Critic, Generator
+from adgan_cli.engine.objectives import objective
 from adgan_cli.engine.pixels import to_unit_range
 from adgan_cli.engine.search import Searcher, starting_points
 from adgan_cli.errors import ConfigError, ModelFileError
@@ -147,7 +148,8 @@ def run_search(
 def load_critic(path: Path, model: Model, device: torch.device) -> Critic | None:
     """The critic that `model` was trained against, in eval mode, from the checkpoint beside it.
 
-    path: the model's folder or file. None where there is no checkpoint or it is of another run.
+    path: the model's folder or file. None where there is no checkpoint, it is of another run, or
+    the objective trains no critic.
     Raises ModelFileError for one that is damaged.
     """
     folder = model_path(path).parent
@@ -163,7 +165,10 @@ def load_critic(path: Path, model: Model, device: torch.device) -> Critic | None
     known = {key: model.provenance.get(key) for key in ("training", "data")}
     if canonical_json(of) != canonical_json({"model": to_dict(model.config), **known}):
         return None
-    return load_checkpoint(folder, device).critic.eval().requires_grad_(False)
+    state = load_checkpoint(folder, device)
+    if not objective(state.train_config).has_critic:
+        return None
+    return state.critic.eval().requires_grad_(False)
 
 
 def discriminator_scores(critic: Critic, pixels: np.ndarray, batch_size: int = BATCH) -> np.ndarray:

@@ -31,7 +31,7 @@ from adgan_cli.images.load import PixelSet
 from adgan_cli.results.grid import write_grid
 
 HISTORY_FILE = "history.csv"
-HISTORY_HEADER = "step,wasserstein,generator_loss,seconds\n"
+HISTORY_HEADER = "step,distance,generator_loss,seconds\n"
 _ROW = re.compile(r"(?P<step>\d+),[^,]*,[^,]*,(?P<seconds>\d+(\.\d+)?)")
 SAMPLES_FOLDER = "samples"
 SAMPLES = 64  # pictures on a grid
@@ -124,7 +124,7 @@ def train_into(
 
         def stepped(told: TrainStep) -> None:
             seconds = round(spent + told.seconds, 3)
-            history.writerow([told.step, told.wasserstein, told.generator_loss, seconds])
+            history.writerow([told.step, told.distance, told.generator_loss, seconds])
             if on_step:
                 on_step(told)
             if time.monotonic() - saved_at >= save_every:
@@ -223,7 +223,7 @@ def _is_ours(out: Path) -> bool:
             read_header(out / name, kind)
             return True
     with suppress(OSError, UnicodeDecodeError):
-        return (out / HISTORY_FILE).read_text(encoding="utf-8").startswith(HISTORY_HEADER)
+        return (out / HISTORY_FILE).read_text(encoding="utf-8").startswith("step,")
     return False
 
 
