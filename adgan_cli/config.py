@@ -18,6 +18,7 @@ OBJECTIVES = ("wgan", "wgan-gp", "gan", "gan-saturating", "lsgan", "mmd")
 MAX_FACTOR = 8  # feature maps stop doubling at 8 x width, as at 64 pixels; 256 would need 32 x
 FITS = ("crop", "pad", "squash")
 THETAS = ("per-point", "per-image", "none")
+INITS = ("prior", "encoder", "both")
 LOSSES = ("l2", "relative", "l1", "laplacian", "ssim", "critic-features")
 SEED_LIMIT = 2**63  # what torch.Generator takes
 
@@ -93,6 +94,7 @@ class SearchConfig:
     """Algorithm 1: the search for each picture in the generator's latent space."""
 
     n_seed: int = 8  # starting points, section 4.2
+    init: str = "prior"  # where they come from; encoder: one alone; both: one more than n_seed
     k: int = 5  # steps from each of them, section 4.2
     reduce: str = "mean"  # of the losses of a picture's starting points, line 8; or min
     lr_z: float = 0.25  # gamma, footnote 5
@@ -106,6 +108,7 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         _check_count("n_seed", self.n_seed, 65_536)
+        _check(self.init in INITS, "init", f"one of {', '.join(INITS)}", self.init)
         _check(self.k >= 0, "k", "at least 0", self.k)
         _check(0 <= self.lr_z < math.inf, "lr_z", "at least 0", self.lr_z)
         _check(0 <= self.lr_theta < math.inf, "lr_theta", "at least 0", self.lr_theta)
@@ -120,6 +123,11 @@ class SearchConfig:
         allowed = f"one of {', '.join(LOSSES)}, or a sum like l2+0.5*ssim"
         _check(bool(loss_terms(self.loss)), "loss", allowed, self.loss)
         _check_seed(self.seed)
+
+    @property
+    def points(self) -> int:
+        """How many searches there are for a picture."""
+        return {"prior": self.n_seed, "encoder": 1, "both": self.n_seed + 1}[self.init]
 
     @property
     def moves_theta(self) -> bool:

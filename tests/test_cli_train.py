@@ -83,6 +83,19 @@ def test_every_objective_gives_a_model_that_scores(
     assert len(scored) == 1 + 12
 
 
+def test_an_encoder_can_be_trained_and_started_from(discs: Folder, out: Path) -> None:
+    folder, both = discs(), ["--init", "both", "--n-seed", "1", "--k", "0", "--device", "cpu"]
+    adgan("train", folder, *TINY, "-o", out)
+    assert "--encoder-iters" in one_error(adgan("score", folder, "-m", out, *both, code=2).stderr)
+    plain = load_model(out)
+    adgan("train", folder, *TINY, "-o", out, "--overwrite", "--encoder-iters", "2")
+    model = load_model(out)
+    assert model.encoder is not None and model.provenance["encoder"] == {"iters": 2}
+    assert torch.equal(model.generator.first.weight, plain.generator.first.weight)
+    assert len(adgan("score", folder, "-m", out, *both).stdout.splitlines()) == 1 + 12
+    assert "encoder" in adgan("info", out).stdout
+
+
 def test_quiet_says_nothing(discs: Folder, out: Path) -> None:
     result = adgan("train", discs(), *TINY, "-o", out, "-q")
     assert (result.stdout, result.stderr) == ("", "")

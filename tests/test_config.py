@@ -46,6 +46,7 @@ def test_the_search_defaults_are_the_papers():
         (lambda: SearchConfig(k=-1), "--k"),
         (lambda: SearchConfig(lr_theta=float("nan")), "--lr-theta"),
         (lambda: SearchConfig(theta="some"), "--theta"),
+        (lambda: SearchConfig(init="posterior"), "--init"),
         (lambda: SearchConfig(reduce="max"), "--reduce"),
         (lambda: SearchConfig(lr_decay=0.0), "--lr-decay"),
         (lambda: SearchConfig(z_radius=-0.1), "--z-radius"),

@@ -13,6 +13,7 @@ from torch import nn
 from adgan_cli.config import SearchConfig
 from adgan_cli.engine import search as module
 from adgan_cli.engine.losses import l2
+from adgan_cli.engine.networks import Encoder, initialise
 from adgan_cli.engine.search import Searcher, default_batch, search, starting_points
 from adgan_cli.errors import ConfigError
 
@@ -97,6 +98,35 @@ def test_z_stays_near_the_shell_of_the_prior(generator):
     near = search(generator, x, SearchConfig(k=20, z_radius=0.1)).z.norm(dim=2) / 8**0.5
     assert (free - 1).abs().max() > 0.3
     assert (near - 1).abs().max() < 0.1001
+
+
+@pytest.mark.parametrize("theta", ["per-point", "per-image", "none"])
+def test_an_encoder_adds_the_last_of_the_points(generator, theta):
+    encoder = Encoder(generator.config, 8).eval().requires_grad_(False)
+    initialise(encoder, torch.Generator().manual_seed(2))
+    x, config = pictures(3), SearchConfig(n_seed=2, k=0, theta=theta)
+    both = search(generator, x, replace(config, init="both"), encoder=encoder)
+    alone = search(generator, x, replace(config, init="encoder"), encoder=encoder)
+    assert (both.losses.shape, alone.losses.shape) == ((3, 3), (3, 1))
+    expected = l2(generator(encoder(x)), x)
+    torch.testing.assert_close(alone.losses[:, 0], expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(both.losses[:, 2], expected, rtol=1e-4, atol=0)
+    prior = search(generator, x, config).losses
+    torch.testing.assert_close(both.losses[:, :2], prior, rtol=1e-5, atol=0)
+    z0 = torch.cat([starting_points(2, 8, seed=0), encoder(x[:1])])
+    if theta == "per-point":
+        found = search(generator, x[:1], replace(config, k=5, init="both"), encoder=encoder)
+        losses = reference.algorithm_1(generator, x[:1], z0, k=5)
+        torch.testing.assert_close(found.losses, losses, rtol=1e-4, atol=0)
+    batched = Searcher(generator, replace(config, k=5, init="both"), encoder=encoder, batch_size=2)
+    trace = torch.stack([found[0] for found in batched._in_batches(x)])
+    one = search(generator, x, replace(config, k=5, init="both"), encoder=encoder).trace
+    torch.testing.assert_close(trace, one, rtol=1e-4, atol=0)
+
+
+def test_an_encoder_that_is_not_there_is_an_error(generator):
+    with pytest.raises(ConfigError, match="--encoder-iters"):
+        search(generator, pictures(1), SearchConfig(init="both"))
 
 
 def test_theta_none_is_a_step_of_zero(generator):

@@ -71,6 +71,7 @@ def rank(
         typer.Option("--from", help="Draw again from this scores.csv, without scoring."),
     ] = None,
     n_seed: scoring.NSeed = None,
+    init: scoring.Init = None,
     k: scoring.K = None,
     reduce: scoring.Reduce = None,
     lr_z: scoring.LrZ = None,
@@ -103,9 +104,9 @@ def rank(
     from adgan_cli.pipeline import report
 
     given = {
-        "n_seed": n_seed, "k": k, "reduce": reduce, "lr_z": lr_z, "lr_decay": lr_decay,
-        "z_radius": z_radius, "lr_theta": lr_theta, "theta": theta, "precision": precision,
-        "loss": loss, "seed": seed,
+        "n_seed": n_seed, "init": init, "k": k, "reduce": reduce, "lr_z": lr_z,
+        "lr_decay": lr_decay, "z_radius": z_radius, "lr_theta": lr_theta, "theta": theta,
+        "precision": precision, "loss": loss, "seed": seed,
     }  # fmt: skip
     place, watch = cache_place(cache_dir, no_cache, cache_limit), Stopwatch()
     if from_scores is not None:

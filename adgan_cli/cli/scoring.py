@@ -24,6 +24,12 @@ LINE_EVERY = 60.0  # seconds between lines where there is no terminal to draw a 
 NSeed = Annotated[
     int | None, typer.Option(help="Starting points a picture.", rich_help_panel=SEARCH)
 ]
+Init = Annotated[
+    str | None,
+    typer.Option(
+        help="Where they are: prior; encoder, one alone; both, one more.", rich_help_panel=SEARCH
+    ),
+]
 K = Annotated[int | None, typer.Option(help="Steps from each.", rich_help_panel=SEARCH)]
 LrZ = Annotated[
     float | None, typer.Option(help="Step size of the latent vector.", rich_help_panel=SEARCH)

@@ -164,6 +164,14 @@ def train(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    encoder_iters: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Steps of an encoder afterwards, for --init encoder or both.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = 0,
     dry_run: Annotated[
         bool, typer.Option("-n", "--dry-run", help="Print the plan and exit.")
     ] = False,
@@ -230,7 +238,10 @@ def train(
     if dry_run:
         _print_plan(state, pictures, reading, listing.root, out, limit)
         return
-    _train(state, pictures, reading, out, limit, save_seconds, resume, keep_critic, quiet, verbose)
+    _train(
+        state, pictures, reading, out, limit, save_seconds, resume, keep_critic, encoder_iters,
+        quiet, verbose,
+    )  # fmt: skip
 
 
 def _train(
@@ -242,11 +253,12 @@ def _train(
     save_seconds: float | None,
     resume: bool,
     keep_critic: bool,
+    encoder_iters: int,
     quiet: bool,
     verbose: bool,
 ) -> None:
     from adgan_cli.engine.objectives import objective
-    from adgan_cli.pipeline.model_directory import train_into
+    from adgan_cli.pipeline.model_directory import train_into, with_encoder
 
     aim = objective(state.train_config)
     if keep_critic and not aim.has_critic:
@@ -280,6 +292,19 @@ def _train(
             keep_critic=keep_critic,
         )
         stopped = asked() and state.step < goal
+        if encoder_iters and not stopped:
+            task = shown.add_task("encoder", total=1.0, told="")
+            model = with_encoder(
+                model,
+                pictures,
+                encoder_iters,
+                out=out,
+                on_step=lambda step, loss: shown.update(
+                    task, completed=step / encoder_iters, told=f"step {step:,}  loss {loss:.3g}"
+                ),
+                should_stop=asked,
+            )
+            stopped = asked()
     if not quiet:
         spent = duration(time.monotonic() - started)
         say(f"{state.step:,} of {goal:,} steps in {spent}; model in {out} ({model.digest[:12]})")

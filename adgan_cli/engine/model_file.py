@@ -16,13 +16,14 @@ from torch import Tensor
 from adgan_cli.atomic import replacing, write_text
 from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig, from_dict, to_dict
 from adgan_cli.engine.header import SEEN, metadata, model_path, read_header
-from adgan_cli.engine.networks import Critic, Generator
+from adgan_cli.engine.networks import Critic, Encoder, Generator
 from adgan_cli.errors import ConfigError, ModelFileError
 from adgan_cli.images.depth import ranges_dict, ranges_from
 from adgan_cli.images.read import Ranges, Rules
 
 CONFIG_FILE = "config.json"
-CRITIC = "critic/"  # before the names of the critic's tensors
+PROVENANCE = "training", "data", "adgan", "encoder"  # what a model says of how it was made
+CRITIC, ENCODER = "critic/", "encoder/"  # before the names of their tensors
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Model:
     ranges: Ranges = ()  # black and white of pictures deeper than 8 bits, from the training set
     seen: np.ndarray | None = None  # (N,) uint64, sorted: fingerprints of the training pictures
     critic: Critic | None = None  # that the generator was trained against, where it was kept
+    encoder: Encoder | None = None  # an approximate inverse of the generator, if one was trained
 
     def rules(self) -> Rules:
         """How a picture has to be read for this generator."""
@@ -65,6 +67,8 @@ def save_model(model: Model, path: str | Path) -> str:
     tensors = state_tensors(model.generator)
     if model.critic is not None:
         tensors |= {CRITIC + name: t for name, t in state_tensors(model.critic).items()}
+    if model.encoder is not None:
+        tensors |= {ENCODER + name: t for name, t in state_tensors(model.encoder).items()}
     if model.seen is not None:
         tensors[SEEN] = torch.from_numpy(np.sort(model.seen).view(np.int64))
     data = save(tensors, metadata("model", content))
@@ -96,14 +100,18 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
         raise ModelFileError(f"{file} is corrupt: its settings do not hold ({error})") from error
     generator, tensors = Generator(config), read_tensors(file)
     seen = _fingerprints(tensors.pop(SEEN, None), file)
-    of_critic = {n: tensors.pop(n) for n in list(tensors) if n.startswith(CRITIC)}
+    of_critic, of_encoder = _taken(tensors, CRITIC), _taken(tensors, ENCODER)
     load_tensors(generator, tensors, file)
-    critic = None
+    critic = encoder = None
     if of_critic:
         critic = Critic(config, batch_norm=any("running_mean" in name for name in of_critic))
-        load_tensors(critic, {n.removeprefix(CRITIC): t for n, t in of_critic.items()}, file)
+        load_tensors(critic, of_critic, file)
         critic.to(device).eval().requires_grad_(False)
-    provenance = {key: header.content.get(key) for key in ("training", "data", "adgan")}
+    if of_encoder:
+        encoder = Encoder(config, config.latent_dim)
+        load_tensors(encoder, of_encoder, file)
+        encoder.to(device).eval().requires_grad_(False)
+    provenance = {key: header.content[key] for key in PROVENANCE if key in header.content}
     return Model(
         generator=generator.to(device).eval().requires_grad_(False),
         config=config,
@@ -112,6 +120,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
         ranges=ranges,
         seen=seen,
         critic=critic,
+        encoder=encoder,
         provenance=provenance,
         digest=file_digest(file),
     )
@@ -155,6 +164,12 @@ def load_tensors(network: torch.nn.Module, tensors: Mapping[str, Tensor], file: 
 def file_digest(file: Path) -> str:
     """SHA-256 of a file, in hex."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _taken(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Remove from `tensors` those whose names start so, and return them without that start."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}
 
 
 def _fingerprints(tensor: Tensor | None, file: Path) -> np.ndarray | None:

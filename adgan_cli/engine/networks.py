@@ -62,6 +62,26 @@ class Critic(nn.Module):
         return self.body(x).flatten(1)
 
 
+class Encoder(nn.Module):
+    """The generator's mirror: x: (N, C, S, S) -> (N, outputs).
+
+    Convolutions that halve the side, each followed by batch norm and ReLU; the last one, from
+    4 x 4 to the latent vector, is linear.
+    """
+
+    def __init__(self, shape: ModelConfig, outputs: int) -> None:
+        super().__init__()
+        maps = shape.feature_maps()[::-1]
+        layers: list[nn.Module] = []
+        for i, o in zip([shape.channels, *maps], maps, strict=False):
+            layers += [nn.Conv2d(i, o, 4, 2, 1, bias=False), nn.BatchNorm2d(o), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.last = nn.Conv2d(maps[-1], outputs, 4, 1, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.body(x)).flatten(1)
+
+
 def initialise(network: nn.Module, rng: torch.Generator) -> None:
     """DCGAN's initialisation: weights N(0, 0.02), batch-norm gamma N(1, 0.02), zeros elsewhere."""
     for module in network.modules():

@@ -55,13 +55,14 @@ def search(
     *,
     z0: Tensor | None = None,
     loss: Loss | None = None,
+    encoder: nn.Module | None = None,
     batch_size: int | None = None,
 ) -> SearchResult:
     """Run Algorithm 1 for the pictures x: (N, C, H, W) in [-1, 1].
 
     See Searcher, which keeps its memory from one call to the next.
     """
-    return Searcher(generator, config, z0=z0, loss=loss, batch_size=batch_size)(x)
+    return Searcher(generator, config, z0=z0, loss=loss, encoder=encoder, batch_size=batch_size)(x)
 
 
 class Searcher:
@@ -71,6 +72,8 @@ class Searcher:
     and has batch norm, if any, with running statistics; that one goes through torch.func, slower.
     z0: (S, Z), instead of starting_points(...); needed where the generator has no `config`.
     loss: instead of the one that the settings name; (N, C, H, W), same -> (N,).
+    encoder: (N, C, H, W) -> (N, Z), in eval mode; gives each picture the last of its points, where
+    the settings ask for it.
     batch_size: pictures at once; a matter of memory only. It is halved when memory runs out.
     The generator is left as it was, to the bit.
     """
@@ -82,12 +85,22 @@ class Searcher:
         *,
         z0: Tensor | None = None,
         loss: Loss | None = None,
+        encoder: nn.Module | None = None,
         batch_size: int | None = None,
     ) -> None:
         self.device = next(generator.parameters()).device
         if z0 is None:
             z0 = starting_points(config.n_seed, latent_dim(generator), config.seed)
-        self.z0 = z0.to(self.device, torch.float32)  # (S, Z)
+        if config.init != "prior" and encoder is None:
+            raise ConfigError(
+                f"--init {config.init} needs an encoder, which this model has not; train with "
+                "--encoder-iters, or choose --init prior"
+            )
+        if config.init == "encoder":
+            z0 = z0[:0]
+        self.z0 = z0.to(self.device, torch.float32)  # (S, Z), those that all pictures share
+        self.encoder = encoder if config.init != "prior" else None
+        self.points = len(z0) + (self.encoder is not None)
         self.generator, self.config = generator, config
         self.loss = loss or loss_of(config.loss)
         self.batch_size = batch_size or default_batch(generator, config, self.device)
@@ -114,24 +127,26 @@ class Searcher:
         """Pictures side by side, one a core, each of them always computed in the same shapes."""
         # pair after pair where each moves a theta: its weights, moments and gradients then stay in
         # the core's cache; else all points of a picture at once
-        at_once = 1 if self._apart() else len(self.z0)
-        points = self.z0.split(at_once)
+        at_once = 1 if self._apart() else self.points
+        # the first pass of starting points that all pictures share is made once
+        shared = len(self.z0) > 0 and (self._apart() or self.encoder is None)
+        common = self.z0.split(at_once) if shared else ()
         cancelled = threading.Event()
 
         def one(picture: Tensor) -> Found:
-            pairs = self._pairs(at_once)
+            pairs, z0 = self._pairs(at_once), self._starts(picture[None])[0]
             tried = [
                 pairs.search(picture[None], z, self._first(pairs, place, z), cancelled)
-                for place, z in enumerate(points)
+                for place, z in enumerate(z0.split(at_once))
             ]
             self.idle.append(pairs)
             trace, z, y = (torch.cat(part) for part in zip(*tried, strict=True))
             return trace, z, y[trace[:, -1].argmin()]
 
         with one_thread_each(), ThreadPoolExecutor(self.batch_size, "adgan-search") as pool:
-            if not self.firsts:
+            if not self.firsts and common:
                 pairs = self._pairs(at_once)
-                self.firsts = [pairs.copies.first_pass(z) for z in points[:REMEMBERED]]
+                self.firsts = [pairs.copies.first_pass(z) for z in common[:REMEMBERED]]
                 self.idle.append(pairs)
             running = [pool.submit(one, picture) for picture in x.to(self.device)]
             try:
@@ -145,14 +160,16 @@ class Searcher:
 
     def _in_batches(self, x: Tensor) -> list[Found]:
         """As many pairs at once as memory holds, always in the one shape that this makes."""
-        points, full = len(self.z0), self.batch_size
-        pairs, z0 = self._pairs(full * points), self.z0.repeat(full, 1)
-        if not self.firsts:
-            self.firsts = [pairs.copies.first_pass(z0)]
+        points, full = self.points, self.batch_size
+        pairs = self._pairs(full * points)
         found: list[Found] = []
         for part in x.split(full):
             padded = torch.cat([part, part[:1].expand(full - len(part), *part.shape[1:])])
-            spread = padded.to(self.device).repeat_interleave(points, 0)  # (P, C, H, W)
+            padded = padded.to(self.device)
+            z0 = self._starts(padded).flatten(0, 1)
+            if self.encoder is not None or not self.firsts:
+                self.firsts = [pairs.copies.first_pass(z0)]
+            spread = padded.repeat_interleave(points, 0)  # (P, C, H, W)
             trace, z, y = (
                 told.unflatten(0, (full, points))
                 for told in pairs.search(spread, z0, self.firsts[0])
@@ -166,9 +183,17 @@ class Searcher:
         try:
             return self.idle.pop()  # one operation: threads cannot get the same one
         except IndexError:
-            sharing = 1 if self._apart() else len(self.z0)
+            sharing = 1 if self._apart() else self.points
             copies = copies_of(self.generator, count // sharing, sharing, self.config)
             return _Pairs(copies, self.config, self.loss)
+
+    @torch.no_grad()
+    def _starts(self, x: Tensor) -> Tensor:
+        """z_0 of line 1 for the pictures x: (N, C, H, W) -> (N, points, Z)."""
+        shared = self.z0.expand(len(x), -1, -1)
+        if self.encoder is None:
+            return shared
+        return torch.cat([shared, self.encoder(x).float()[:, None]], 1)
 
     def _apart(self) -> bool:
         """Whether each starting point of a picture has a theta of its own."""
@@ -202,7 +227,7 @@ def default_batch(generator: nn.Module, config: SearchConfig, device: torch.devi
     weights = sum(4 * weight.numel() for weight in generator.parameters())
     copies = 4 if config.moves_theta else 0  # theta, its gradient, two moments
     # activations and their gradients: about as much again as the weights at 64 pixels, so twice
-    picture = (copies + 2) * weights * (1 if device.type == "cpu" else config.n_seed)
+    picture = (copies + 2) * weights * (1 if device.type == "cpu" else config.points)
     fitting = int(free_memory(device) / 2 / picture)
     most = torch.get_num_threads() if device.type == "cpu" else MAX_BATCH
     return max(1, min(fitting, most))

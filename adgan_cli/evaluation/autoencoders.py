@@ -29,7 +29,7 @@ from adgan_cli.config import SEED_LIMIT, ModelConfig, to_dict
 from adgan_cli.engine.header import metadata, read_header
 from adgan_cli.engine.losses import l2
 from adgan_cli.engine.model_file import load_tensors, read_tensors, state_tensors
-from adgan_cli.engine.networks import Generator, initialise
+from adgan_cli.engine.networks import Encoder, Generator, initialise
 from adgan_cli.engine.pixels import to_unit_range
 from adgan_cli.engine.search import starting_points
 from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
@@ -69,26 +69,6 @@ class AutoencoderStep:
     step: int
     loss: float  # mean over the batch
     seconds: float
-
-
-class Encoder(nn.Module):
-    """The generator's mirror: x: (N, C, S, S) -> (N, outputs).
-
-    Convolutions that halve the side, each followed by batch norm and ReLU; the last one, from
-    4 x 4 to the latent vector, is linear.
-    """
-
-    def __init__(self, shape: ModelConfig, outputs: int) -> None:
-        super().__init__()
-        maps = shape.feature_maps()[::-1]
-        layers: list[nn.Module] = []
-        for i, o in zip([shape.channels, *maps], maps, strict=False):
-            layers += [nn.Conv2d(i, o, 4, 2, 1, bias=False), nn.BatchNorm2d(o), nn.ReLU()]
-        self.body = nn.Sequential(*layers)
-        self.last = nn.Conv2d(maps[-1], outputs, 4, 1, 0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.body(x)).flatten(1)  # type: ignore[no-any-return]
 
 
 class Dcae(nn.Module):

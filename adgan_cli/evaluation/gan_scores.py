@@ -115,7 +115,9 @@ def run_search(
     """
     check_shape(model, pixels)
     loss = loss_of(config.loss, model.critic)
-    searcher = Searcher(model.generator, config, loss=loss, batch_size=batch_size)
+    searcher = Searcher(
+        model.generator, config, loss=loss, encoder=model.encoder, batch_size=batch_size
+    )
     of = _what_for(model, pixels, config)
     found = _kept(keep, of) if keep else []
     done = sum(len(part.losses) for part in found)

@@ -21,6 +21,7 @@ from adgan_cli.config import ReadConfig, to_dict
 from adgan_cli.engine.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from adgan_cli.engine.device import free_memory
 from adgan_cli.engine.header import CHECKPOINT_FILE, MODEL_FILE, read_header
+from adgan_cli.engine.inverse import train_encoder
 from adgan_cli.engine.model_file import CONFIG_FILE, Model, save_model
 from adgan_cli.engine.networks import Generator
 from adgan_cli.engine.pixels import to_uint8
@@ -140,6 +141,39 @@ def train_into(
                 else "no model was saved yet"
             )
             raise DivergedError(f"{error}; {kept}") from error
+
+
+def with_encoder(
+    model: Model,
+    pictures: PixelSet,
+    iters: int,
+    *,
+    out: Path | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Model:
+    """The model with an encoder trained for it, kept in `out` too if that is given.
+
+    Stopped before the end, the model is returned, and left, as it was.
+    """
+    device = model.generator.first.weight.device
+    pixels, rows = placed(pictures, device)
+    done = 0
+
+    def stepped(step: int, loss: float) -> None:
+        nonlocal done
+        done = step
+        if on_step:
+            on_step(step, loss)
+
+    encoder = train_encoder(
+        model.generator, pixels, iters, rows=rows, on_step=stepped, should_stop=should_stop
+    )
+    if done < iters:
+        return model
+    made = {"encoder": {"iters": iters}}
+    model = replace(model, encoder=encoder, provenance={**model.provenance, **made})
+    return model if out is None else replace(model, digest=save_model(model, out))
 
 
 def trained_model(

@@ -60,7 +60,9 @@ def score_inputs(
     """
     config = config or model.search
     loss = loss_of(config.loss, model.critic)
-    searcher = Searcher(model.generator, config, loss=loss, batch_size=batch_size)
+    searcher = Searcher(
+        model.generator, config, loss=loss, encoder=model.encoder, batch_size=batch_size
+    )
     rules, workers = model.rules(), workers or default_workers()
     with opened_cache(place, listing.root, rules, len(listing.found)) as cache:
         reading = read_in_order(listing.found, rules, workers=workers, cache=cache)

@@ -13,7 +13,7 @@ from adgan_cli.images.cache import CachePlace
 from adgan_cli.images.find import Listing, list_inputs
 from adgan_cli.images.load import PixelSet, default_workers, load_pixels
 from adgan_cli.images.selection import Selection
-from adgan_cli.pipeline.model_directory import placed, train_into, trained_model
+from adgan_cli.pipeline.model_directory import placed, train_into, trained_model, with_encoder
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,12 @@ def train(
     selection: Selection = Selection(),  # noqa: B008  frozen
     device: str = "auto",
     precision: str = "auto",
+    encoder_iters: int = 0,
     on_step: Callable[[TrainStep], None] | None = None,
 ) -> Model:
     """Learn what the pictures in a folder (or several) look like; with `out`, keep a directory.
+
+    encoder_iters: steps of an encoder after that, for searches that start from it; 0: none.
 
     Raises NoImagesError for a folder without one, DivergedError, ConfigError, OutputError.
     """
@@ -47,11 +50,14 @@ def train(
     state = new_state(
         model_config, train_config, device=where, precision=pick_precision(precision, where)
     )
+    out = None if out is None else Path(out)
     if out is not None:
-        return train_into(Path(out), state, pictures, reading=reading, on_step=on_step)
-    pixels, rows = placed(pictures, where)
-    run(state, pixels, rows=rows, on_step=on_step)
-    return trained_model(state, pictures, reading)
+        model = train_into(out, state, pictures, reading=reading, on_step=on_step)
+    else:
+        pixels, rows = placed(pictures, where)
+        run(state, pixels, rows=rows, on_step=on_step)
+        model = trained_model(state, pictures, reading)
+    return with_encoder(model, pictures, encoder_iters, out=out) if encoder_iters else model
 
 
 def load_training_pictures(
