@@ -6,6 +6,7 @@ from adgan_cli import __version__
 from adgan_cli.cli.cache import cache_app
 from adgan_cli.cli.console import ErrorsAsLines
 from adgan_cli.cli.evaluate import evaluate
+from adgan_cli.cli.import_ import import_
 from adgan_cli.cli.info import info
 from adgan_cli.cli.rank import rank
 from adgan_cli.cli.scan import scan
@@ -27,6 +28,7 @@ app.command()(rank)
 app.command()(evaluate)
 app.command()(scan)
 app.command()(info)
+app.command("import")(import_)
 app.add_typer(cache_app)
 
 
