@@ -22,13 +22,7 @@ from adgan_cli.images.depth import ranges_dict, ranges_from
 from adgan_cli.images.read import Ranges, Rules
 
 CONFIG_FILE = "config.json"
-PROVENANCE = (
-    "training",
-    "data",
-    "adgan",
-    "encoder",
-    "imported",
-)  # what a model says of how it was made
+PROVENANCE = "training", "data", "adgan", "encoder", "imported"  # how a model was made
 CRITIC, ENCODER = "critic/", "encoder/"  # before the names of their tensors
 
 
