@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from adgan_cli.errors import ConfigError
 
 SIZES = (16, 32, 64, 128, 256)  # DCGAN doubles from 4 x 4
-OBJECTIVES = ("wgan", "wgan-gp", "gan", "gan-saturating", "lsgan", "mmd")
+OBJECTIVES = ("wgan", "wgan-gp", "gan", "gan-saturating", "lsgan", "mmd", "vae", "glo")
 MAX_FACTOR = 8  # feature maps stop doubling at 8 x width, as at 64 pixels; 256 would need 32 x
 FITS = ("crop", "pad", "squash")
 THETAS = ("per-point", "per-image", "none")

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from adgan_cli.config import TrainConfig
+from adgan_cli.config import ModelConfig, TrainConfig
+from adgan_cli.engine.losses import laplacian
 from adgan_cli.engine.objectives import gradient_penalty, objective, squared_mmd, wasserstein
 
 
@@ -164,4 +165,40 @@ def test_the_others_follow_dcgan(name):
     aim = objective(TrainConfig(objective=name))
     adam = aim.optimizer([nn.Parameter(torch.zeros(1))])
     assert (adam.defaults["lr"], adam.defaults["betas"]) == (2e-4, (0.5, 0.999))
-    assert aim.batch_norm and aim.critic_steps(0) == (0 if name == "mmd" else 1)
+    assert aim.critic_steps(0) == (0 if name == "mmd" else 1)
+    assert any(isinstance(m, nn.BatchNorm2d) for m in aim.partner(ModelConfig(16), 0).modules())
+
+
+def test_vae_is_its_elbo(batch):
+    """With an encoder that says N(m, s^2) of everything, and a generator that shows z's first."""
+    real, which, noise = batch[0], torch.arange(5), torch.zeros(5, 2)
+    m, log_var = 0.3, math.log(0.25)
+
+    def encoder(x):
+        return torch.tensor([[m, m, log_var, log_var]]).expand(len(x), -1)
+
+    def generator(z):
+        return z[:, :1, None, None].expand(-1, 3, 4, 4)
+
+    loss = objective(TrainConfig(objective="vae")).joint_loss
+    kl = 2 * 0.5 * (m**2 + 0.25 - 1 - log_var)
+    wanted = 48 / 2 * (real - m).square().mean().log() + kl
+    torch.testing.assert_close(loss(generator, encoder, real, which, noise), wanted)
+
+
+def test_the_latents_of_glo_lie_on_the_sphere_and_are_those_of_their_pictures(batch):
+    real, which = batch[0], torch.tensor([2, 0, 2, 1, 4])
+    aim = objective(TrainConfig(objective="glo"))
+    latents = aim.partner(ModelConfig(16, latent_dim=9), 5)
+    torch.testing.assert_close(latents(which).norm(dim=1), torch.full((5,), 3.0))
+    assert torch.equal(latents(which)[0], latents(which)[2])
+
+    def generator(z):
+        return z[:, :3, None, None].expand(-1, 3, 16, 16)
+
+    big = real.repeat(1, 1, 4, 4)
+    loss = aim.joint_loss(generator, latents, big, which, torch.zeros(5, 9))
+    torch.testing.assert_close(loss, laplacian(generator(latents(which)), big).mean())
+    loss.backward()
+    moved = latents.table.grad.abs().sum(1) > 0
+    assert moved.tolist() == [True, True, True, False, True]

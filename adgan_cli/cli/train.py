@@ -234,7 +234,9 @@ def train(
     if resume:
         state = resumed_state(out, pictures, where, iters=iters)
     else:
-        state = new_state(model_config, train_config, device=where, precision=exact)
+        state = new_state(
+            model_config, train_config, device=where, precision=exact, pictures=len(pictures)
+        )
     if dry_run:
         _print_plan(state, pictures, reading, listing.root, out, limit)
         return

@@ -73,6 +73,7 @@ def load_checkpoint(folder: Path, device: torch.device, *, iters: int | None = N
             replace(train_config, iters=iters or train_config.iters),
             device=device,
             precision=content["precision"],
+            pictures=content["data"]["pictures"],
         )
         state.step, state.critic_step = content["step"], content["critic_step"]
     except (ConfigError, KeyError, TypeError) as error:
@@ -81,8 +82,9 @@ def load_checkpoint(folder: Path, device: torch.device, *, iters: int | None = N
     for part in NETWORKS:
         load_tensors(getattr(state, part), _unprefixed(part, tensors), file)
     begun = {"generator_optimizer": state.step > 0}
-    of_critic = objective(state.train_config).has_critic
-    begun["critic_optimizer"] = of_critic and (state.step > 0 or state.critic_step > 0)
+    aim = objective(state.train_config)
+    moves = aim.has_critic or aim.joint_loss is not None
+    begun["critic_optimizer"] = moves and (state.step > 0 or state.critic_step > 0)
     try:
         for part in OPTIMIZERS:
             if begun[part]:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer, RMSprop
 
 from adgan_cli.config import ModelConfig, TrainConfig
+from adgan_cli.engine.losses import laplacian
+from adgan_cli.engine.networks import Critic, Encoder
 
 MMD_SCALES = 0.125, 0.25, 0.5, 1.0, 2.0, 4.0  # of the kernels' bandwidths, see `mmd`
 
@@ -22,20 +24,26 @@ class Objective:
     estimates, generator_loss(critic, real, fake) the other scalar to minimise; real and fake:
     (N, C, S, S) in [-1, 1], mix: (N, 1, 1, 1) uniform in [0, 1), for those that interpolate. The
     distance is 0 where real and fake cannot be told apart.
+
+    Without critic steps the generator's loss is the distance. With a joint_loss nobody competes:
+    joint_loss(generator, partner, real, which, noise) is what both networks minimise together;
+    which: (N,), the numbers of the real pictures in the training set, noise: (N, Z) normal.
     """
 
-    critic_loss: Callable[[nn.Module, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
     generator_loss: Callable[[nn.Module, Tensor, Tensor], Tensor]
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
     critic_steps: Callable[[int], int]  # of generator step 0, 1, ...
-    batch_norm: bool  # in the critic
     measure: str  # what the distance is called
+    partner: Callable[[ModelConfig, int], nn.Module]  # of the generator, for so many pictures
+    critic_loss: Callable[[nn.Module, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    joint_loss: Callable[[nn.Module, nn.Module, Tensor, Tensor, Tensor], Tensor] | None = None
+    partner_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None  # if another
     before_critic_step: Callable[[nn.Module], None] = lambda critic: None
     farthest: Callable[[ModelConfig], float] = lambda config: math.inf  # sane distances
 
     @property
     def has_critic(self) -> bool:
-        """Whether the critic is trained at all."""
+        """Whether the partner is a critic, and trained."""
         return self.critic_steps(0) > 0
 
 
@@ -50,6 +58,10 @@ def objective(config: TrainConfig) -> Objective:
             return lsgan()
         case "mmd":
             return mmd()
+        case "vae":
+            return vae()
+        case "glo":
+            return glo()
         case _:
             return gan(saturating=config.objective == "gan-saturating")
 
@@ -88,7 +100,7 @@ def wgan(config: TrainConfig) -> Objective:
         generator_loss=_minus_critic,
         optimizer=lambda parameters: RMSprop(parameters, lr=5e-5),
         critic_steps=critic_steps,
-        batch_norm=True,
+        partner=_critic(batch_norm=True),
         measure="Wasserstein",
         before_critic_step=clamp,
         farthest=_ten_diameters,
@@ -109,7 +121,7 @@ def wgan_gp(config: TrainConfig) -> Objective:
         generator_loss=_minus_critic,
         optimizer=lambda parameters: Adam(parameters, lr=1e-4, betas=(0.0, 0.9)),
         critic_steps=lambda step: config.critic_steps,
-        batch_norm=False,
+        partner=_critic(batch_norm=False),
         measure="Wasserstein",
         farthest=_ten_diameters,
     )
@@ -140,7 +152,7 @@ def gan(*, saturating: bool) -> Objective:
         generator_loss=generator_loss,
         optimizer=_dcgan_adam,
         critic_steps=lambda step: 1,
-        batch_norm=True,
+        partner=_critic(batch_norm=True),
         measure="2 JSD",
     )
 
@@ -167,7 +179,7 @@ def lsgan() -> Objective:
         generator_loss=generator_loss,
         optimizer=_dcgan_adam,
         critic_steps=lambda step: 1,
-        batch_norm=True,
+        partner=_critic(batch_norm=True),
         measure="distance",
     )
 
@@ -181,20 +193,14 @@ def mmd() -> Objective:
     Larger batches (-b 256) estimate it better.
     """
 
-    def nothing(
-        critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        raise AssertionError("there are no critic steps")
-
     def generator_loss(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         return squared_mmd(real, fake.float()).clamp(min=1e-12).sqrt()
 
     return Objective(
-        critic_loss=nothing,
         generator_loss=generator_loss,
         optimizer=_dcgan_adam,
         critic_steps=lambda step: 0,
-        batch_norm=True,
+        partner=_critic(batch_norm=True),
         measure="MMD",
     )
 
@@ -223,6 +229,76 @@ def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor)
     between = (fake + mix * (real - fake)).requires_grad_()  # x^
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return (gradient.float().flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def vae() -> Objective:
+    """VAE, Kingma and Welling (2014), eq. (10): the decoder becomes the generator.
+
+    A Gaussian likelihood whose variance is the mean squared error of the batch, which is the most
+    likely one (Rybkin et al., 2021, section 3.2): nothing is left to weigh by hand. The distance is
+    the negative ELBO but for constants, in nats a picture, and may well be below 0.
+    """
+
+    def negative_elbo(
+        generator: nn.Module, encoder: nn.Module, real: Tensor, which: Tensor, noise: Tensor
+    ) -> Tensor:
+        mean, log_var = encoder(real).float().chunk(2, 1)
+        y = generator(mean + (0.5 * log_var).exp() * noise).float()
+        kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1).mean()
+        count = real[0].numel()
+        return 0.5 * count * (y - real).square().mean().clamp(min=1e-12).log() + kl
+
+    return Objective(
+        generator_loss=_minus_critic,
+        joint_loss=negative_elbo,
+        optimizer=_dcgan_adam,
+        critic_steps=lambda step: 0,
+        partner=lambda config, pictures: Encoder(config, 2 * config.latent_dim),
+        measure="-ELBO",
+    )
+
+
+def glo() -> Objective:
+    """GLO, Bojanowski et al. (2018), eq. (1): each picture has a latent vector, learned as theta is.
+
+    With their Laplacian loss, which is also the distance. They keep latent vectors in the unit
+    ball; ours lie on the sphere of radius sqrt(Z), where the prior that the search draws from has
+    nearly all of its mass.
+    """
+
+    def reconstruction(
+        generator: nn.Module, latents: nn.Module, real: Tensor, which: Tensor, noise: Tensor
+    ) -> Tensor:
+        return laplacian(generator(latents(which)).float(), real).mean()
+
+    return Objective(
+        generator_loss=_minus_critic,
+        joint_loss=reconstruction,
+        optimizer=lambda parameters: Adam(parameters, lr=1e-3, betas=(0.5, 0.999)),
+        # a latent vector is seen once an epoch, theta in every step
+        partner_optimizer=lambda parameters: Adam(parameters, lr=0.05, betas=(0.5, 0.999)),
+        critic_steps=lambda step: 0,
+        partner=Latents,
+        measure="Laplacian",
+    )
+
+
+class Latents(nn.Module):
+    """A latent vector for each picture, on the sphere of radius sqrt(Z): (N,) -> (N, Z)."""
+
+    def __init__(self, config: ModelConfig, pictures: int) -> None:
+        super().__init__()
+        # from a generator of its own: the same start, whatever else draws random numbers
+        rng = torch.Generator().manual_seed(0)
+        self.table = nn.Parameter(torch.randn(pictures, config.latent_dim, generator=rng))
+
+    def forward(self, which: Tensor) -> Tensor:
+        z = self.table[which]
+        return F.normalize(z) * math.sqrt(z.shape[1])
+
+
+def _critic(*, batch_norm: bool) -> Callable[[ModelConfig, int], nn.Module]:
+    return lambda config, pictures: Critic(config, batch_norm=batch_norm)
 
 
 def _minus_critic(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
 from adgan_cli.config import ModelConfig, TrainConfig
-from adgan_cli.engine.networks import Critic, Generator, initialise
+from adgan_cli.engine.networks import Generator, initialise
 from adgan_cli.engine.objectives import Objective, objective
 from adgan_cli.engine.pixels import to_unit_range
 from adgan_cli.errors import DivergedError
@@ -31,7 +31,7 @@ class TrainState:
     model_config: ModelConfig
     train_config: TrainConfig
     generator: Generator
-    critic: Critic
+    critic: nn.Module  # the generator's partner: an encoder, or latent vectors, for some objectives
     averaged: Generator  # exponential moving average of the generator's weights
     generator_optimizer: Optimizer
     critic_optimizer: Optimizer
@@ -57,12 +57,20 @@ class TrainStep:
 
 
 def new_state(
-    model_config: ModelConfig, train_config: TrainConfig, *, device: torch.device, precision: str
+    model_config: ModelConfig,
+    train_config: TrainConfig,
+    *,
+    device: torch.device,
+    precision: str,
+    pictures: int = 0,
 ) -> TrainState:
-    """Networks initialised from the seed, optimizers at rest, step 0."""
+    """Networks initialised from the seed, optimizers at rest, step 0.
+
+    pictures: in the training set, for objectives that learn something of each (glo).
+    """
     rng = torch.Generator().manual_seed(train_config.seed)
     aim = objective(train_config)
-    generator, critic = Generator(model_config), Critic(model_config, batch_norm=aim.batch_norm)
+    generator, critic = Generator(model_config), aim.partner(model_config, pictures)
     for network in (generator, critic):
         initialise(network, rng)  # on the CPU: the same start on every device
         network.to(device, memory_format=torch.channels_last)
@@ -73,7 +81,7 @@ def new_state(
         critic=critic,
         averaged=copy.deepcopy(generator).requires_grad_(False),
         generator_optimizer=aim.optimizer(generator.parameters()),
-        critic_optimizer=aim.optimizer(critic.parameters()),
+        critic_optimizer=(aim.partner_optimizer or aim.optimizer)(critic.parameters()),
         rng=rng,
         precision=precision,
     )
@@ -102,16 +110,21 @@ def run(
     state.critic.train()
     while state.step < state.train_config.iters and not should_stop():
         if state.critic_step < aim.critic_steps(state.step):
-            distance = _critic_step(state, aim, _real_batch(state, pixels, rows))
+            real, _ = _real_batch(state, pixels, rows)
+            distance = _critic_step(state, aim, real)
             pictures += state.train_config.batch_size
             state.critic_step += 1
             continue
-        real = None
-        if not aim.has_critic:
-            real = _real_batch(state, pixels, rows)
+        if aim.has_critic:
+            loss = _generator_step(state, aim, None)
+        else:
+            real, which = _real_batch(state, pixels, rows)
             pictures += state.train_config.batch_size
-        loss = _generator_step(state, aim, real)
-        distance = distance if real is None else loss
+            if aim.joint_loss is None:
+                loss = _generator_step(state, aim, real)
+            else:
+                loss = _joint_step(state, aim.joint_loss, real, which)
+            distance = loss
         state.step, state.critic_step = state.step + 1, 0
         if state.step % report_every == 0 or state.step == state.train_config.iters:
             seconds = time.monotonic() - started
@@ -159,6 +172,7 @@ def _critic_step(state: TrainState, aim: Objective, real: Tensor) -> Tensor:
     with _autocast(state):
         with torch.no_grad():
             fake = state.generator(z).float()
+        assert aim.critic_loss is not None
         loss, distance = aim.critic_loss(state.critic, real, fake, mix)
     _update(state.critic_optimizer, loss)
     return distance.detach()
@@ -179,6 +193,23 @@ def _generator_step(state: TrainState, aim: Objective, real: Tensor | None) -> T
     return loss.detach()
 
 
+def _joint_step(
+    state: TrainState,
+    joint_loss: Callable[[nn.Module, nn.Module, Tensor, Tensor, Tensor], Tensor],
+    real: Tensor,
+    which: Tensor,
+) -> Tensor:
+    """One update of the generator and of its partner, and of the generator's average."""
+    with _autocast(state):
+        noise = _latents(state, state.rng)
+        loss = joint_loss(state.generator, state.critic, real, which, noise)
+    state.critic_optimizer.zero_grad(set_to_none=True)
+    _update(state.generator_optimizer, loss)  # the gradients of both
+    state.critic_optimizer.step()
+    _average(state)
+    return loss.detach()
+
+
 def _update(optimizer: Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -194,16 +225,16 @@ def _average(state: TrainState) -> None:
         average.lerp_(weight, 1 - decay)
 
 
-def _real_batch(state: TrainState, pixels: Tensor, rows: Tensor | None) -> Tensor:
-    """Pictures drawn with replacement: (batch, C, S, S) in [-1, 1] on the state's device."""
+def _real_batch(state: TrainState, pixels: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Pictures drawn with replacement: (batch, C, S, S) in [-1, 1], and which: (batch,)."""
     count = state.train_config.batch_size
-    index = torch.randint(len(pixels if rows is None else rows), (count,), generator=state.rng)
-    index = index if rows is None else rows[index]
+    which = torch.randint(len(pixels if rows is None else rows), (count,), generator=state.rng)
+    index = which if rows is None else rows[which]
     real = to_unit_range(pixels[index.to(pixels.device)].to(state.device))
     if state.train_config.flip:
         mirrored = torch.rand(count, 1, 1, 1, generator=state.rng) < 0.5
         real = torch.where(mirrored.to(state.device), real.flip(-1), real)
-    return real
+    return real, which.to(state.device)
 
 
 def _latents(state: TrainState, rng: torch.Generator) -> Tensor:

@@ -168,7 +168,7 @@ def load_critic(path: Path, model: Model, device: torch.device) -> Critic | None
     if canonical_json(of) != canonical_json({"model": to_dict(model.config), **known}):
         return None
     state = load_checkpoint(folder, device)
-    if not objective(state.train_config).has_critic:
+    if not objective(state.train_config).has_critic or not isinstance(state.critic, Critic):
         return None
     return state.critic.eval().requires_grad_(False)
 

@@ -201,7 +201,10 @@ def _train_gan(cell: Cell, out: Path, pictures: PixelSet, device: torch.device) 
         state, spent = load_checkpoint(out, device), _seconds_spent(out / HISTORY_FILE)
     resumed = state is not None
     if state is None:
-        state = new_state(model_config, settings.train, device=device, precision=settings.precision)
+        state = new_state(
+            model_config, settings.train, device=device, precision=settings.precision,
+            pictures=len(pictures),
+        )  # fmt: skip
     started, goal = time.monotonic() - spent, settings.train.iters
 
     def late() -> bool:

@@ -23,7 +23,7 @@ from adgan_cli.engine.device import free_memory
 from adgan_cli.engine.header import CHECKPOINT_FILE, MODEL_FILE, read_header
 from adgan_cli.engine.inverse import train_encoder
 from adgan_cli.engine.model_file import CONFIG_FILE, Model, save_model
-from adgan_cli.engine.networks import Generator
+from adgan_cli.engine.networks import Critic, Generator
 from adgan_cli.engine.pixels import to_uint8
 from adgan_cli.engine.search import starting_points
 from adgan_cli.engine.training import TrainState, TrainStep, averaged_generator, run
@@ -201,9 +201,14 @@ def trained_model(
         reading=reading,
         ranges=pictures.ranges,
         seen=np.sort(pictures.fingerprints),
-        critic=copy.deepcopy(state.critic).eval().requires_grad_(False) if keep_critic else None,
+        critic=_kept_critic(state) if keep_critic else None,
         provenance=provenance,
     )
+
+
+def _kept_critic(state: TrainState) -> Critic | None:
+    critic = copy.deepcopy(state.critic).eval().requires_grad_(False)
+    return critic if isinstance(critic, Critic) else None
 
 
 def placed(pictures: PixelSet, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -48,8 +48,9 @@ def train(
     pictures = load_training_pictures(listing, model_config.size, model_config.channels, reading)
     where = pick_device(device)
     state = new_state(
-        model_config, train_config, device=where, precision=pick_precision(precision, where)
-    )
+        model_config, train_config, device=where, precision=pick_precision(precision, where),
+        pictures=len(pictures),
+    )  # fmt: skip
     out = None if out is None else Path(out)
     if out is not None:
         model = train_into(out, state, pictures, reading=reading, on_step=on_step)
@@ -102,6 +103,7 @@ def estimate(state: TrainState, pictures: PixelSet) -> Estimate:
         replace(state.train_config, iters=past_warm_up + 3),
         device=state.device,
         precision=state.precision,
+        pictures=len(pictures),
     )
     trial.step = past_warm_up
     seconds: list[float] = []
