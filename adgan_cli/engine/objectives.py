@@ -259,7 +259,7 @@ def vae() -> Objective:
 
 
 def glo() -> Objective:
-    """GLO, Bojanowski et al. (2018), eq. (1): each picture has a latent vector, learned as theta is.
+    """GLO, Bojanowski et al. (2018), eq. (1): a latent vector a picture, learned as theta is.
 
     With their Laplacian loss, which is also the distance. They keep latent vectors in the unit
     ball; ours lie on the sphere of radius sqrt(Z), where the prior that the search draws from has
