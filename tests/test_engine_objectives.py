@@ -141,7 +141,7 @@ def test_mmd_of_a_batch_and_itself_is_nothing_and_grows_with_the_shift(batch):
         squared_mmd(real, real.clone()), torch.tensor(0.0), atol=1e-5, rtol=0
     )
     shifts = [squared_mmd(real, fake + shift).item() for shift in (0.0, 0.2, 0.5)]
-    assert shifts == sorted(shifts) and shifts[-1] < 2 * 6, "six kernels of at most 1"
+    assert shifts == sorted(shifts) and shifts[-1] < 2 * 5, "five kernels of at most 1"
 
 
 def test_mmd_is_its_equation(batch):
@@ -152,7 +152,7 @@ def test_mmd_is_its_equation(batch):
     def mean(p, q):
         kernels = [
             (-(a - b).square().sum() / (scale * unit)).exp()
-            for a in p for b in q for scale in (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+            for a in p for b in q for scale in (0.125, 0.5, 2.0, 8.0, 32.0)
         ]  # fmt: skip
         return sum(kernels) / 25
 

@@ -13,7 +13,7 @@ from adgan_cli.config import ModelConfig, TrainConfig
 from adgan_cli.engine.losses import laplacian
 from adgan_cli.engine.networks import Critic, Encoder
 
-MMD_SCALES = 0.125, 0.25, 0.5, 1.0, 2.0, 4.0  # of the kernels' bandwidths, see `mmd`
+MMD_SCALES = 0.125, 0.5, 2.0, 8.0, 32.0  # of the kernels' bandwidths, see `mmd`
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,8 @@ def mmd() -> Objective:
 
     The generator minimises the square root of the squared maximum mean discrepancy between a batch
     of its pictures and one of real ones, by a sum of Gaussian kernels. Their bandwidths are, where
-    the authors tuned them, fixed multiples of the mean squared distance of the real pictures.
-    Larger batches (-b 256) estimate it better.
+    the authors tuned them, fixed multiples of the mean squared distance of the real pictures: narrow
+    ones for detail, wide ones so that a picture far from all real ones still has a slope. Larger batches (-b 256) estimate it better.
     """
 
     def generator_loss(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
