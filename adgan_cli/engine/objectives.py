@@ -189,8 +189,9 @@ def mmd() -> Objective:
 
     The generator minimises the square root of the squared maximum mean discrepancy between a batch
     of its pictures and one of real ones, by a sum of Gaussian kernels. Their bandwidths are, where
-    the authors tuned them, fixed multiples of the mean squared distance of the real pictures: narrow
-    ones for detail, wide ones so that a picture far from all real ones still has a slope. Larger batches (-b 256) estimate it better.
+    the authors tuned them, fixed multiples of the mean squared distance of the real pictures:
+    narrow ones for detail, wide ones so that a picture far from all real ones has a slope too.
+    Larger batches (-b 256) estimate it better.
     """
 
     def generator_loss(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
