@@ -65,7 +65,7 @@ def test_the_first_columns_are_pca_to_that_dimension(d: int) -> None:
     plain = PCA(d, svd_solver="full").fit(pixels(task.train).astype(np.float64))
     expected = plain.transform(pixels(task.test).astype(np.float64))
     signs = np.sign(found.test[0, :d] * expected[0])
-    np.testing.assert_allclose(found.test[:, :d] * signs, expected, atol=2e-4)
+    np.testing.assert_allclose(found.test[:, :d] * signs, expected, atol=2e-3)
     np.testing.assert_allclose(
         found.kept[:d], np.cumsum(plain.explained_variance_ratio_), rtol=1e-5
     )
