@@ -56,6 +56,15 @@ def test_all_classes_have_a_mean(shapes: Path, out: Path) -> None:
     assert ended.stdout.splitlines()[0].split() == ["method", "disc", "square", "mean"]
 
 
+def test_several_classes_are_named_with_commas(shapes: Path, out: Path) -> None:
+    (shapes / "train" / "square").rename(shapes / "train" / "a, b")
+    (shapes / "test" / "square").rename(shapes / "test" / "a, b")
+    for given, named in (("disc,0", "a, b  disc"), ("a, b", "a, b")):
+        ended = adgan("evaluate", "--dataset", shapes, "--normal-class", given, *CHEAP, "-o", out)
+        header = ended.stdout.splitlines()[0]
+        assert [name for name in ("a, b", "disc") if name in header] == named.split("  ")
+
+
 def test_two_folders_are_enough(shapes: Path, out: Path) -> None:
     folders = ["--normal", shapes / "train/disc", "--anomalous", shapes / "test/square"]
     ended = adgan("evaluate", *folders, *CHEAP, "-o", out)

@@ -48,7 +48,11 @@ def evaluate(
         ),
     ] = "",
     normal_class: Annotated[
-        str, typer.Option(help="Index or name of the normal class, or all.", rich_help_panel=DATA)
+        str,
+        typer.Option(
+            help="Index or name of the normal class, several with commas, or all.",
+            rich_help_panel=DATA,
+        ),
     ] = "",
     normal: Annotated[
         Path | None,
@@ -278,6 +282,8 @@ def _load(
     from adgan_cli.cli.console import counting_bar
     from adgan_cli.evaluation.labelled import load_labelled
 
+    # of several classes each needs pictures to train on; of one, the others' are not even read
+    one = None if normal_class in ("", "all") or "," in normal_class else normal_class
     with counting_bar(quiet=quiet) as shown:
         task = shown.add_task("reading pictures", total=None)
         return load_labelled(
@@ -292,7 +298,7 @@ def _load(
             place=place,
             normal=normal,
             anomalous=anomalous,
-            normal_class=None if normal_class in ("", "all") else normal_class,
+            normal_class=one,
             on_picture=lambda done, total: shown.update(task, completed=done, total=total),
             on_cache_off=scoring.cache_off(quiet),
         )
@@ -304,11 +310,15 @@ def _classes(labelled: "Labelled", normal_class: str, named: bool) -> tuple[int,
     if normal_class == "all":
         return tuple(class_index(labelled, name) for name in labelled.classes)
     if normal_class:
-        return (class_index(labelled, normal_class),)
+        whole = normal_class in labelled.classes  # a folder's name may hold a comma
+        names = [normal_class] if whole else normal_class.split(",")
+        found = [class_index(labelled, name.strip()) for name in names if name.strip()]
+        if found:
+            return tuple(dict.fromkeys(found))
     if not named:
         return (class_index(labelled, "normal"),)
     raise ConfigError(
-        f"--normal-class: give one of {', '.join(labelled.classes[:12])}, its index, or all"
+        f"--normal-class: give one of {', '.join(labelled.classes[:12])}, its index, several, or all"
     )
 
 
