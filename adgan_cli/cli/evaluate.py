@@ -318,7 +318,7 @@ def _classes(labelled: "Labelled", normal_class: str, named: bool) -> tuple[int,
     if not named:
         return (class_index(labelled, "normal"),)
     raise ConfigError(
-        f"--normal-class: give one of {', '.join(labelled.classes[:12])}, its index, several, or all"
+        f"--normal-class: give one of {', '.join(labelled.classes[:12])}, its index, or all"
     )
 
 
