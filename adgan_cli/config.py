@@ -74,6 +74,8 @@ class TrainConfig:
     penalty: float = 10.0  # lambda of WGAN-GP, Gulrajani et al. (2017); only `wgan-gp`
     ema: float = 0.999  # decay of the averaged generator, the one that is saved; 0 saves the last
     flip: bool = False  # mirror pictures at random: right for rooms, wrong for digits
+    holdout: float = 0.1  # share of the pictures that is not trained on, to judge and calibrate by
+    patience: float = 0.0  # share of the steps so far without improvement that is enough; 0: go on
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -86,6 +88,10 @@ class TrainConfig:
         _check(0 < self.clip < math.inf, "clip", "above 0", self.clip)
         _check(0 < self.penalty < math.inf, "penalty", "above 0", self.penalty)
         _check(0 <= self.ema < 1, "ema", "at least 0 and below 1", self.ema)
+        _check(0 <= self.holdout < 1, "holdout", "at least 0 and below 1", self.holdout)
+        _check(0 <= self.patience < 1, "patience", "at least 0 and below 1", self.patience)
+        judged = self.holdout > 0 or not self.patience
+        _check(judged, "patience", "0 where --holdout 0 leaves nothing to judge by", self.patience)
         _check_seed(self.seed)
 
 

@@ -416,7 +416,7 @@ def test_the_device_can_come_from_the_environment(discs: Folder, out: Path) -> N
     assert "got abacus" in line
 
 
-@pytest.mark.parametrize("words", [[], ["a", "--no-such-option"], ["a", "--iters", "x"]])
+@pytest.mark.parametrize("words", [[], ["a", "--no-such-option"], ["a", "--seed", "x"]])
 def test_a_command_line_that_makes_no_sense_is_a_usage_error(words: list[str]) -> None:
     result = adgan("train", *words, code=2)
     assert one_error(result.stderr)
@@ -427,6 +427,7 @@ def test_no_time_at_all_still_leaves_a_model_to_go_on_with(discs: Folder, out: P
     folder = discs()
     result = adgan("train", folder, *TINY, "--max-time", "0s", "-o", out)
     assert "0 of 3 steps" in result.stderr and "with --resume" in result.stderr
+    assert "learnt nothing" in result.stderr
     assert load_model(out).provenance["training"]["iters"] == 0
     adgan("train", folder, *TINY, "--resume", "-o", out)
     assert load_model(out).provenance["training"]["iters"] == 3
@@ -435,7 +436,8 @@ def test_no_time_at_all_still_leaves_a_model_to_go_on_with(discs: Folder, out: P
 def test_dry_run_prints_the_plan_and_writes_nothing(discs: Folder, out: Path) -> None:
     result = adgan("train", discs(), *TINY, "-o", out, "--dry-run")
     plan = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if "  " in line)
-    assert plan["pictures"] == "12" and plan["iters"] == "3" and plan["device"] == "cpu"
+    assert plan["pictures"] == "12 to train on, 0 held out"
+    assert plan["iters"] == "3" and plan["device"] == "cpu"
     assert not out.exists()
 
 

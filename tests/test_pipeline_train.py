@@ -69,7 +69,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path):
         tmp_path / "parts", fresh(), pictures(), should_stop=lambda: next(calls, None) is None
     )
     assert load_model(tmp_path / "parts").provenance["training"]["iters"] == 1
-    state = resumed_state(tmp_path / "parts", pictures(), CPU, iters=None)
+    state, *_ = resumed_state(tmp_path / "parts", pictures(), CPU, iters=None)
     assert train_into(tmp_path / "parts", state, pictures()).digest == whole.digest
     assert [row["step"] for row in history(tmp_path / "parts")] == ["1", "2", "3", "4"]
 
@@ -78,7 +78,9 @@ def test_history_after_a_kill_continues_from_the_checkpoint(tmp_path):
     train_into(tmp_path, fresh(replace(RUN, iters=2)), pictures())
     with open(tmp_path / "history.csv", "a") as file:
         file.write("3,0.5,0.5,1.0\n4,0.5")  # after the checkpoint, and torn
-    train_into(tmp_path, resumed_state(tmp_path, pictures(), CPU, iters=3), pictures())
+    state, trained_on, held_out = resumed_state(tmp_path, pictures(), CPU, iters=3)
+    assert (len(trained_on), len(held_out)) == (10, 0), "one picture is none to judge by"
+    train_into(tmp_path, state, trained_on)
     assert [row["step"] for row in history(tmp_path)] == ["1", "2", "3"]
     assert all(row["distance"] != "0.5" for row in history(tmp_path))
 
@@ -92,7 +94,7 @@ def test_other_pictures_cannot_be_resumed_with(tmp_path):
 def test_a_diverged_run_keeps_the_last_good_model(tmp_path, monkeypatch):
     good = train_into(tmp_path, fresh(replace(RUN, iters=2)), pictures())
     checkpoint = file_digest(tmp_path / "checkpoint.safetensors")
-    state = resumed_state(tmp_path, pictures(), CPU, iters=4)
+    state, *_ = resumed_state(tmp_path, pictures(), CPU, iters=4)
 
     def explode(*args):
         with torch.no_grad():

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from adgan_cli.images.find import Listing
     from adgan_cli.images.load import PixelSet
 
-FEW = 200  # pictures; below, a generator learns them by heart
+AUTO_ITERS, AUTO_PATIENCE = 1_000_000, 0.4  # of --iters auto
 FEW_STEPS = 1000  # below, even digits are told apart clearly worse
 LINE_EVERY = 60.0  # seconds between lines where there is no terminal to draw a bar on
 
@@ -95,7 +95,11 @@ def train(
         str | None, typer.Option(help=f"{', '.join(OBJECTIVES)}.", rich_help_panel=TRAINING)
     ] = None,
     iters: Annotated[
-        int | None, typer.Option(help="Generator steps, at most.", rich_help_panel=TRAINING)
+        str | None,
+        typer.Option(
+            help="Generator steps, at most, or auto: until it gets no better.",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
     max_time: Annotated[
         str | None,
@@ -126,6 +130,19 @@ def train(
     flip: Annotated[
         bool | None,
         typer.Option(help="Mirror pictures at random, or not.", rich_help_panel=TRAINING),
+    ] = None,
+    holdout: Annotated[
+        float | None,
+        typer.Option(
+            help="Share not trained on, to judge by and for p-values.", rich_help_panel=TRAINING
+        ),
+    ] = None,
+    patience: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the steps without improvement that ends it; 0: none does.",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of every random number.", rich_help_panel=TRAINING)
@@ -194,8 +211,10 @@ def train(
     """
     given = {
         "size": size, "latent_dim": latent_dim, "width": width, "objective": objective,
-        "iters": iters, "batch_size": batch_size, "critic_steps": critic_steps, "clip": clip,
-        "penalty": penalty, "ema": ema, "flip": flip, "seed": seed, "fit": fit, "alpha": alpha,
+        **_goal(iters), "batch_size": batch_size, "critic_steps": critic_steps, "clip": clip,
+        "penalty": penalty, "ema": ema, "flip": flip, "holdout": holdout, "seed": seed,
+        "fit": fit, "alpha": alpha,
+        **({} if patience is None else {"patience": patience}),
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     if preset not in PRESETS:
@@ -215,6 +234,7 @@ def train(
     from adgan_cli.engine.checkpoint import read_checkpoint, reading_of
     from adgan_cli.engine.device import pick_device, pick_precision
     from adgan_cli.engine.training import new_state
+    from adgan_cli.pipeline.held_out import hold_out
     from adgan_cli.pipeline.model_directory import check_out, resumed_state
 
     where = pick_device(device)
@@ -232,23 +252,29 @@ def train(
     pictures = _load(listing, model_config.size, channels, reading, workers, place, quiet)
     model_config = replace(model_config, channels=pictures.pixels.shape[-1])
     if resume:
-        state = resumed_state(out, pictures, where, iters=iters)
+        goal = given.get("iters")
+        state, trained_on, held_out = resumed_state(out, pictures, where, iters=goal)
     else:
+        trained_on, held_out = hold_out(pictures, train_config)
         state = new_state(
-            model_config, train_config, device=where, precision=exact, pictures=len(pictures)
+            model_config, train_config, device=where, precision=exact, pictures=len(trained_on)
         )
     if dry_run:
-        _print_plan(state, pictures, reading, listing.root, out, limit)
+        failed = len(pictures.failures)
+        _print_plan(state, trained_on, len(held_out), failed, reading, listing.root, out, limit)
         return
+    if not quiet:
+        _warn(trained_on, held_out)
     _train(
-        state, pictures, reading, out, limit, save_seconds, resume, keep_critic, encoder_iters,
-        quiet, verbose,
+        state, trained_on, held_out, reading, out, limit, save_seconds, resume, keep_critic,
+        encoder_iters, quiet, verbose,
     )  # fmt: skip
 
 
 def _train(
     state: "TrainState",
     pictures: "PixelSet",
+    held_out: "PixelSet",
     reading: ReadConfig,
     out: Path,
     limit: float | None,
@@ -259,15 +285,19 @@ def _train(
     quiet: bool,
     verbose: bool,
 ) -> None:
+    from adgan_cli.engine.model_file import save_model
     from adgan_cli.engine.objectives import objective
+    from adgan_cli.pipeline.held_out import calibrated, judged, pixels_of
     from adgan_cli.pipeline.model_directory import train_into, with_encoder
 
     aim = objective(state.train_config)
     if keep_critic and not aim.has_critic:
         raise ConfigError(f"--keep-critic: {state.train_config.objective} trains no critic")
     first, goal, started = state.step, state.train_config.iters, time.monotonic()
+    auto = state.train_config.patience > 0
     if not quiet:
-        until = f"{goal:,} steps" + (f" or {duration(limit)}" if limit is not None else "")
+        until = "it gets no better" if auto else f"{goal:,} steps"
+        until += f" or {duration(limit)}" if limit is not None else ""
         say(
             f"training {state.train_config.objective} at {state.model_config.size} px on "
             f"{state.device.type} ({state.precision}), until {until}; Ctrl-C saves and stops"
@@ -280,11 +310,13 @@ def _train(
         stop_on_signal("stopping: saving the model, a moment...", quiet=quiet) as asked,
         bar("{task.fields[told]}", quiet=quiet) as shown,
     ):
-        report = _Report(shown, aim.measure, first, goal, limit)
+        known = goal if not auto else None
+        report = _Report(shown, aim.measure, first, known, limit)
         model = train_into(
             out,
             state,
             pictures,
+            held_out=held_out,
             reading=reading,
             on_step=None if quiet else report.step,
             on_save=lambda step: say(f"saved step {step:,}") if verbose else None,
@@ -294,6 +326,8 @@ def _train(
             keep_critic=keep_critic,
         )
         stopped = asked() and state.step < goal
+        model = judged(model, state, pictures, held_out)
+        save_model(model, out)
         if encoder_iters and not stopped:
             task = shown.add_task("encoder", total=1.0, told="")
             model = with_encoder(
@@ -307,14 +341,30 @@ def _train(
                 should_stop=asked,
             )
             stopped = asked()
+        if len(held_out) and state.step and not asked():
+            task = shown.add_task("calibrating", total=len(held_out), told="scores for p-values")
+            model = calibrated(
+                model,
+                pixels_of(held_out),
+                on_picture=lambda done: shown.update(task, completed=done),
+                should_stop=asked,
+            )
+            stopped = asked()
+        digest = save_model(model, out)
     if not quiet:
         spent = duration(time.monotonic() - started)
-        say(f"{state.step:,} of {goal:,} steps in {spent}; model in {out} ({model.digest[:12]})")
+        of = "" if auto else f" of {goal:,}"
+        say(f"{state.step:,}{of} steps in {spent}; model in {out} ({digest[:12]})")
+        told = model.provenance["verdict"]
         if state.step == 0:
             say("warning: not one step was taken; this model has learnt nothing")
-        elif state.step < min(goal, FEW_STEPS) and not stopped:
+        else:
+            say(f"verdict: {told['verdict']}; {told['advice']}")
+            if not model.calibrations:
+                say("no p-values yet: adgan calibrate FOLDER makes them possible")
+        if state.step < min(goal, FEW_STEPS) and state.step and not stopped:
             say("warning: so few steps make a weak model; go on, or see --preset quick (32 px)")
-        if state.step < goal:
+        if state.step < goal and not auto:
             say("go on: the same command with --resume")
         say(f"look at {out / 'samples'}: the less they look like real.png, the longer to train")
     if stopped:
@@ -325,10 +375,11 @@ class _Report:
     """Progress of training: a bar on a terminal, a line a minute elsewhere."""
 
     def __init__(
-        self, bar: "Progress", measure: str, first: int, goal: int, limit: float | None
+        self, bar: "Progress", measure: str, first: int, goal: int | None, limit: float | None
     ) -> None:
         self.bar, self.first, self.goal, self.limit = bar, first, goal, limit
         self.measure = measure  # what the distance is called
+        self.held_out = ""  # what was said of pictures held out, last
         self.smooth: float | None = None  # the estimate, averaged over some 20 steps
         self.task = bar.add_task(f"step {first:,}", total=1.0, told="starting")
         self.said = time.monotonic()
@@ -336,14 +387,15 @@ class _Report:
     def step(self, told: "TrainStep") -> None:
         old = told.distance if self.smooth is None else self.smooth
         self.smooth = old + 0.05 * (told.distance - old)
-        done = (told.step - self.first) / max(1, self.goal - self.first)
+        done = (told.step - self.first) / max(1, self.goal - self.first) if self.goal else 0.0
         if self.limit:
             done = max(done, told.seconds / self.limit)
-        left = told.seconds * (1 - done) / done
-        line = (
-            f"{told.pictures / told.seconds:,.0f} images/s  "
-            f"{self.measure} {self.smooth:.3g}  {duration(max(0.0, left))} left"
-        )
+        line = f"{told.pictures / told.seconds:,.0f} images/s  {self.measure} {self.smooth:.3g}"
+        if told.held_out is not None:
+            self.held_out = f", {told.held_out:.3g} held out"
+        line += self.held_out
+        if done:
+            line += f"  {duration(max(0.0, told.seconds * (1 - done) / done))} left"
         step = f"step {told.step:,}"
         self.bar.update(self.task, completed=min(done, 1.0), description=step, told=line)
         if self.bar.disable and time.monotonic() - self.said >= LINE_EVERY:
@@ -377,8 +429,6 @@ def _load(
     if not quiet:
         kind = "grey" if pictures.pixels.shape[-1] == 1 else "colour"
         say(f"{counted(len(pictures), 'picture')} in {listing.root}, read as {size} px {kind}")
-        if len(pictures) < FEW:
-            say(f"warning: that is few; below {FEW} a generator learns them by heart")
     for name, reason in pictures.failures[:5]:
         say(f"warning: left out {name}: {reason}")
     if len(pictures.failures) > 5:
@@ -386,9 +436,35 @@ def _load(
     return pictures
 
 
+def _warn(trained_on: "PixelSet", held_out: "PixelSet") -> None:
+    """Of too few pictures, to learn from or to go by."""
+    from adgan_cli.pipeline.held_out import FEW
+    from adgan_cli.results.calibration import ENOUGH
+
+    if len(held_out):
+        say(f"{counted(len(held_out), 'picture')} of them held out, to judge by and for p-values")
+    if len(trained_on) < FEW:
+        say(f"warning: that is few; below {FEW} a generator learns them by heart")
+    elif len(held_out) < ENOUGH:
+        say(f"note: below {ENOUGH} held out, p-values are coarse; --holdout 0.2 holds out more")
+
+
+def _goal(text: str | None) -> dict[str, Any]:
+    """The settings that --iters names: so many steps, or as many as help."""
+    if text is None:
+        return {}
+    if text == "auto":
+        return {"iters": AUTO_ITERS, "patience": AUTO_PATIENCE}
+    if not text.isdecimal():
+        raise ConfigError(f"--iters must be a number or auto, got {text}")
+    return {"iters": int(text)}
+
+
 def _print_plan(
     state: "TrainState",
     pictures: "PixelSet",
+    held_out: int,
+    failed: int,
     reading: ReadConfig,
     folder: Path,
     out: Path,
@@ -402,8 +478,8 @@ def _print_plan(
     plan: dict[str, Any] = {
         "folder": folder,
         "out": out,
-        "pictures": f"{len(pictures):,}",
-        "left out": f"{len(pictures.failures):,}",
+        "pictures": f"{len(pictures):,} to train on, {held_out:,} held out",
+        "left out": f"{failed:,}",
         **to_dict(state.model_config),
         **to_dict(reading),
         **to_dict(state.train_config),

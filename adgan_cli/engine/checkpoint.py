@@ -17,6 +17,8 @@ from adgan_cli.engine.objectives import objective
 from adgan_cli.engine.training import TrainState, new_state
 from adgan_cli.errors import ConfigError, ModelFileError
 
+CHECKS = "checks"  # (M, 2) float64: steps, and how pictures held out fared
+OLDER = {"holdout": 0.0, "patience": 0.0}  # what was done before there were these settings
 NETWORKS = ("generator", "critic", "averaged")
 OPTIMIZERS = ("generator_optimizer", "critic_optimizer")
 
@@ -26,7 +28,8 @@ def save_checkpoint(state: TrainState, folder: Path, data: dict[str, Any]) -> No
 
     data: what the run was trained on, plain JSON; read_checkpoint gives it back.
     """
-    tensors: dict[str, Tensor] = {"rng": state.rng.get_state()}
+    checks = torch.tensor(state.checks, dtype=torch.float64).reshape(-1, 2)
+    tensors: dict[str, Tensor] = {"rng": state.rng.get_state(), CHECKS: checks}
     for part in NETWORKS:
         tensors |= _prefixed(part, state_tensors(getattr(state, part)))
     for part in OPTIMIZERS:
@@ -67,7 +70,7 @@ def load_checkpoint(folder: Path, device: torch.device, *, iters: int | None = N
     """The TrainState that save_checkpoint wrote, on `device`; `iters` can move the goal."""
     file, content = folder / CHECKPOINT_FILE, read_checkpoint(folder)
     try:
-        train_config = from_dict(TrainConfig, content["training"])
+        train_config = from_dict(TrainConfig, OLDER | content["training"])
         state = new_state(
             from_dict(ModelConfig, content["model"]),
             replace(train_config, iters=iters or train_config.iters),
@@ -90,6 +93,8 @@ def load_checkpoint(folder: Path, device: torch.device, *, iters: int | None = N
             if begun[part]:
                 _load_optimizer(getattr(state, part), _unprefixed(part, tensors))
         state.rng.set_state(tensors["rng"])
+        checks = tensors.get(CHECKS, torch.empty(0, 2)).tolist()
+        state.checks = [(int(step), value) for step, value in checks]
     except (KeyError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{file} is corrupt: its optimizers do not fit ({error})") from error
     return state

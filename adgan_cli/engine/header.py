@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from adgan_cli.config import canonical_json
 from adgan_cli.errors import ModelFileError
 
-FORMAT = 3  # raised when an older adgan could not read what we write; 1 was 0.1, 2 was 0.2
+FORMAT = 4  # raised when an older adgan could not read what we write; 1 was 0.1, 2 was 0.2
 KEY = "adgan"
 MODEL_FILE = "model.safetensors"
 SEEN = "training.fingerprints"  # the tensor of a model that is none of the generator's, int64

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,17 @@ from adgan_cli.images.depth import ranges_dict, ranges_from
 from adgan_cli.images.read import Ranges, Rules
 
 CONFIG_FILE = "config.json"
-PROVENANCE = "training", "data", "adgan", "encoder", "imported"  # how a model was made
+PROVENANCE = "training", "data", "adgan", "encoder", "imported", "verdict"  # how a model was made
 CRITIC, ENCODER = "critic/", "encoder/"  # before the names of their tensors
+CALIBRATION = "calibration/"  # before the number of one
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What pictures that were not trained on score, with one way of searching."""
+
+    search: SearchConfig
+    scores: np.ndarray  # (N,) float64, ascending
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,7 @@ class Model:
     seen: np.ndarray | None = None  # (N,) uint64, sorted: fingerprints of the training pictures
     critic: Critic | None = None  # that the generator was trained against, where it was kept
     encoder: Encoder | None = None  # an approximate inverse of the generator, if one was trained
+    calibrations: tuple[Calibration, ...] = ()  # one for each way of searching that has one
 
     def rules(self) -> Rules:
         """How a picture has to be read for this generator."""
@@ -47,6 +57,10 @@ class Model:
         return Rules(
             self.config.size, self.config.channels, reading.fit, reading.alpha, self.ranges
         )
+
+    def held_out_scores(self, search: SearchConfig) -> np.ndarray | None:
+        """What pictures not trained on score with these settings, ascending; None if not known."""
+        return next((c.scores for c in self.calibrations if c.search == search), None)
 
     def has_seen(self, fingerprint: bytes) -> bool | None:
         """Tell whether a file with this content was trained on; None where the model cannot say."""
@@ -71,6 +85,8 @@ def save_model(model: Model, path: str | Path) -> str:
         tensors |= {ENCODER + name: t for name, t in state_tensors(model.encoder).items()}
     if model.seen is not None:
         tensors[SEEN] = torch.from_numpy(np.sort(model.seen).view(np.int64))
+    for number, calibration in enumerate(model.calibrations):
+        tensors[f"{CALIBRATION}{number}"] = torch.from_numpy(np.sort(calibration.scores))
     data = save(tensors, metadata("model", content))
     with replacing(file) as temporary:
         temporary.write_bytes(data)
@@ -96,11 +112,13 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
         # format 1 knew one way of reading and kept no fingerprints
         reading = from_dict(ReadConfig, header.content.get("reading", to_dict(ReadConfig())))
         ranges = ranges_from(header.content.get("ranges", {}))
+        ways = [from_dict(SearchConfig, way) for way in header.content.get("calibrations", [])]
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{file} is corrupt: its settings do not hold ({error})") from error
     generator, tensors = Generator(config), read_tensors(file)
     seen = _fingerprints(tensors.pop(SEEN, None), file)
     of_critic, of_encoder = _taken(tensors, CRITIC), _taken(tensors, ENCODER)
+    calibrations = _calibrations(ways, _taken(tensors, CALIBRATION), file)
     load_tensors(generator, tensors, file)
     critic = encoder = None
     if of_critic:
@@ -121,6 +139,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
         seen=seen,
         critic=critic,
         encoder=encoder,
+        calibrations=calibrations,
         provenance=provenance,
         digest=file_digest(file),
     )
@@ -180,6 +199,26 @@ def _fingerprints(tensor: Tensor | None, file: Path) -> np.ndarray | None:
     return np.sort(tensor.numpy().view(np.uint64))  # sorted already, unless somebody edited it
 
 
+def _calibrations(
+    ways: Sequence[SearchConfig], tensors: dict[str, Tensor], file: Path
+) -> tuple[Calibration, ...]:
+    found = [tensors.pop(str(number), None) for number in range(len(ways))]
+    fine = not tensors and all(
+        scores is not None
+        and scores.dtype == torch.float64
+        and scores.dim() == 1
+        and bool(scores.isfinite().all())
+        for scores in found
+    )
+    if not fine:
+        raise ModelFileError(f"{file} is corrupt: its calibrations are not rows of numbers")
+    return tuple(
+        Calibration(way, np.sort(scores.numpy()))  # sorted already, unless somebody edited it
+        for way, scores in zip(ways, found, strict=True)
+        if scores is not None
+    )
+
+
 def _content(model: Model) -> dict[str, Any]:
     return {
         **model.provenance,
@@ -187,4 +226,5 @@ def _content(model: Model) -> dict[str, Any]:
         "search": to_dict(model.search),
         "reading": to_dict(model.reading),
         "ranges": ranges_dict(model.ranges),
+        "calibrations": [to_dict(calibration.search) for calibration in model.calibrations],
     }

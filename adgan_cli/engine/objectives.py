@@ -25,6 +25,10 @@ class Objective:
     (N, C, S, S) in [-1, 1], mix: (N, 1, 1, 1) uniform in [0, 1), for those that interpolate. The
     distance is 0 where real and fake cannot be told apart.
 
+    held_out(generator, partner, real, noise) gives a scalar for pictures that are not trained on,
+    (N, C, S, S), and as many latent vectors, (N, Z): the less, the better generated and real ones
+    agree. It is the distance, where that can be told of such pictures.
+
     Without critic steps the generator's loss is the distance. With a joint_loss nobody competes:
     joint_loss(generator, partner, real, which, noise) is what both networks minimise together;
     which: (N,), the numbers of the real pictures in the training set, noise: (N, Z) normal.
@@ -35,6 +39,7 @@ class Objective:
     critic_steps: Callable[[int], int]  # of generator step 0, 1, ...
     measure: str  # what the distance is called
     partner: Callable[[ModelConfig, int], nn.Module]  # of the generator, for so many pictures
+    held_out: Callable[[nn.Module, nn.Module, Tensor, Tensor], Tensor]
     critic_loss: Callable[[nn.Module, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     joint_loss: Callable[[nn.Module, nn.Module, Tensor, Tensor, Tensor], Tensor] | None = None
     partner_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None  # if another
@@ -102,6 +107,7 @@ def wgan(config: TrainConfig) -> Objective:
         critic_steps=critic_steps,
         partner=_critic(batch_norm=True),
         measure="Wasserstein",
+        held_out=_told_by_critic(wasserstein),
         before_critic_step=clamp,
         farthest=_ten_diameters,
     )
@@ -123,6 +129,7 @@ def wgan_gp(config: TrainConfig) -> Objective:
         critic_steps=lambda step: config.critic_steps,
         partner=_critic(batch_norm=False),
         measure="Wasserstein",
+        held_out=_told_by_critic(wasserstein),
         farthest=_ten_diameters,
     )
 
@@ -136,12 +143,16 @@ def gan(*, saturating: bool) -> Objective:
     divergence that this critic shows, at most 2 log 2.
     """
 
+    def distance(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        # - log d(real) - log(1 - d(fake))
+        loss = F.softplus(-critic(real).float()).mean() + F.softplus(critic(fake).float()).mean()
+        return 2 * math.log(2) - loss
+
     def critic_loss(
         critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor
     ) -> tuple[Tensor, Tensor]:
-        # - log d(real) - log(1 - d(fake))
-        loss = F.softplus(-critic(real).float()).mean() + F.softplus(critic(fake).float()).mean()
-        return loss, 2 * math.log(2) - loss
+        found = distance(critic, real, fake)
+        return 2 * math.log(2) - found, found
 
     def generator_loss(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         logit = critic(fake).float()
@@ -154,6 +165,7 @@ def gan(*, saturating: bool) -> Objective:
         critic_steps=lambda step: 1,
         partner=_critic(batch_norm=True),
         measure="2 JSD",
+        held_out=_told_by_critic(distance),
     )
 
 
@@ -164,12 +176,15 @@ def lsgan() -> Objective:
     1/2 to everything, 1 for one that is right everywhere.
     """
 
+    def loss(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        to_one, to_zero = critic(real).float() - 1, critic(fake).float()
+        return (to_one.square().mean() + to_zero.square().mean()) / 2
+
     def critic_loss(
         critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor
     ) -> tuple[Tensor, Tensor]:
-        to_one, to_zero = critic(real).float() - 1, critic(fake).float()
-        loss = (to_one.square().mean() + to_zero.square().mean()) / 2
-        return loss, 1 - 4 * loss
+        found = loss(critic, real, fake)
+        return found, 1 - 4 * found
 
     def generator_loss(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         return (critic(fake).float() - 1).square().mean() / 2
@@ -181,6 +196,7 @@ def lsgan() -> Objective:
         critic_steps=lambda step: 1,
         partner=_critic(batch_norm=True),
         measure="distance",
+        held_out=_told_by_critic(lambda critic, real, fake: 1 - 4 * loss(critic, real, fake)),
     )
 
 
@@ -203,6 +219,9 @@ def mmd() -> Objective:
         critic_steps=lambda step: 0,
         partner=_critic(batch_norm=True),
         measure="MMD",
+        held_out=lambda generator, critic, real, noise: generator_loss(
+            critic, real, generator(noise)
+        ),
     )
 
 
@@ -241,7 +260,7 @@ def vae() -> Objective:
     """
 
     def negative_elbo(
-        generator: nn.Module, encoder: nn.Module, real: Tensor, which: Tensor, noise: Tensor
+        generator: nn.Module, encoder: nn.Module, real: Tensor, noise: Tensor
     ) -> Tensor:
         mean, log_var = encoder(real).float().chunk(2, 1)
         y = generator(mean + (0.5 * log_var).exp() * noise).float()
@@ -251,11 +270,14 @@ def vae() -> Objective:
 
     return Objective(
         generator_loss=_minus_critic,
-        joint_loss=negative_elbo,
+        joint_loss=lambda generator, encoder, real, which, noise: negative_elbo(
+            generator, encoder, real, noise
+        ),
         optimizer=_dcgan_adam,
         critic_steps=lambda step: 0,
         partner=lambda config, pictures: Encoder(config, 2 * config.latent_dim),
         measure="-ELBO",
+        held_out=negative_elbo,
     )
 
 
@@ -264,7 +286,7 @@ def glo() -> Objective:
 
     With their Laplacian loss, which is also the distance. They keep latent vectors in the unit
     ball; ours lie on the sphere of radius sqrt(Z), where the prior that the search draws from has
-    nearly all of its mass.
+    nearly all of its mass. Pictures held out have no latent vectors, so MMD tells of those.
     """
 
     def reconstruction(
@@ -281,6 +303,7 @@ def glo() -> Objective:
         critic_steps=lambda step: 0,
         partner=Latents,
         measure="Laplacian",
+        held_out=mmd().held_out,
     )
 
 
@@ -300,6 +323,12 @@ class Latents(nn.Module):
 
 def _critic(*, batch_norm: bool) -> Callable[[ModelConfig, int], nn.Module]:
     return lambda config, pictures: Critic(config, batch_norm=batch_norm)
+
+
+def _told_by_critic(
+    distance: Callable[[nn.Module, Tensor, Tensor], Tensor],
+) -> Callable[[nn.Module, nn.Module, Tensor, Tensor], Tensor]:
+    return lambda generator, critic, real, noise: distance(critic, real, generator(noise).float())
 
 
 def _minus_critic(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:

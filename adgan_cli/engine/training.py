@@ -8,7 +8,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,13 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
 from adgan_cli.config import ModelConfig, TrainConfig
+from adgan_cli.engine.convergence import since_best
 from adgan_cli.engine.networks import Generator, initialise
 from adgan_cli.engine.objectives import Objective, objective
 from adgan_cli.engine.pixels import to_unit_range
 from adgan_cli.errors import DivergedError
 
+CHECK_EVERY, CHECKED = 25, 128  # generator steps between looks at pictures held out; how many
 REPORT_EVERY = 10  # generator steps between reports on an accelerator: each one waits for it
 
 
@@ -39,6 +41,8 @@ class TrainState:
     precision: str  # fp32 or bf16
     step: int = 0  # generator steps done
     critic_step: int = 0  # critic steps done since the last generator step
+    # (generator step, what the objective says of the pictures held out), less is better
+    checks: list[tuple[int, float]] = field(default_factory=list)
 
     @property
     def device(self) -> torch.device:
@@ -54,6 +58,7 @@ class TrainStep:
     generator_loss: float
     pictures: int  # real pictures the critic has been shown in this run
     seconds: float  # of this run
+    held_out: float | None = None  # the distance of pictures held out, at every 25th step
 
 
 def new_state(
@@ -92,14 +97,16 @@ def run(
     pixels: Tensor,
     *,
     rows: Tensor | None = None,
+    held_out: Tensor | None = None,
     on_step: Callable[[TrainStep], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train `state` in place until its step reaches iters or `should_stop` says so.
 
     pixels: uint8 (N, S, S, C), on any device; with `rows` (N,), picture i is pixels[rows[i]].
-    `should_stop` is asked after every critic step, so
-    that stopping takes a moment even where one generator step takes a hundred of them.
+    held_out: (H, S, S, C), not to be trained on: `state.checks` tells how they fare, and with
+    patience training ends when they fare no better. `should_stop` is asked after every critic
+    step, so that stopping takes a moment even where one generator step takes a hundred of them.
     Raises DivergedError on NaN, infinity or a critic that outgrew its bound.
     """
     aim = objective(state.train_config)
@@ -108,7 +115,8 @@ def run(
     distance = torch.zeros(())
     state.generator.train()
     state.critic.train()
-    while state.step < state.train_config.iters and not should_stop():
+    iters, patience = state.train_config.iters, state.train_config.patience
+    while state.step < iters and not should_stop():
         if state.critic_step < aim.critic_steps(state.step):
             real, _ = _real_batch(state, pixels, rows)
             distance = _critic_step(state, aim, real)
@@ -126,12 +134,18 @@ def run(
                 loss = _joint_step(state, aim.joint_loss, real, which)
             distance = loss
         state.step, state.critic_step = state.step + 1, 0
-        if state.step % report_every == 0 or state.step == state.train_config.iters:
+        checked = None
+        if held_out is not None and len(held_out) > 1 and state.step % CHECK_EVERY == 0:
+            checked = _check(state, aim, held_out)
+            state.checks.append((state.step, checked))
+        if checked is not None or state.step % report_every == 0 or state.step == iters:
             seconds = time.monotonic() - started
-            told = TrainStep(state.step, distance.item(), loss.item(), pictures, seconds)
+            told = TrainStep(state.step, distance.item(), loss.item(), pictures, seconds, checked)
             check_step(told, state)
             if on_step:
                 on_step(told)
+        if checked is not None and patience and since_best(state.checks) > patience:
+            break
 
 
 def averaged_generator(state: TrainState, *, batches: int = 32) -> Generator:
@@ -161,6 +175,19 @@ def check_step(told: TrainStep, state: TrainState) -> None:
         f"training diverged at generator step {told.step}: {what}; try --precision fp32, "
         "another --seed, or --objective wgan-gp"
     )
+
+
+@torch.no_grad()
+def _check(state: TrainState, aim: Objective, held_out: Tensor) -> float:
+    """What the objective says of pictures held out; leaves `state` alone, its random state too."""
+    rng = torch.Generator().manual_seed(state.step)
+    which = torch.randint(len(held_out), (min(len(held_out), CHECKED),), generator=rng)
+    real = to_unit_range(held_out[which.to(held_out.device)].to(state.device))
+    noise = torch.randn(len(real), state.model_config.latent_dim, generator=rng).to(state.device)
+    # copies, as batch norm would remember the pictures; in training mode, as they were trained
+    generator, partner = copy.deepcopy(state.averaged), copy.deepcopy(state.critic)
+    with _autocast(state):
+        return aim.held_out(generator.train(), partner.train(), real, noise).item()
 
 
 def _critic_step(state: TrainState, aim: Objective, real: Tensor) -> Tensor:

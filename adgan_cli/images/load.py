@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,6 +49,17 @@ class PixelSet:
     def part(self, index: slice) -> np.ndarray:
         """Some of the pictures: (n, H, W, C)."""
         return self.pixels[index if self.rows is None else self.rows[index]]
+
+    def chosen(self, which: np.ndarray) -> "PixelSet":
+        """Some of the pictures, which: (N,) bool; no copy. Failures stay with the whole set."""
+        return PixelSet(
+            self.pixels,
+            tuple(compress(self.names, which.tolist())),
+            (),
+            np.flatnonzero(which) if self.rows is None else self.rows[which],
+            self.fingerprints[which] if len(self.fingerprints) else self.fingerprints,
+            self.ranges,
+        )
 
     @cached_property
     def digest(self) -> str:

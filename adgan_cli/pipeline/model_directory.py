@@ -29,11 +29,13 @@ from adgan_cli.engine.search import starting_points
 from adgan_cli.engine.training import TrainState, TrainStep, averaged_generator, run
 from adgan_cli.errors import ConfigError, DivergedError, ModelFileError, OutputError
 from adgan_cli.images.load import PixelSet
+from adgan_cli.pipeline.held_out import hold_out, pixels_of
 from adgan_cli.results.grid import write_grid
 
 HISTORY_FILE = "history.csv"
-HISTORY_HEADER = "step,distance,generator_loss,seconds\n"
-_ROW = re.compile(r"(?P<step>\d+),[^,]*,[^,]*,(?P<seconds>\d+(\.\d+)?)")
+HISTORY_HEADER = "step,distance,generator_loss,seconds,held_out\n"
+# the last cell only where pictures held out were looked at; adgan 0.3 had none
+_ROW = re.compile(r"(?P<row>(?P<step>\d+),[^,]*,[^,]*,(?P<seconds>\d+(\.\d+)?))(?P<held>,[^,]*)?")
 SAMPLES_FOLDER = "samples"
 SAMPLES = 64  # pictures on a grid
 SAVE_EVERY = 120.0  # seconds
@@ -65,19 +67,20 @@ def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
 
 def resumed_state(
     out: Path, pictures: PixelSet, device: torch.device, *, iters: int | None
-) -> TrainState:
-    """The run that `out` holds, ready to go on with the same pictures.
+) -> tuple[TrainState, PixelSet, PixelSet]:
+    """The run that `out` holds, ready to go on, the pictures it trains on and those it does not.
 
     Raises ModelFileError for a missing or damaged checkpoint, ConfigError for other pictures.
     """
-    then = read_checkpoint(out)["data"]
-    now = described(pictures)
+    state = load_checkpoint(out, device, iters=iters)
+    trained, held_out = hold_out(pictures, state.train_config)
+    then, now = read_checkpoint(out)["data"], described(trained)
     if any(then[key] != now[key] for key in ("pictures", "digest")):
         raise ConfigError(
             f"{out} was trained on other pictures ({then['pictures']} then, {now['pictures']} now, "
             "or changed); --resume continues exactly: restore them, or start anew with --overwrite"
         )
-    return load_checkpoint(out, device, iters=iters)
+    return state, trained, held_out
 
 
 def train_into(
@@ -85,6 +88,7 @@ def train_into(
     state: TrainState,
     pictures: PixelSet,
     *,
+    held_out: PixelSet | None = None,
     reading: ReadConfig = ReadConfig(),  # noqa: B008  frozen
     on_step: Callable[[TrainStep], None] | None = None,
     on_save: Callable[[int], None] | None = None,
@@ -93,7 +97,7 @@ def train_into(
     resumed: bool = False,
     keep_critic: bool = False,
 ) -> Model:
-    """Train `state` and keep the model directory `out`.
+    """Train `state` on the pictures and keep the model directory `out`.
 
     Every `save_every` seconds, and when it ends or is stopped: model.safetensors, a checkpoint,
     a grid of samples. After kill -9 the last of them are whole. A diverged run leaves them alone.
@@ -125,14 +129,19 @@ def train_into(
 
         def stepped(told: TrainStep) -> None:
             seconds = round(spent + told.seconds, 3)
-            history.writerow([told.step, told.distance, told.generator_loss, seconds])
+            held = "" if told.held_out is None else told.held_out
+            history.writerow([told.step, told.distance, told.generator_loss, seconds, held])
             if on_step:
                 on_step(told)
             if time.monotonic() - saved_at >= save_every:
                 save()
 
         try:
-            run(state, pixels, rows=rows, on_step=stepped, should_stop=should_stop)
+            run(
+                state, pixels, rows=rows,
+                held_out=None if held_out is None else pixels_of(held_out),
+                on_step=stepped, should_stop=should_stop,
+            )  # fmt: skip
             return save()
         except DivergedError as error:
             kept = (
@@ -239,7 +248,8 @@ def _history(out: Path, step: int) -> tuple[Path, float]:
     # kill -9 may have come after rows that the checkpoint does not know, or amid one
     rows = [match for match in map(_ROW.fullmatch, text.split("\n")[:-1]) if match]
     whole = [row for row in rows if int(row["step"]) <= step]
-    write_text(path, HISTORY_HEADER + "".join(f"{row[0]}\n" for row in whole))
+    lines = (f"{row['row']}{row['held'] or ','}\n" for row in whole)
+    write_text(path, HISTORY_HEADER + "".join(lines))
     return path, float(whole[-1]["seconds"]) if whole else 0.0
 
 

@@ -20,6 +20,7 @@ from adgan_cli.images.load import default_workers, opened_cache, read_in_order
 from adgan_cli.images.read import Picture
 from adgan_cli.images.selection import Selection
 from adgan_cli.images.sources import Found
+from adgan_cli.results.calibration import p_value
 from adgan_cli.results.scores import ScoreRow
 
 
@@ -63,6 +64,7 @@ def score_inputs(
     searcher = Searcher(
         model.generator, config, loss=loss, encoder=model.encoder, batch_size=batch_size
     )
+    held_out = model.held_out_scores(config)
     rules, workers = model.rules(), workers or default_workers()
     with opened_cache(place, listing.root, rules, len(listing.found)) as cache:
         reading = read_in_order(listing.found, rules, workers=workers, cache=cache)
@@ -82,7 +84,7 @@ def score_inputs(
                     on_trace(name, trace)
                 on_spent("searching", time.perf_counter() - started)
             for file, read in group:
-                yield _row(model, file, read, scores)
+                yield _row(model, file, read, scores, held_out)
             waiting = time.perf_counter()
         if cache is not None and cache.off and on_cache_off:
             on_cache_off(cache.off)
@@ -91,17 +93,25 @@ def score_inputs(
 
 
 def _row(
-    model: Model, file: Found, read: Picture | ImageError, scores: Iterator[float]
+    model: Model,
+    file: Found,
+    read: Picture | ImageError,
+    scores: Iterator[float],
+    held_out: np.ndarray | None,
 ) -> ScoreRow:
     if isinstance(read, ImageError):
         return ScoreRow(file.name, None, error=str(read))
     score, error = next(scores), ""
     if not math.isfinite(score):  # steps so large that the search left the numbers
         error = "its score is not a number; try a smaller --lr-z or --lr-theta"
+    seen = model.has_seen(read.fingerprint)
+    # of a picture that the generator learned from, the others say nothing; nor where seen is None
+    known = held_out is not None and seen is False and not error
     return ScoreRow(
         file.name,
         None if error else score,
-        in_training=model.has_seen(read.fingerprint),
+        p_value=p_value(score, held_out) if known and held_out is not None else None,
+        in_training=seen,
         width=read.width,
         height=read.height,
         mode=read.mode,

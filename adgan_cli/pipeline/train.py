@@ -6,13 +6,14 @@ from pathlib import Path
 
 from adgan_cli.config import ModelConfig, ReadConfig, TrainConfig
 from adgan_cli.engine.device import pick_device, pick_precision
-from adgan_cli.engine.model_file import Model
+from adgan_cli.engine.model_file import Model, save_model
 from adgan_cli.engine.training import TrainState, TrainStep, new_state, parameter_count, run
 from adgan_cli.errors import NoImagesError
 from adgan_cli.images.cache import CachePlace
 from adgan_cli.images.find import Listing, list_inputs
 from adgan_cli.images.load import PixelSet, default_workers, load_pixels
 from adgan_cli.images.selection import Selection
+from adgan_cli.pipeline.held_out import calibrated, hold_out, judged, pixels_of
 from adgan_cli.pipeline.model_directory import placed, train_into, trained_model, with_encoder
 
 
@@ -46,19 +47,26 @@ def train(
     several = [paths] if isinstance(paths, str | Path) else paths
     listing = list_inputs(several, selection)
     pictures = load_training_pictures(listing, model_config.size, model_config.channels, reading)
+    trained_on, held_out = hold_out(pictures, train_config)
     where = pick_device(device)
     state = new_state(
         model_config, train_config, device=where, precision=pick_precision(precision, where),
-        pictures=len(pictures),
+        pictures=len(trained_on),
     )  # fmt: skip
-    out = None if out is None else Path(out)
     if out is not None:
-        model = train_into(out, state, pictures, reading=reading, on_step=on_step)
+        model = train_into(
+            Path(out), state, trained_on, held_out=held_out, reading=reading, on_step=on_step
+        )
     else:
-        pixels, rows = placed(pictures, where)
-        run(state, pixels, rows=rows, on_step=on_step)
-        model = trained_model(state, pictures, reading)
-    return with_encoder(model, pictures, encoder_iters, out=out) if encoder_iters else model
+        pixels, rows = placed(trained_on, where)
+        run(state, pixels, rows=rows, held_out=pixels_of(held_out), on_step=on_step)
+        model = trained_model(state, trained_on, reading)
+    if encoder_iters:
+        model = with_encoder(model, trained_on, encoder_iters)
+    model = judged(model, state, trained_on, held_out)
+    if len(held_out):
+        model = calibrated(model, pixels_of(held_out))
+    return model if out is None else replace(model, digest=save_model(model, out))
 
 
 def load_training_pictures(

@@ -1,0 +1,162 @@
+"""Pictures that are not trained on: they tell when to stop, how well it went, and what is odd."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from adgan_cli.config import SearchConfig, TrainConfig
+from adgan_cli.engine.convergence import since_best
+from adgan_cli.engine.losses import loss_of
+from adgan_cli.engine.model_file import Calibration, Model
+from adgan_cli.engine.objectives import objective
+from adgan_cli.engine.pixels import to_unit_range
+from adgan_cli.engine.search import Searcher, starting_points
+from adgan_cli.engine.training import TrainState
+from adgan_cli.errors import DivergedError
+from adgan_cli.images.load import PixelSet
+
+MOST = 2_000  # pictures held out: p-values need no finer steps than 1 in 2,000
+FEW = 200  # to train on; below, a generator learns them by heart
+JUDGED = 100  # pictures of each kind that the verdict looks at
+BY_HEART = 0.5  # of the critic's distance that is there only for pictures it was trained on
+COLLAPSED = 0.5  # of the variety of real pictures
+CONVERGED = 0.3  # of the steps brought nothing new
+
+
+def hold_out(pictures: PixelSet, config: TrainConfig) -> tuple[PixelSet, PixelSet]:
+    """Split a set into what is trained on and what is not, the share that `config` says.
+
+    The choice depends on the contents of the files and the seed, not on names or order; copies of a
+    file stay together. At most 2,000 are held out, and none where that would be a single one.
+    """
+    count = len(pictures)
+    contents = pictures.fingerprints if len(pictures.fingerprints) else np.arange(count)
+    distinct, which = np.unique(contents, return_inverse=True)
+    held = min(MOST, round(config.holdout * len(distinct)))
+    if held < 2:
+        held = 0
+    place = np.random.default_rng(config.seed).permutation(len(distinct))
+    chosen = place[which] < held
+    return pictures.chosen(~chosen), pictures.chosen(chosen)
+
+
+def pixels_of(pictures: PixelSet, most: int | None = None) -> Tensor:
+    """The pictures, uint8 (N, S, S, C), or as many of them, from all over the set."""
+    stride = 1 if most is None else max(1, math.ceil(len(pictures) / most))
+    return torch.from_numpy(np.ascontiguousarray(pictures.part(slice(None, None, stride))))
+
+
+def calibrated(
+    model: Model,
+    held_out: Tensor,
+    config: SearchConfig | None = None,
+    *,
+    on_picture: Callable[[int], None] = lambda done: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Model:
+    """The model with the scores that pictures it was not trained on get, for p-values.
+
+    held_out: uint8 (N, S, S, C). config: of the search; the model's own when None. Scores for the
+    same settings are replaced, those for others stay. Stopped early, the model is returned as it
+    was. Raises DivergedError where a score is not a number.
+    """
+    config = config or model.search
+    scores = scores_of(model, held_out, config, on_picture=on_picture, should_stop=should_stop)
+    if len(scores) < len(held_out):
+        return model
+    if not np.isfinite(scores).all():
+        raise DivergedError("scores of pictures held out are not numbers; try a smaller --lr-z")
+    others = (known for known in model.calibrations if known.search != config)
+    return replace(model, calibrations=(*others, Calibration(config, np.sort(scores))))
+
+
+def scores_of(
+    model: Model,
+    pixels: Tensor,
+    config: SearchConfig,
+    *,
+    on_picture: Callable[[int], None] = lambda done: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> np.ndarray:
+    """Scores of pixels: uint8 (N, S, S, C) -> (N,) float64, or of those before it was stopped."""
+    loss = loss_of(config.loss, model.critic)
+    searcher = Searcher(model.generator, config, loss=loss, encoder=model.encoder)
+    found: list[Tensor] = []
+    for part in torch.split(pixels, searcher.batch_size):
+        if should_stop():
+            break
+        found.append(searcher(to_unit_range(part)).score)
+        on_picture(sum(map(len, found)))
+    return torch.cat(found).double().numpy() if found else np.empty(0)
+
+
+def judged(model: Model, state: TrainState, pictures: PixelSet, held_out: PixelSet) -> Model:
+    """The model with a verdict on its training in its provenance, without any label.
+
+    pictures: those trained on; held_out: the others, or none. Told are, beside their numbers:
+    variety, the mean distance between two generated pictures as a share of that between two real
+    ones; gap, the share of the critic's distance from generated to training pictures that is not
+    there for pictures held out, 0 for a critic that knows none by heart; and for what share of the
+    steps nothing got better.
+    """
+    real = to_unit_range(pixels_of(pictures, JUDGED).to(state.device))
+    z = starting_points(JUDGED, model.config.latent_dim, seed=0).to(state.device)
+    with torch.no_grad():
+        made = model.generator(z)
+    told: dict[str, Any] = {
+        "trained_on": len(pictures),
+        "held_out": len(held_out),
+        "variety": round(_spread(made) / max(_spread(real), 1e-12), 3),
+    }
+    if len(held_out):
+        unseen = to_unit_range(pixels_of(held_out, JUDGED).to(state.device))
+        if objective(state.train_config).has_critic:
+            told["gap"] = round(_gap(state.critic, real, unseen, made), 3)
+        told["no_improvement_for"] = round(since_best(state.checks), 2)
+    word, advice = verdict(told, state.step)
+    told |= {"verdict": word, "advice": advice}
+    return replace(model, provenance={**model.provenance, "verdict": told})
+
+
+def verdict(told: Mapping[str, Any], steps: int) -> tuple[str, str]:
+    """A word and a sentence of advice for what `judged` found: the gravest thing comes first."""
+    if told["variety"] < COLLAPSED:
+        return "collapsed", (
+            f"generated pictures differ {told['variety']:.0%} as much as real ones: "
+            "train longer, or try another --seed or objective"
+        )
+    if told["trained_on"] < FEW:
+        return "too few pictures", (
+            f"{told['trained_on']} pictures are soon known by heart: give it some hundreds"
+        )
+    if told.get("gap", 0) > BY_HEART:
+        return "too few pictures", (
+            f"{told['gap']:.0%} of what the critic goes by is there for training pictures only: "
+            "more pictures would help, or --flip, or fewer steps"
+        )
+    if told.get("no_improvement_for", 0) > CONVERGED:
+        return "converged", (
+            f"pictures held out fared no better in the last {told['no_improvement_for']:.0%} of "
+            f"{steps:,} steps"
+        )
+    return "train longer", "it was still getting better when it stopped"
+
+
+def _spread(x: Tensor) -> float:
+    """The mean distance between two of the pictures x: (N, C, S, S)."""
+    if len(x) < 2:
+        return math.inf
+    return float(torch.pdist(x.float().flatten(1)).mean())
+
+
+@torch.no_grad()
+def _gap(critic: nn.Module, real: Tensor, unseen: Tensor, made: Tensor) -> float:
+    critic.eval()
+    of_real, of_unseen, of_made = (critic(x).float().mean().item() for x in (real, unseen, made))
+    critic.train()
+    return float((of_real - of_unseen) / max(abs(of_real - of_made), 1e-12))

@@ -1,0 +1,61 @@
+"""p-values in closed form, valid under exchangeability, and Benjamini-Hochberg by the book."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adgan_cli.results.calibration import benjamini_hochberg, expected_by_chance, p_value
+
+HELD_OUT = np.array([1.0, 2.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    "score, expected",
+    [(0.5, 1.0), (1.0, 1.0), (1.5, 0.8), (2.0, 0.8), (2.5, 0.4), (3.0, 0.4), (3.1, 0.2)],
+)
+def test_p_is_one_more_than_those_at_least_as_high_in_n_and_one(
+    score: float, expected: float
+) -> None:
+    assert p_value(score, HELD_OUT) == pytest.approx(expected)
+
+
+def test_p_values_of_normal_pictures_are_never_too_small() -> None:
+    # P(p <= u) <= u over pictures held out and scored: the promise of a conformal p-value
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(2000):
+        held_out = np.sort(rng.lognormal(size=19))
+        found.append(p_value(rng.lognormal(), held_out))
+    for level in (0.05, 0.1, 0.25, 0.5):
+        share = float(np.mean(np.array(found) <= level + 1e-12))
+        assert share <= level + 4 * np.sqrt(level * (1 - level) / 2000)
+        assert share >= level - 4 * np.sqrt(level * (1 - level) / 2000), "nor needlessly large"
+
+
+def test_benjamini_and_hochberg_s_own_example() -> None:
+    # their section 3: fifteen p-values of a trial; at 0.05 four hypotheses are rejected
+    p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240,
+         0.4262, 0.5719, 0.6528, 0.7590, 1.0000]  # fmt: skip
+    assert benjamini_hochberg(p, 0.05).tolist() == [True] * 4 + [False] * 11
+
+
+def test_a_p_value_above_its_own_line_is_flagged_with_a_later_one_below() -> None:
+    assert benjamini_hochberg([0.04, 0.045], 0.05).tolist() == [True, True]
+
+
+def test_nothing_is_flagged_among_nothing() -> None:
+    assert benjamini_hochberg([], 0.05).tolist() == []
+    assert benjamini_hochberg([0.9, 0.8], 0.05).tolist() == [False, False]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.floats(0.01, 0.5))
+def test_what_is_flagged_has_the_smallest_p_values(p: list[float], rate: float) -> None:
+    flagged = benjamini_hochberg(p, rate)
+    if flagged.any() and not flagged.all():
+        assert np.array(p)[flagged].max() < np.array(p)[~flagged].min()
+
+
+def test_chance_brings_as_many_as_the_largest_p_value_says() -> None:
+    assert expected_by_chance([0.01, 0.02], 800) == pytest.approx(16)
+    assert expected_by_chance([], 800) == 0
