@@ -6,6 +6,7 @@ from adgan_cli import __version__
 from adgan_cli.cli.cache import cache_app
 from adgan_cli.cli.console import ErrorsAsLines
 from adgan_cli.cli.evaluate import evaluate
+from adgan_cli.cli.explain import explain
 from adgan_cli.cli.import_ import import_
 from adgan_cli.cli.info import info
 from adgan_cli.cli.rank import rank
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(score)
 app.command()(rank)
+app.command()(explain)
 app.command()(evaluate)
 app.command()(scan)
 app.command()(info)
