@@ -17,6 +17,7 @@ WAYS = [
     SearchConfig(n_seed=3, k=2),
     SearchConfig(n_seed=3, k=2, theta="per-image"),
     SearchConfig(n_seed=3, k=2, theta="none"),
+    SearchConfig(n_seed=3, k=2, theta="none", precision="bf16"),
     SearchConfig(n_seed=2, k=2, init="both"),
     SearchConfig(n_seed=1, k=0),
     SearchConfig(n_seed=2, k=1, loss="ssim"),
