@@ -54,7 +54,7 @@ GENERATORS = {
     "glo-32": (ModelConfig(latent_dim=32), TrainConfig(objective="glo")),
     "glo-16": (ModelConfig(latent_dim=16), TrainConfig(objective="glo")),
 }
-FIXED = SearchConfig(theta="none", k=25)
+FIXED = SearchConfig(theta="none", k=20)
 SEARCHES = {
     "paper": SearchConfig(k=10),
     "per-image": SearchConfig(k=10, theta="per-image"),
@@ -68,10 +68,14 @@ SEARCHES = {
     "l1": replace(FIXED, loss="l1"),
     "laplacian": replace(FIXED, loss="laplacian"),
     "ssim": replace(FIXED, loss="ssim"),
+    "gradient": replace(FIXED, loss="gradient"),
+    "mix": replace(FIXED, loss="ssim+gradient"),
+    "mix-0.1": replace(FIXED, loss="ssim+gradient", lr_z=0.1),
+    "mix-both": replace(FIXED, loss="ssim+gradient", init="both"),
     "critic": replace(FIXED, loss="critic-features"),
     "anogan": replace(FIXED, loss="0.9*l1+0.1*critic-features"),
 }
-STEPS = (0, 1, 2, 3, 5, 10, 25)  # of the searches, after which the table looks
+STEPS = (0, 1, 2, 3, 5, 10, 20)  # of the searches, after which the table looks
 BOOTSTRAPS = 200
 
 

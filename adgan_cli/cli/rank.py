@@ -82,6 +82,7 @@ def rank(
     precision: scoring.Precision = None,
     loss: scoring.Loss = None,
     seed: scoring.Seed = None,
+    adjust: scoring.Adjust = None,
     batch_size: scoring.BatchSize = None,
     recursive: Recursive = True,
     include: Include = None,
@@ -106,7 +107,7 @@ def rank(
     given = {
         "n_seed": n_seed, "init": init, "k": k, "reduce": reduce, "lr_z": lr_z,
         "lr_decay": lr_decay, "z_radius": z_radius, "lr_theta": lr_theta, "theta": theta,
-        "precision": precision, "loss": loss, "seed": seed,
+        "precision": precision, "loss": loss, "seed": seed, "adjust": adjust,
     }  # fmt: skip
     place, watch = cache_place(cache_dir, no_cache, cache_limit), Stopwatch()
     if from_scores is not None:

@@ -62,6 +62,7 @@ def score(
     precision: scoring.Precision = None,
     loss: scoring.Loss = None,
     seed: scoring.Seed = None,
+    adjust: scoring.Adjust = None,
     batch_size: scoring.BatchSize = None,
     recursive: Recursive = True,
     include: Include = None,
@@ -96,7 +97,7 @@ def score(
     config = scoring.search_config(
         loaded, n_seed=n_seed, init=init, k=k, reduce=reduce, lr_z=lr_z, lr_decay=lr_decay,
         z_radius=z_radius, lr_theta=lr_theta, theta=theta, precision=precision, loss=loss,
-        seed=seed,
+        seed=seed, adjust=adjust,
     )  # fmt: skip
     rows = score_inputs(
         loaded,

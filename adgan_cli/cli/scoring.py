@@ -70,6 +70,13 @@ Loss = Annotated[
     typer.Option(help=f"{', '.join(LOSSES)}, or a sum like l2+0.5*ssim.", rich_help_panel=SEARCH),
 ]
 Seed = Annotated[int | None, typer.Option(help="Of the starting points.", rich_help_panel=SEARCH)]
+Adjust = Annotated[
+    str | None,
+    typer.Option(
+        help="complexity takes out of the score what brightness, contrast and detail explain.",
+        rich_help_panel=SEARCH,
+    ),
+]
 BatchSize = Annotated[
     int | None,
     typer.Option("-b", "--batch-size", min=1, help="Pictures at once; default: what fits."),

@@ -20,6 +20,8 @@ from adgan_cli.images.load import default_workers, opened_cache, read_in_order
 from adgan_cli.images.read import Picture
 from adgan_cli.images.selection import Selection
 from adgan_cli.images.sources import Found
+from adgan_cli.images.traits import traits
+from adgan_cli.pipeline.adjust import adjustment, held_out_scores
 from adgan_cli.results.calibration import p_value
 from adgan_cli.results.scores import ScoreRow
 
@@ -64,7 +66,7 @@ def score_inputs(
     searcher = Searcher(
         model.generator, config, loss=loss, encoder=model.encoder, batch_size=batch_size
     )
-    held_out = model.held_out_scores(config)
+    held_out, adjust = held_out_scores(model, config), adjustment(model, config)
     rules, workers = model.rules(), workers or default_workers()
     with opened_cache(place, listing.root, rules, len(listing.found)) as cache:
         reading = read_in_order(listing.found, rules, workers=workers, cache=cache)
@@ -78,7 +80,10 @@ def score_inputs(
                 started = time.perf_counter()
                 x = to_unit_range(torch.from_numpy(np.stack(pictures)))
                 found = searcher(x)
-                scores = iter(found.score.tolist())
+                score_of = found.score.double().numpy()
+                if adjust:
+                    score_of = adjust(score_of, np.stack([traits(p) for p in pictures]))
+                scores = iter(score_of.tolist())
                 readable = (file.name for file, read in group if isinstance(read, Picture))
                 for name, trace in zip(readable, found.trace.numpy(), strict=True):
                     on_trace(name, trace)
