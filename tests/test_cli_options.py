@@ -104,7 +104,7 @@ def test_an_archive_is_ranked_in_place_and_drawn_again(
     assert sorted(row.path for row in rows) == expected
     for again in ([], [archive]):  # where the pictures are: from the summary, or told
         page = (out / "index.html").read_text(encoding="utf-8")
-        assert len(re.findall(r"data:image/", page)) == 3
+        assert len(re.findall(r'class="picture">\s*<img src="data:image/', page)) == 3
         assert links_of(out) == [], "a member is no file to link to"
         adgan("rank", *again, "--from", out / "ranking.csv", "-o", out)
     assert summary_of(out)["root"] == "../val.zip"

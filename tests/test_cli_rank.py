@@ -6,16 +6,21 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+import numpy as np
 import pytest
 from commands import FAST, adgan, one_error, refused, started, wait_until
-from conftest import draw_disc
+from conftest import draw_disc, make_generator
 
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import INTERRUPTED
+from adgan_cli.config import SearchConfig
+from adgan_cli.engine.model_file import Calibration, Model, load_model, save_model
+from adgan_cli.pipeline.report import HELD_OUT
 from adgan_cli.results.scores import read_scores
 
 Folder = Callable[..., Path]
@@ -345,6 +350,80 @@ def test_rows_of_another_ranking_are_not_thrown_away(report: Path, tmp_path: Pat
     (other / "scores.partial.csv").write_text("path,score\nkept.png,1\n")  # of a killed command
     adgan("rank", "--from", report / "ranking.csv", "-o", other)
     assert (other / "scores.partial.csv").read_text() == "path,score\nkept.png,1\n"
+
+
+# explanations
+
+
+def explained_in(out: Path) -> int:
+    return (out / "index.html").read_text(encoding="utf-8").count('alt="Best reconstruction of')
+
+
+def test_what_is_shown_is_explained_unless_that_is_declined(
+    discs: Folder, tiny_model: Path, out: Path
+) -> None:
+    folder = discs(4)
+    adgan("rank", folder, "-m", tiny_model, *FAST, "-o", out, "--top", "1")
+    assert explained_in(out) == 2
+    table = (out / "ranking.csv").read_bytes()
+    adgan("rank", folder, "-m", tiny_model, *FAST, "-o", out, "--no-explain")
+    assert explained_in(out) == 0
+    assert (out / "ranking.csv").read_bytes() == table
+
+
+def test_a_ranking_drawn_again_is_explained_on_demand(
+    report: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    table, first = report / "ranking.csv", (report / "index.html").read_bytes()
+    again = tmp_path / "again"  # as far from the pictures: the same links
+    adgan("rank", "--from", table, "-o", again, "-m", tiny_model)
+    assert explained_in(again) == 0, "that takes the model, and a search"
+    adgan("rank", "--from", table, "-o", again, "-m", tiny_model, "--explain")
+    assert (again / "index.html").read_bytes() == first
+
+
+def test_another_model_does_not_explain_a_ranking(report: Path, tmp_path: Path) -> None:
+    generator = make_generator(channels=1, seed=1)
+    save_model(Model(generator, generator.config), tmp_path / "other")
+    line = refused(
+        "rank", "--from", report / "ranking.csv", "-m", tmp_path / "other", "--explain",
+        "-o", tmp_path / "again", code=2,
+    )  # fmt: skip
+    assert "was scored with another model" in line and str(tmp_path / "other") in line
+    assert not (tmp_path / "again").exists()
+
+
+def test_stopping_while_explaining_still_writes_the_report(
+    discs: Folder, tiny_model: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adgan_cli.pipeline import explain as module
+
+    def stopped(*args, on_picture, should_stop, **more):  # type: ignore[no-untyped-def]
+        def asked(done: int) -> None:
+            on_picture(done)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        return explain(*args, on_picture=asked, should_stop=should_stop, **more)
+
+    explain = module.explain
+    monkeypatch.setattr(module, "explain", stopped)
+    adgan("rank", discs(6), "-m", tiny_model, *FAST, "-o", out, "-b", "2")
+    assert explained_in(out) == 2 and len(links_of(out)) == 6
+
+
+def test_scores_of_pictures_held_out_are_on_the_page_and_stay_when_it_is_drawn_again(
+    discs: Folder, tiny_model: Path, out: Path, tmp_path: Path
+) -> None:
+    model = load_model(tiny_model)
+    search = SearchConfig(n_seed=1, k=1)
+    calibration = Calibration(search, np.linspace(1.0, 900.0, 500))
+    save_model(replace(model, calibrations=(calibration,)), tmp_path / "calibrated")
+    adgan("rank", discs(3), "-m", tmp_path / "calibrated", *FAST, "-o", out, "--no-explain")
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "500 held out of training" in page and 'class="held"' in page
+    assert len(json.loads((out / "summary.json").read_text())["held_out"]) == HELD_OUT
+    adgan("rank", "--from", out / "ranking.csv", "-o", tmp_path / "again")
+    assert (tmp_path / "again" / "index.html").read_text(encoding="utf-8") == page
 
 
 # in a process of its own

@@ -42,7 +42,7 @@ def test_a_model_directory_holds_all_that_is_promised(discs: Folder, out: Path) 
     result = adgan("train", discs(), *TINY, "-o", out)
     assert set(content(out)) == {
         "model.safetensors", "config.json", "checkpoint.safetensors", "history.csv",
-        "samples/real.png", "samples/000003.png",
+        "neighbours.safetensors", "samples/real.png", "samples/000003.png",
     }  # fmt: skip
     model = load_model(out)
     assert model.digest[:12] in result.stderr

@@ -411,3 +411,14 @@ def test_a_deep_picture_truncated_at_its_end_is_refused(tmp_path):
         path = write(tmp_path / "a", content[:-200])
         with pytest.raises(ImageError, match="^truncated"):
             read_image(path, 8)
+
+
+def test_a_thumbnail_of_noise_is_made_to_fit_its_bytes(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (400, 300, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    whole = read_thumbnail(tmp_path / "noise.png", 320)
+    small = read_thumbnail(tmp_path / "noise.png", 320, most=20_000)
+    assert len(whole) > 20_000 >= len(small) > 5_000
+    assert read_thumbnail(tmp_path / "noise.png", 320, most=len(whole)) == whole
+    with Image.open(io.BytesIO(read_thumbnail(tmp_path / "noise.png", 320, most=1))) as tiny:
+        assert 50 <= max(tiny.size) <= 64, "small, but still a picture"

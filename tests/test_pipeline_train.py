@@ -48,6 +48,7 @@ def test_a_run_leaves_a_model_a_checkpoint_a_history_and_samples(tmp_path):
     model = train_into(tmp_path, fresh(), pictures())
     assert {p.name for p in tmp_path.iterdir()} == {
         "model.safetensors", "config.json", "checkpoint.safetensors", "history.csv", "samples",
+        "neighbours.safetensors",
     }  # fmt: skip
     assert {p.name for p in (tmp_path / "samples").iterdir()} == {"real.png", "000004.png"}
     assert [row["step"] for row in history(tmp_path)] == ["1", "2", "3", "4"]

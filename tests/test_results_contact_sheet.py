@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from adgan_cli.results.contact_sheet import LISTED_FAILURES, Card, write_contact_sheet
+from adgan_cli.results.explanation import Explanation
 from adgan_cli.results.scores import Counts
 
 JPEG = b"\xff\xd8 not really \xff\xd9"
@@ -29,14 +30,20 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data):
-        self.text += data
+        if self.tags and self.tags[-1][0] not in ("style", "script"):
+            self.text += data
 
     def all(self, tag):
         return [attrs for name, attrs in self.tags if name == tag]
 
 
-def card(rank=1, score=1.5, name="a.png", href="../a.png", thumbnail=JPEG, width=64, height=48):
-    return Card(rank, score, name, href, thumbnail, width, height)
+WHY = Explanation(reconstruction=JPEG, difference=JPEG, full=90, neighbours=(JPEG, JPEG))
+
+
+def card(
+    rank=1, score=1.5, name="a.png", href="../a.png", thumbnail=JPEG, width=64, height=48, **more
+):
+    return Card(rank, score, name, href, thumbnail, width, height, **more)
 
 
 def sheet(path, most=(), least=(), **changed):
@@ -70,23 +77,23 @@ def test_a_name_is_text_wherever_it_stands(tmp_path, name):
         counts=Counts(found=9, scored=8, failed=1),
         settings={name: name},
         failures=[(name, name)],
+        notes=[name],
     )
     shown = name.replace("\udcff", r"\udcff")
-    assert page.all("script") == []
+    assert len(page.all("script")) == 1, "our own"
+    assert [item.get("data-name") for item in page.all("li")][:3] == [None, shown, None]
     assert [image["alt"] for image in page.all("img")] == [shown]
     assert all("onerror" not in attrs for _, attrs in page.tags)
-    assert page.text.count(shown) >= 5  # title, h1, setting and its value, failure and its reason
+    assert (
+        page.text.count(shown) >= 6
+    )  # title, h1, note, setting and its value, failure and its reason
 
 
 def test_the_page_needs_nothing_from_outside(tmp_path):
     html, page = sheet(tmp_path / "index.html", [card()], [card(2, href=None)])
-    assert page.all("link") == page.all("script") == []
+    assert page.all("link") == [] and page.all("script") == [{}], "inline"
     assert [image["src"][:23] for image in page.all("img")] == ["data:image/jpeg;base64,"] * 2
     assert "url(" not in html and "http:" not in html and "https:" not in html
-    assert {
-        "http-equiv": "Content-Security-Policy",
-        "content": "default-src 'none'; img-src data:; style-src 'unsafe-inline'",
-    } in page.all("meta")
     links = [link["href"] for link in page.all("a")]
     assert [link for link in links if not link.startswith("#")] == ["../a.png"]
     ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
@@ -97,6 +104,73 @@ def test_the_page_needs_nothing_from_outside(tmp_path):
 def test_a_link_that_leaves_the_computer_is_refused(href):
     with pytest.raises(ValueError, match="href must stay on this computer"):
         card(href=href)
+
+
+def test_a_card_says_what_is_known_and_nothing_else(tmp_path):
+    _, page = sheet(tmp_path / "index.html", [card(p_value=0.00512, flagged=True)])
+    assert "p = 0.0051" in " ".join(page.text.split()) and "flagged" in page.text
+    assert {"title": "0.00512"} in page.all("span")
+    _, page = sheet(tmp_path / "index.html", [card(), card(2, in_training=True)])
+    assert "p =" not in page.text and "flagged" not in page.text
+    assert page.text.count("trained on") == 1, "why that one has no p-value"
+
+
+def test_a_card_is_explained_by_pictures_with_alternative_texts(tmp_path):
+    _, page = sheet(tmp_path / "index.html", [card(explanation=WHY)], [card(2, name="b.png")])
+    assert [image["alt"] for image in page.all("img")] == [
+        "a.png",
+        "Best reconstruction of a.png",
+        "Where that differs from the picture",
+        "Training picture 1",
+        "Training picture 2",
+        "b.png",
+    ]
+    assert page.text.count("nearest in training") == 1
+    assert "palest from 90 of 255 grey levels" in page.text
+    bare = Explanation(JPEG, JPEG, 90)
+    _, page = sheet(tmp_path / "index.html", [card(explanation=bare)])
+    assert "nearest in training" not in page.text, "there is none to show"
+
+
+def test_controls_are_offered_only_for_what_is_there(tmp_path):
+    for cards, there in [
+        ([card()], {"controls", "wanted", "order"}),
+        ([card(flagged=True)], {"controls", "wanted", "order", "flagged"}),
+        ([card(explanation=WHY)], {"controls", "wanted", "order", "explained"}),
+        ([], set()),
+    ]:
+        _, page = sheet(tmp_path / "index.html", cards)
+        ids = {attrs.get("id") for _, attrs in page.tags}
+        assert ids & {"controls", "wanted", "order", "flagged", "explained"} == there
+        assert bool(page.all("script")) is bool(there)
+    _, page = sheet(tmp_path / "index.html", [card()])
+    (controls,) = [attrs for attrs in page.all("div") if attrs.get("id") == "controls"]
+    assert "hidden" in controls, "without a script they would do nothing"
+
+
+def test_notes_are_read_before_the_pictures(tmp_path):
+    html, page = sheet(tmp_path / "index.html", [card()], notes=["It rains.", "Then <b>sun</b>."])
+    assert "It rains." in page.text and "Then <b>sun</b>." in page.text
+    assert html.index("It rains.") < html.index("<main>")
+    _, page = sheet(tmp_path / "index.html", [card()])
+    assert "notes" not in [attrs.get("class") for attrs in page.all("ul")]
+
+
+def test_what_pictures_held_out_score_is_drawn_behind_the_others(tmp_path):
+    _, page = sheet(
+        tmp_path / "index.html",
+        [card(score=9.0)],
+        scores=[5.0, 9.0],
+        held_out=[1.0] * 6 + [3.0] * 2,
+        held_out_pictures=800,
+    )
+    (path,) = page.all("path")
+    tops = [float(step.split("H")[0]) for step in path["d"].split("V")[1:]]
+    assert (tops[0], tops[20]) == (0.0, pytest.approx(200 / 3, abs=0.01)), "three times as many"
+    assert "800 held out of training" in page.text
+    assert {"title": "1.0"} in page.all("span"), "the axis begins where they do"
+    _, page = sheet(tmp_path / "index.html", [card()])
+    assert page.all("path") == []
 
 
 def test_a_missing_thumbnail_is_said_in_words(tmp_path):

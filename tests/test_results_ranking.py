@@ -54,6 +54,9 @@ def test_summary_counts_and_quantiles(tmp_path):
         "scores": {"min": 1.0, "median": 1.5, "max": 2.0},
         "model": {"digest": "ab"},
         "settings": {"k": 5},
+        "held_out": [],
+        "held_out_pictures": 0,
+        "notes": [],
     }
 
 

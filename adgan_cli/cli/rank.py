@@ -12,6 +12,7 @@ from adgan_cli.cli.console import (
     INTERRUPTED,
     Stopwatch,
     counted,
+    counting_bar,
     readable,
     say,
     stderr,
@@ -38,12 +39,15 @@ from adgan_cli.cli.options import (
     cache_place,
     selection,
 )
-from adgan_cli.config import flag, to_dict
+from adgan_cli.config import SearchConfig, flag, from_dict, to_dict
 from adgan_cli.errors import ConfigError, NoImagesError
 
 if TYPE_CHECKING:
+    from adgan_cli.engine.model_file import Model
+    from adgan_cli.images.cache import CachePlace
     from adgan_cli.images.find import Listing
     from adgan_cli.pipeline.report import Source
+    from adgan_cli.results.explanation import Explanation
     from adgan_cli.results.ranking import RankedRow
     from adgan_cli.results.scores import ScoreRow
 
@@ -69,6 +73,15 @@ def rank(
     from_scores: Annotated[
         Path | None,
         typer.Option("--from", help="Draw again from this scores.csv, without scoring."),
+    ] = None,
+    explain: Annotated[
+        bool | None,
+        typer.Option(
+            "--explain/--no-explain",
+            help="Show the reconstruction, where it differs, and the nearest training pictures; "
+            "default: yes, but with --from, which then needs the model, no.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     n_seed: scoring.NSeed = None,
     init: scoring.Init = None,
@@ -110,11 +123,15 @@ def rank(
         "precision": precision, "loss": loss, "seed": seed, "adjust": adjust,
     }  # fmt: skip
     place, watch = cache_place(cache_dir, no_cache, cache_limit), Stopwatch()
+    loaded = None
     if from_scores is not None:
         rows, source = _read(from_scores, paths, given)
+        if explain:
+            loaded = scoring.open_model(model, device, verbose=verbose)
+            config = _config_of(source, loaded, from_scores, model)
         report.prepare_report(out)
     elif paths or files_from:
-        from adgan_cli.pipeline.rank import described
+        from adgan_cli.pipeline.rank import source_of
         from adgan_cli.pipeline.score import score_inputs
 
         chosen = selection(recursive, include, exclude, follow_links)
@@ -135,12 +152,18 @@ def rank(
             on_spent=watch.add,
         )
         rows = _follow(scores, listing, out, quiet)
-        source = report.Source(listing.root, described(loaded), to_dict(config))
+        source = source_of(loaded, listing.root, config)
     else:
         raise ConfigError("give PATHS to score, or --from scores.csv to draw again")
+    bottom, explanations = top if bottom is None else bottom, {}
+    if loaded is not None and explain is not False:
+        with watch("explaining"):
+            explanations = _explain(
+                loaded, rows, source, config, top, bottom, workers, batch_size, place, quiet
+            )
     with watch("writing the report"):
         ranked = report.write_report(
-            out, rows, source, top=top, bottom=top if bottom is None else bottom
+            out, rows, source, top=top, bottom=bottom, explanations=explanations
         )
     if from_scores is None or from_scores.absolute() == (out / PARTIAL_FILE).absolute():
         (out / PARTIAL_FILE).unlink(missing_ok=True)  # all of it stands in ranking.csv now
@@ -151,6 +174,8 @@ def rank(
         raise NoImagesError(f"no usable picture: all {failed} failed; the reasons are in {table}")
     if not quiet:
         _print_table(ranked)
+        for note in source.notes:
+            say(note)
         say(f"{len(rows):,} found, {scored:,} scored, {failed:,} failed")
         say(f"{out / report.PAGE_FILE}")
     if verbose:
@@ -171,6 +196,54 @@ def _read(
     if not any(row.score is not None for row in rows):
         raise ConfigError(f"--from {scores} holds no scored picture")
     return rows, read_source(scores, find_inputs(paths).root if paths else None)
+
+
+def _config_of(source: "Source", model: "Model", scores: Path, given: Path) -> SearchConfig:
+    """The search that made the scores, which `model` must have been searched in."""
+    digest = source.model.get("model")
+    if digest is not None and digest != model.digest[:12]:
+        raise ConfigError(
+            f"--explain: {scores} was scored with another model ({digest}) than {given} "
+            f"({model.digest[:12]}); give that with -m, or leave out --explain"
+        )
+    return from_dict(SearchConfig, {**to_dict(model.search), **source.settings})
+
+
+def _explain(
+    model: "Model",
+    rows: list["ScoreRow"],
+    source: "Source",
+    config: SearchConfig,
+    top: int,
+    bottom: int,
+    workers: int | None,
+    batch_size: int | None,
+    place: "CachePlace | None",
+    quiet: bool,
+) -> dict[str, "Explanation"]:
+    """Search again for what is shown, under a bar; Ctrl-C ends that, not the report."""
+    from adgan_cli.pipeline.explain import explain
+    from adgan_cli.pipeline.report import shown
+    from adgan_cli.results.ranking import rank_rows
+
+    most, least = shown(rank_rows(rows), top=top, bottom=bottom)
+    few = [entry.row for entry in (*most, *least)]
+    with (
+        stop_on_signal("leaving out the other explanations...", quiet=quiet) as asked,
+        counting_bar(quiet=quiet) as bar,
+    ):
+        task = bar.add_task("explaining", total=len(few))
+        return explain(
+            model,
+            few,
+            source.root,
+            config,
+            workers=workers,
+            batch_size=batch_size,
+            place=place,
+            on_picture=lambda done: bar.update(task, completed=done),
+            should_stop=asked,
+        )
 
 
 def _follow(

@@ -46,6 +46,7 @@ class Model:
     search: SearchConfig = SearchConfig()  # the settings `score` and `rank` start from
     provenance: Mapping[str, Any] = field(default_factory=dict)  # how it was trained, plain JSON
     digest: str = ""  # of the file it was loaded from
+    file: Path | None = None  # that one
     reading: ReadConfig = ReadConfig()  # how pictures became squares in training
     ranges: Ranges = ()  # black and white of pictures deeper than 8 bits, from the training set
     seen: np.ndarray | None = None  # (N,) uint64, sorted: fingerprints of the training pictures
@@ -145,6 +146,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
         calibrations=calibrations,
         provenance=provenance,
         digest=file_digest(file),
+        file=file,
     )
 
 

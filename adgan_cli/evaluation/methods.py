@@ -216,7 +216,7 @@ def _train_gan(cell: Cell, out: Path, pictures: PixelSet, device: torch.device) 
 
     train_into(
         out, state, pictures, on_step=told, should_stop=late, save_every=SAVE_EVERY,
-        resumed=resumed,
+        resumed=resumed, keep_neighbours=False,  # no page is made with these
     )  # fmt: skip
 
 

@@ -60,6 +60,7 @@ __all__ = [
 ]
 
 _TINY = 64  # pixels
+_SMALLER = 0.8  # of the side, at each attempt to get a thumbnail into its bytes
 
 
 @dataclass(frozen=True)
@@ -111,20 +112,29 @@ def read_picture(item: Item, rules: Rules) -> Picture:
     return Picture(pixels, width, height, mode, image.format or "", content)
 
 
-def read_thumbnail(item: Item, side: int, *, alpha: str = "white", ranges: Ranges = ()) -> bytes:
+def read_thumbnail(
+    item: Item,
+    side: int,
+    *,
+    alpha: str = "white",
+    ranges: Ranges = (),
+    most: int | None = None,
+) -> bytes:
     """Read a file as a small JPEG: RGB, upright, uncut, no side longer than `side`.
 
-    A tiny picture becomes a PNG: it will be shown enlarged, and JPEG's noise with it.
+    A tiny picture becomes a PNG: it will be shown enlarged, and JPEG's noise with it. most: bytes;
+    what would be larger, such as noise, gets fewer pixels until it fits or is tiny itself.
     """
     with opened(item) as source, source.picture() as image:
         decoded = decode(image, source.stream, decoder_size(image.size, side, "within"))
         small = _small(decoded, side, "within", alpha, ranges)[0].convert("RGB")
-    buffer = io.BytesIO()
     if max(decoded.size) <= _TINY:
-        small.save(buffer, "PNG")
-    else:
-        small.save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
+        return _saved(small, "PNG")
+    data = _saved(small, "JPEG", quality=85)
+    while most is not None and len(data) > most and max(small.size) > _TINY:
+        small.thumbnail((int(max(small.size) * _SMALLER),) * 2, Image.Resampling.LANCZOS)
+        data = _saved(small, "JPEG", quality=80)
+    return data
 
 
 def value_range(item: Item) -> tuple[str, float, float] | None:
@@ -143,6 +153,12 @@ def value_range(item: Item) -> tuple[str, float, float] | None:
             deep = decode(image, source.stream).deep
             found = least_and_greatest(deep) if deep else None
             return (deep.kind, *found) if deep and found else None
+
+
+def _saved(image: Image.Image, format: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
 
 
 def _small(

@@ -30,6 +30,7 @@ from adgan_cli.engine.training import TrainState, TrainStep, averaged_generator,
 from adgan_cli.errors import ConfigError, DivergedError, ModelFileError, OutputError
 from adgan_cli.images.load import PixelSet
 from adgan_cli.pipeline.held_out import hold_out, pixels_of
+from adgan_cli.pipeline.neighbours import NEIGHBOURS_FILE, write_neighbours
 from adgan_cli.results.grid import write_grid
 
 HISTORY_FILE = "history.csv"
@@ -96,20 +97,24 @@ def train_into(
     save_every: float = SAVE_EVERY,
     resumed: bool = False,
     keep_critic: bool = False,
+    keep_neighbours: bool = True,
 ) -> Model:
     """Train `state` on the pictures and keep the model directory `out`.
 
     Every `save_every` seconds, and when it ends or is stopped: model.safetensors, a checkpoint,
-    a grid of samples. After kill -9 the last of them are whole. A diverged run leaves them alone.
-    A run that begins removes what an earlier one left, unless it was saved at step 0 and `resumed`.
+    a grid of samples; once, the neighbours. After kill -9 all of them are whole. A diverged run
+    leaves them alone. A run that begins removes what an earlier one left, unless it was saved at
+    step 0 and `resumed`.
     """
     if state.step == 0 and state.critic_step == 0 and not resumed:
         _clear(out)
-    for name in (MODEL_FILE, CHECKPOINT_FILE):
+    for name in (MODEL_FILE, CHECKPOINT_FILE, NEIGHBOURS_FILE):
         sweep(out / name)  # kill -9 while saving leaves as many bytes behind
     pixels, rows = placed(pictures, state.device)
     some = pictures.part(slice(None, None, _stride(pictures)))
     write_grid(out / SAMPLES_FOLDER / "real.png", some[:SAMPLES])
+    if keep_neighbours:
+        write_neighbours(out, pictures)
     saved_at, saved_step = time.monotonic(), state.step
 
     def save() -> Model:
@@ -121,7 +126,7 @@ def train_into(
         saved_at, saved_step = time.monotonic(), state.step
         if on_save:
             on_save(state.step)
-        return replace(model, digest=digest)
+        return replace(model, digest=digest, file=out / MODEL_FILE)
 
     path, spent = _history(out, state.step)
     with writing(path), open(path, "a", encoding="utf-8", newline="", buffering=1) as file:
@@ -278,7 +283,7 @@ def _is_ours(out: Path) -> bool:
 
 def _clear(out: Path) -> None:
     """Remove what an earlier run left in `out`, and nothing else."""
-    for name in (MODEL_FILE, CONFIG_FILE, CHECKPOINT_FILE, HISTORY_FILE):
+    for name in (MODEL_FILE, CONFIG_FILE, CHECKPOINT_FILE, HISTORY_FILE, NEIGHBOURS_FILE):
         (out / name).unlink(missing_ok=True)
     for grid in (out / SAMPLES_FOLDER).glob("*.png"):
         if grid.stem == "real" or grid.stem.isdecimal():

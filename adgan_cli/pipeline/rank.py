@@ -9,9 +9,10 @@ from adgan_cli.engine.model_file import Model
 from adgan_cli.images.depth import ranges_dict
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.selection import Selection
-from adgan_cli.pipeline.report import Source, prepare_report, write_report
+from adgan_cli.pipeline.explain import explain as explained
+from adgan_cli.pipeline.report import Source, prepare_report, shown, thin, write_report
 from adgan_cli.pipeline.score import score_inputs
-from adgan_cli.results.ranking import RankedRow
+from adgan_cli.results.ranking import RankedRow, rank_rows
 
 
 def rank(
@@ -23,21 +24,29 @@ def rank(
     selection: Selection = Selection(),  # noqa: B008  frozen
     top: int = 30,
     bottom: int | None = None,
+    explain: bool = True,
 ) -> list[RankedRow]:
     """Score folders, archives and files and write a report into `out`; returns the ranking.
 
-    config: how to search; the model's own settings when None.
+    config: how to search; the model's own settings when None. explain: show beside the pictures
+    what the search came to, which it is done again for.
     """
     out, listing, config = Path(out), list_inputs(paths, selection), config or model.search
     prepare_report(out, listing.found)
     rows = list(score_inputs(model, listing, config))
-    return write_report(
-        out,
-        rows,
-        Source(listing.root, described(model), to_dict(config)),
-        top=top,
-        bottom=top if bottom is None else bottom,
-    )
+    bottom = top if bottom is None else bottom
+    most, least = shown(rank_rows(rows), top=top, bottom=bottom)
+    few = [entry.row for entry in (*most, *least)] if explain else []
+    explanations = explained(model, few, listing.root, config)
+    source = source_of(model, listing.root, config)
+    return write_report(out, rows, source, top=top, bottom=bottom, explanations=explanations)
+
+
+def source_of(model: Model, root: Path, config: SearchConfig) -> Source:
+    """What a report says of where its rows came from."""
+    held_out = model.held_out_scores(config)
+    scores = [] if held_out is None else held_out.tolist()
+    return Source(root, described(model), to_dict(config), thin(scores), len(scores))
 
 
 def described(model: Model) -> dict[str, Any]:

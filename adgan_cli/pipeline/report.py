@@ -4,10 +4,12 @@ No torch in here: an earlier table is drawn again within a second.
 """
 
 import json
+import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -18,14 +20,18 @@ from adgan_cli.images.find import locator
 from adgan_cli.images.read import read_thumbnail
 from adgan_cli.images.sources import Found
 from adgan_cli.results.contact_sheet import Card, write_contact_sheet
+from adgan_cli.results.explanation import Explanation
 from adgan_cli.results.figure import write_figure
 from adgan_cli.results.names import restored
+from adgan_cli.results.page import in_words
 from adgan_cli.results.ranking import RankedRow, rank_rows, write_ranking, write_summary
 from adgan_cli.results.scores import ScoreRow, count_rows
 
 RANKING_FILE, PAGE_FILE = "ranking.csv", "index.html"
 FIGURE_FILE, SUMMARY_FILE = "figure.png", "summary.json"
 THUMBNAIL = 320  # pixels of the longer side: sharp at 200 on a dense screen
+PAGE = 7_000_000  # bytes that thumbnails may take: it has to open at once, and go into a mail
+HELD_OUT = 200  # scores of pictures held out that summary.json keeps, to draw them again
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,18 @@ class Source:
     root: Path  # their paths are relative to it
     model: Mapping[str, Any] = field(default_factory=dict)  # file and digest
     settings: Mapping[str, Any] = field(default_factory=dict)  # of the search
+    held_out: Sequence[float] = ()  # what pictures held out of training score, ascending, see thin
+    held_out_pictures: int = 0  # how many there were
+    notes: Sequence[str] = ()  # sentences for people, to be read first
+
+
+def thin(scores: Sequence[float]) -> list[float]:
+    """At most HELD_OUT of ascending scores, evenly spread: enough to draw where they lie."""
+    count = len(scores)
+    if count <= HELD_OUT:
+        return [float(score) for score in scores]
+    places = (round(i * (count - 1) / (HELD_OUT - 1)) for i in range(HELD_OUT))
+    return [float(scores[place]) for place in places]
 
 
 def prepare_report(out: Path, pictures: Iterable[Found] = ()) -> None:
@@ -70,19 +88,41 @@ def _is_ours(out: Path) -> bool:
         return False
 
 
+def shown(
+    ranked: Sequence[RankedRow], *, top: int, bottom: int
+) -> tuple[list[RankedRow], list[RankedRow]]:
+    """The `top` most and `bottom` least anomalous, the utmost first, none of them twice."""
+    scored = [entry for entry in ranked if entry.rank is not None]
+    most = scored[:top]
+    return most, scored[len(most) :][::-1][:bottom]
+
+
 def write_report(
-    out: Path, rows: Sequence[ScoreRow], source: Source, *, top: int, bottom: int
+    out: Path,
+    rows: Sequence[ScoreRow],
+    source: Source,
+    *,
+    top: int,
+    bottom: int,
+    explanations: Mapping[str, Explanation] = MappingProxyType({}),
+    flagged: Collection[str] = (),
 ) -> list[RankedRow]:
     """Sort rows and write the four files of a report into `out`; returns the ranking.
 
-    The `top` most and `bottom` least anomalous pictures are shown, none of them twice.
+    The `top` most and `bottom` least anomalous pictures are shown. By their paths, explanations say
+    what stands beside the pictures, and flagged which of them are marked.
     """
     ranked = rank_rows(rows)
-    scored = [entry for entry in ranked if entry.rank is not None]
-    most = scored[:top]
-    least = scored[len(most) :][::-1][:bottom]
-    card = _card_maker(source, out)
-    cards = {entry.row.path: card(entry) for entry in (*most, *least)}
+    most, least = shown(ranked, top=top, bottom=bottom)
+    card = _card_maker(source, out, PAGE // max(1, len(most) + len(least)))
+    cards = {
+        entry.row.path: replace(
+            card(entry),
+            explanation=explanations.get(entry.row.path),
+            flagged=entry.row.path in flagged,
+        )
+        for entry in (*most, *least)
+    }
     counts = count_rows(rows, found=len(rows))
     # ranking and summary first: they mark the folder as ours, should the rest not be written
     write_ranking(out / RANKING_FILE, ranked)
@@ -93,6 +133,9 @@ def write_report(
         root=_relative(source.root, out),
         model=source.model,
         settings=source.settings,
+        held_out=source.held_out,
+        held_out_pictures=source.held_out_pictures,
+        notes=source.notes,
     )
     write_contact_sheet(
         out / PAGE_FILE,
@@ -100,16 +143,16 @@ def write_report(
         most=[cards[entry.row.path] for entry in most],
         least=[cards[entry.row.path] for entry in least],
         counts=counts,
-        settings={
-            name.replace("_", " "): str(value)
-            for name, value in {**source.model, **source.settings}.items()
-        },
+        settings=in_words({**source.model, **source.settings}),
         failures=[(row.path, row.error) for row in rows if row.error],
-        scores=[entry.row.score for entry in scored if entry.row.score is not None],
+        scores=[entry.row.score for entry in ranked if entry.row.score is not None],
+        held_out=source.held_out,
+        held_out_pictures=source.held_out_pictures,
+        notes=source.notes,
     )
-    pictures = [[c.thumbnail for c in _shown(part, cards) if c.thumbnail] for part in (most, least)]
-    if pictures[0]:
-        write_figure(out / FIGURE_FILE, *pictures)
+    drawn = [_thumbnails(part, cards) for part in (most, least)]
+    if drawn[0]:
+        write_figure(out / FIGURE_FILE, *drawn)
     else:  # none to show: a figure of other pictures must not stay
         (out / FIGURE_FILE).unlink(missing_ok=True)
     return ranked
@@ -127,17 +170,29 @@ def read_source(scores: Path, root: Path | None) -> Source:
             raise TypeError("not what write_summary writes")
         ReadConfig(alpha=told[1].get("alpha", ReadConfig.alpha))
         ranges_from(told[1].get("ranges", {}))
+        held_out = [float(score) for score in summary.get("held_out", [])]
+        pictures, notes = int(summary.get("held_out_pictures", 0)), summary.get("notes", [])
+        if not all(map(math.isfinite, held_out)) or not isinstance(notes, list):
+            raise TypeError("not what write_summary writes")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError):
         # no summary, or not one of ours: the table stands alone
-        told = scores.parent, {}, {}
-    return Source(root or Path(os.path.normpath(told[0])), told[1], told[2])
+        told, held_out, pictures, notes = (scores.parent, {}, {}), [], 0, []
+    return Source(
+        root or Path(os.path.normpath(told[0])),
+        told[1],
+        told[2],
+        held_out,
+        pictures,
+        tuple(map(str, notes)),
+    )
 
 
-def _shown(entries: Sequence[RankedRow], cards: Mapping[str, Card]) -> list[Card]:
-    return [cards[entry.row.path] for entry in entries]
+def _thumbnails(entries: Sequence[RankedRow], cards: Mapping[str, Card]) -> list[bytes]:
+    drawn = (cards[entry.row.path].thumbnail for entry in entries)
+    return [thumbnail for thumbnail in drawn if thumbnail]
 
 
-def _card_maker(source: Source, out: Path) -> Callable[[RankedRow], Card]:
+def _card_maker(source: Source, out: Path, most_bytes: int) -> Callable[[RankedRow], Card]:
     """A function that draws a row's card: the picture as the model saw it, small."""
     locate = locator(source.root)
     alpha = str(source.model.get("alpha", ReadConfig.alpha))
@@ -147,7 +202,9 @@ def _card_maker(source: Source, out: Path) -> Callable[[RankedRow], Card]:
         rank, row = entry
         found = locate(row.path)
         try:
-            thumbnail = read_thumbnail(found, THUMBNAIL, alpha=alpha, ranges=ranges)
+            thumbnail = read_thumbnail(
+                found, THUMBNAIL, alpha=alpha, ranges=ranges, most=most_bytes
+            )
         except ImageError:  # gone since it was scored: the card says so
             thumbnail = None
         assert rank is not None and row.score is not None
@@ -159,6 +216,8 @@ def _card_maker(source: Source, out: Path) -> Callable[[RankedRow], Card]:
             thumbnail=thumbnail,
             width=row.width or 0,
             height=row.height or 0,
+            p_value=row.p_value,
+            in_training=bool(row.in_training),
         )
 
     return card

@@ -1,25 +1,15 @@
 """index.html: the most and the least anomalous pictures on one page that needs nothing else."""
 
-import base64
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from adgan_cli.atomic import write_text
-from adgan_cli.results.names import printable
+from adgan_cli.results.explanation import Explanation
+from adgan_cli.results.page import local, write_page
 from adgan_cli.results.scores import Counts
 
-if TYPE_CHECKING:
-    from jinja2 import Template  # at run time only when a page is made
-
 LISTED_FAILURES = 200  # ranking.csv has them all
-_PIXELATED = 64  # pictures up to this size are enlarged without smoothing, to judge their pixels
 _BINS = 80
-_NAME, _FOLDER = 40, 28  # characters shown of a file's name and of its folder
 
 
 @dataclass(frozen=True)
@@ -33,12 +23,13 @@ class Card:
     thumbnail: bytes | None  # JPEG, or PNG for tiny pictures; None shows a placeholder
     width: int  # of the original, pixels
     height: int
+    p_value: float | None = None  # None: not known, and not shown
+    in_training: bool = False  # the model was trained on it
+    flagged: bool = False  # beyond the cut that was asked for
+    explanation: Explanation | None = None
 
     def __post_init__(self) -> None:
-        if self.href is not None:
-            target = urlsplit(self.href)
-            if target.scheme not in ("", "file") or target.netloc:
-                raise ValueError(f"href must stay on this computer, got {self.href!r}")
+        local(self.href)
 
 
 @dataclass(frozen=True)
@@ -52,6 +43,15 @@ class _Bar:
     least: float
 
 
+@dataclass(frozen=True)
+class _Histogram:
+    """Bars, the outline of what pictures held out score (an SVG path), and where it all lies."""
+
+    bars: list[_Bar]
+    outline: str
+    axis: tuple[float, float]
+
+
 def write_contact_sheet(
     path: Path,
     *,
@@ -62,9 +62,23 @@ def write_contact_sheet(
     settings: Mapping[str, str],
     failures: Sequence[tuple[str, str]],
     scores: Sequence[float],
+    held_out: Sequence[float] = (),
+    held_out_pictures: int | None = None,
+    notes: Sequence[str] = (),
 ) -> None:
-    """Write the sheet: cards in the order given, failures as (name, reason), all scores."""
-    html = _template().render(
+    """Write the sheet: cards in the order given, failures as (name, reason), all scores.
+
+    held_out: scores of pictures held out of training, drawn behind the others, or as many of them
+    as show their distribution; held_out_pictures: how many there were. notes: sentences to be read
+    first.
+    """
+    cards = [*most, *least]
+    drawn = _histogram(scores, most, least, held_out)
+    full = max((card.explanation.full for card in cards if card.explanation), default=0)
+    write_page(
+        path,
+        "contact_sheet.html",
+        "contact_sheet.js" if cards else "",
         title=title,
         sections=[
             {"id": "most", "heading": "most anomalous", "cards": most},
@@ -77,61 +91,48 @@ def write_contact_sheet(
         scores=sorted(scores),
         most_from=min((card.score for card in most), default=None),
         least_to=max((card.score for card in least), default=None),
-        bars=_histogram(scores, most, least),
-        pixelated=_PIXELATED,
+        bars=drawn.bars,
+        outline=drawn.outline,
+        axis=drawn.axis,
+        held_out_pictures=held_out_pictures or len(held_out),
+        notes=notes,
+        full=full,
+        explained_by=(
+            "Reconstruction: the nearest the model came, at the size it works at. Difference: the "
+            f"brighter, the further apart; palest from {full} of 255 grey levels."
+        ),
+        with_p=any(card.p_value is not None for card in cards),
+        with_flagged=any(card.flagged for card in cards),
     )
-    write_text(path, printable(html))  # names that are not UTF-8, wherever they stand
 
 
-def _template() -> "Template":
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["rounded"] = _rounded
-    environment.filters["data_uri"] = _data_uri
-    environment.filters["folder"] = lambda name: _elided(name.rpartition("/")[0], _FOLDER)
-    environment.filters["file"] = lambda name: _elided(name.rpartition("/")[2], _NAME)
-    environment.filters["words"] = lambda name: re.split("(?<=[_-])", name)
-    source = resources.files("adgan_cli.results") / "contact_sheet.html"
-    return environment.from_string(source.read_text(encoding="utf-8"))
-
-
-def _rounded(score: float) -> str:
-    """Four significant digits, without an exponent where a person would not write one."""
-    text = f"{score:#.4g}".removesuffix(".")
-    return f"{float(text):.0f}" if "e+" in text and abs(score) < 1e9 else text
-
-
-def _data_uri(picture: bytes) -> str:
-    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
-
-
-def _elided(text: str, limit: int) -> str:
-    """Cut the middle: both ends of a long file name tell it from its neighbours."""
-    if len(text) <= limit:
-        return text
-    head = (limit - 1) // 2
-    return f"{text[:head]}…{text[head + 1 - limit :]}"
-
-
-def _histogram(scores: Sequence[float], most: Sequence[Card], least: Sequence[Card]) -> list[_Bar]:
+def _histogram(
+    scores: Sequence[float],
+    most: Sequence[Card],
+    least: Sequence[Card],
+    held_out: Sequence[float],
+) -> _Histogram:
     if not scores:
-        return []
-    low, high = min(scores), max(scores)
+        return _Histogram([], "", (0.0, 0.0))
+    low, high = min(*scores, *held_out, scores[0]), max(*scores, *held_out, scores[0])
     most_from = min((card.score for card in most), default=float("inf"))
     least_to = max((card.score for card in least), default=float("-inf"))
+
+    def place(score: float) -> int:
+        share = (score - low) / (high - low) if high > low else 0.5
+        return min(int(share * _BINS), _BINS - 1)
+
     counts = [[0, 0, 0] for _ in range(_BINS)]
     for score in scores:
-        share = (score - low) / (high - low) if high > low else 0.5
-        bin = counts[min(int(share * _BINS), _BINS - 1)]
+        bin = counts[place(score)]
         bin[0] += 1
         bin[1] += score >= most_from
         bin[2] += score <= least_to and score < most_from
-    tallest = max(total for total, _, _ in counts)
-    return [
+    ordinary = [0.0] * _BINS  # as if there were as many pictures as are scored
+    for score in held_out:
+        ordinary[place(score)] += len(scores) / len(held_out)
+    tallest = max(*ordinary, *(total for total, _, _ in counts))
+    bars = [
         _Bar(
             x=i * 100 / _BINS,
             width=80 / _BINS,
@@ -142,7 +143,12 @@ def _histogram(scores: Sequence[float], most: Sequence[Card], least: Sequence[Ca
         for i, (total, of_most, of_least) in enumerate(counts)
         if total
     ]
+    steps = "".join(
+        f"V{100 - 100 * expected / tallest:.2f}H{(i + 1) * 100 / _BINS:.2f}"
+        for i, expected in enumerate(ordinary)
+    )
+    return _Histogram(bars, f"M0 100{steps}V100" if held_out else "", (low, high))
 
 
-def _height(count: int, tallest: int) -> float:
+def _height(count: int, tallest: float) -> float:
     return max(3.0, 100 * count / tallest)  # a single outlier must be visible beside thousands

@@ -51,10 +51,14 @@ def write_summary(
     root: str,
     model: Mapping[str, object],
     settings: Mapping[str, object],
+    held_out: Sequence[float] = (),
+    held_out_pictures: int = 0,
+    notes: Sequence[str] = (),
 ) -> None:
     """Write summary.json: what was looked at, with which model, and what came out.
 
-    `found` is what the finder counted; a row for each, scored or failed, or it is a bug.
+    `found` is what the finder counted; a row for each, scored or failed, or it is a bug. held_out:
+    scores of pictures held out of training, or as many as show where they lie.
     """
     rows = sorted(rows, key=lambda row: row.path)
     counts = count_rows(rows, found=found)
@@ -69,6 +73,9 @@ def write_summary(
         "scores": _quantiles([row.score for row in rows if row.score is not None]),
         "model": model,
         "settings": settings,
+        "held_out": list(held_out),
+        "held_out_pictures": held_out_pictures,
+        "notes": list(notes),
     }
     text = json.dumps(
         _printable_throughout(summary),
