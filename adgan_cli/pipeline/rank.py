@@ -9,6 +9,7 @@ from adgan_cli.engine.model_file import Model
 from adgan_cli.images.depth import ranges_dict
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.selection import Selection
+from adgan_cli.pipeline.adjust import held_out_scores
 from adgan_cli.pipeline.explain import explain as explained
 from adgan_cli.pipeline.report import Source, prepare_report, shown, thin, write_report
 from adgan_cli.pipeline.score import score_inputs
@@ -44,7 +45,7 @@ def rank(
 
 def source_of(model: Model, root: Path, config: SearchConfig) -> Source:
     """What a report says of where its rows came from."""
-    held_out = model.held_out_scores(config)
+    held_out = held_out_scores(model, config)
     scores = [] if held_out is None else held_out.tolist()
     return Source(root, described(model), to_dict(config), thin(scores), len(scores))
 
