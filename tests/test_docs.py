@@ -29,7 +29,7 @@ def commands_below(group: Any, prefix: str = "") -> dict[str, Any]:
 COMMANDS = commands_below(typer.main.get_command(app))
 SETTINGS = [
     ("train", ModelConfig), ("train", ReadConfig), ("train", TrainConfig),
-    ("score", SearchConfig), ("rank", SearchConfig),
+    ("score", SearchConfig), ("rank", SearchConfig), ("explain", SearchConfig),
 ]  # fmt: skip
 
 

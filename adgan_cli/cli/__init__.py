@@ -7,6 +7,7 @@ from adgan_cli.cli.cache import cache_app
 from adgan_cli.cli.calibrate import calibrate
 from adgan_cli.cli.console import ErrorsAsLines
 from adgan_cli.cli.evaluate import evaluate
+from adgan_cli.cli.explain import explain
 from adgan_cli.cli.import_ import import_
 from adgan_cli.cli.info import info
 from adgan_cli.cli.rank import rank
@@ -27,6 +28,7 @@ app.command()(train)
 app.command()(score)
 app.command()(rank)
 app.command()(calibrate)
+app.command()(explain)
 app.command()(evaluate)
 app.command()(scan)
 app.command()(info)

@@ -26,6 +26,7 @@ _OWN_OUTPUTS = (
     frozenset({"model.safetensors", "config.json"}),
     frozenset({"history.csv", "samples"}),  # training that was killed before its first save
     frozenset({"ranking.csv", "summary.json"}),
+    frozenset({"explanation-1.png", "losses.csv"}),
 )
 _SIGNS = frozenset[str]().union(*_OWN_OUTPUTS)
 

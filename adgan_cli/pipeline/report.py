@@ -62,15 +62,22 @@ def prepare_report(out: Path, pictures: Iterable[Found] = ()) -> None:
 
     Raises ConfigError or OutputError before any work is done.
     """
+    names = (PAGE_FILE, RANKING_FILE, FIGURE_FILE, SUMMARY_FILE)
+    prepare_folder(out, pictures, names, mark=RANKING_FILE, begins="rank,path,score,", by="rank")
+
+
+def prepare_folder(
+    out: Path, pictures: Iterable[Found], names: Sequence[str], *, mark: str, begins: str, by: str
+) -> None:
+    """prepare_report for a command `by`: it writes `names`, first `mark`, which `begins` so."""
     if out.is_file():
         raise ConfigError(f"-o {out} is a file; give a folder for the report")
     files = (picture.file for picture in pictures)
     if any(os.path.abspath(file.parent) == os.path.abspath(out) for file in files if file):
-        raise ConfigError(f"-o {out} holds pictures to rank; choose another folder for the report")
-    names = (PAGE_FILE, RANKING_FILE, FIGURE_FILE, SUMMARY_FILE)
+        raise ConfigError(f"-o {out} holds pictures to {by}; choose another folder for the report")
     taken = [name for name in names if (out / name).exists()]
-    if taken and not _is_ours(out):
-        raise ConfigError(f"{out / taken[0]} is not from adgan; choose another -o")
+    if taken and not _is_ours(out / mark, begins):
+        raise ConfigError(f"{out / taken[0]} is not from adgan {by}; choose another -o")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -79,11 +86,11 @@ def prepare_report(out: Path, pictures: Iterable[Found] = ()) -> None:
         raise OutputError(f"cannot write to {out}: permission denied; choose another -o")
 
 
-def _is_ours(out: Path) -> bool:
-    """Tell whether we wrote the report in `out`: of its files, ranking.csv is written first."""
+def _is_ours(mark: Path, begins: str) -> bool:
+    """Tell whether we wrote a report: of its files, this one is written first."""
     try:
-        with open(out / RANKING_FILE, encoding="utf-8") as file:
-            return file.readline().startswith("rank,path,score,")
+        with open(mark, encoding="utf-8") as file:
+            return file.readline().startswith(begins)
     except (OSError, UnicodeDecodeError):
         return False
 
@@ -212,7 +219,7 @@ def _card_maker(source: Source, out: Path, most_bytes: int) -> Callable[[RankedR
             rank=rank,
             score=row.score,
             name=row.path,
-            href=_href(found.file, out) if thumbnail and found.file else None,
+            href=link(found.file, out) if thumbnail and found.file else None,
             thumbnail=thumbnail,
             width=row.width or 0,
             height=row.height or 0,
@@ -223,8 +230,8 @@ def _card_maker(source: Source, out: Path, most_bytes: int) -> Callable[[RankedR
     return card
 
 
-def _href(path: Path, out: Path) -> str:
-    """Relative, so that report and pictures can move together."""
+def link(path: Path, out: Path) -> str:
+    """A file's address on a page in `out`: relative, so that the two can move together."""
     relative = _relative(path, out)
     if os.path.isabs(relative):
         return path.resolve().as_uri()

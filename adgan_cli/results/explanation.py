@@ -37,7 +37,7 @@ def explanations(
     if not len(pixels):
         return []
     differences = difference(pixels, made)
-    full = max(_LEAST, round(float(np.quantile(differences, _FULL))))
+    full = full_scale(differences)
     return [
         Explanation(
             reconstruction=encoded(again),
@@ -54,6 +54,11 @@ def difference(pixels: np.ndarray, made: np.ndarray) -> np.ndarray:
     apart = pixels.astype(np.float32) - made.astype(np.float32)
     levels: np.ndarray = np.sqrt(np.square(apart).mean(axis=-1))
     return levels
+
+
+def full_scale(differences: np.ndarray) -> int:
+    """The grey levels from which on a difference gets the brightest colour."""
+    return max(_LEAST, round(float(np.quantile(differences, _FULL))))
 
 
 def laid_on(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:

@@ -1,0 +1,122 @@
+"""adgan explain: Figure 1 for the pictures given, in a folder that is never a surprise."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from commands import FAST, adgan, one_error, refused
+from conftest import draw_disc
+
+from adgan_cli.pipeline import course
+
+Folder = Callable[..., Path]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "explanation"
+
+
+def test_an_explanation_holds_all_that_is_promised(
+    discs: Folder, tiny_model: Path, out: Path
+) -> None:
+    folder = discs(3)
+    (folder / "empty.png").touch()
+    given = [folder / name for name in ("disc-002.png", "disc-000.png", "empty.png")]
+    result = adgan("explain", *given, "-m", tiny_model, "--n-seed", "2", "--k", "1", "-o", out)
+    assert {path.name for path in out.iterdir()} == {
+        "index.html", "losses.csv", "explanation-1.png", "explanation-2.png",
+    }  # fmt: skip
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert 'href="../discs/disc-002.png"' in page and "<bdi>empty.png</bdi>" in page
+    with open(out / "losses.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["path"], row["point"], row["step"]) for row in rows] == [
+        (name, point, step)
+        for name in ("disc-002.png", "disc-000.png")
+        for point in "01"
+        for step in "01"
+    ]
+    table = adgan("score", *given, "-m", tiny_model, "--n-seed", "2", "--k", "1").stdout
+    score = next(
+        row for row in csv.DictReader(table.splitlines()) if row["path"] == rows[0]["path"]
+    )
+    last = [float(row["loss"]) for row in rows[:4] if row["step"] == "1"]
+    assert float(score["score"]) == pytest.approx(sum(last) / 2)
+    assert result.stdout == "" and "empty.png: empty file" in result.stderr
+    assert result.stderr.splitlines()[-1] == str(out / "index.html")
+
+
+def test_figures_of_an_earlier_explanation_go_and_other_files_stay(
+    discs: Folder, tiny_model: Path, out: Path
+) -> None:
+    folder = discs(2)
+    adgan("explain", folder, "-m", tiny_model, *FAST, "-o", out, "-q")
+    (out / "explanation-mine.png").write_text("mine")
+    result = adgan("explain", folder / "disc-000.png", "-m", tiny_model, *FAST, "-o", out, "-q")
+    assert (result.stdout, result.stderr) == ("", "")
+    assert {path.name for path in out.iterdir()} == {
+        "index.html", "losses.csv", "explanation-1.png", "explanation-mine.png",
+    }  # fmt: skip
+
+
+def test_an_explanation_below_the_pictures_is_not_ranked(discs: Folder, tiny_model: Path) -> None:
+    folder = discs(2)
+    adgan("explain", folder, "-m", tiny_model, *FAST, "-o", folder / "why")
+    assert adgan("score", folder, "-m", tiny_model, *FAST).stdout.count("\n") == 1 + 2
+
+
+@pytest.mark.parametrize("name", ["index.html", "losses.csv", "explanation-1.png"])
+def test_a_file_of_somebody_else_is_never_overwritten(
+    discs: Folder, tiny_model: Path, out: Path, name: str
+) -> None:
+    out.mkdir()
+    (out / name).write_text("mine")
+    line = refused("explain", discs(1), "-m", tiny_model, *FAST, "-o", out, code=2)
+    assert f"{out / name} is not from adgan explain" in line
+    assert [path.read_text() for path in out.iterdir()] == ["mine"]
+
+
+def test_a_report_is_not_overwritten_with_an_explanation(
+    discs: Folder, tiny_model: Path, out: Path
+) -> None:
+    adgan("rank", discs(2), "-m", tiny_model, *FAST, "-o", out)
+    before = (out / "index.html").read_bytes()
+    refused("explain", discs(2), "-m", tiny_model, *FAST, "-o", out, code=2)
+    assert (out / "index.html").read_bytes() == before
+
+
+def test_more_pictures_than_a_page_holds_are_refused(
+    discs: Folder, tiny_model: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(course, "MOST", 2)
+    line = refused("explain", discs(3), "-m", tiny_model, *FAST, "-o", out, code=2)
+    assert line.startswith("3 pictures are too many") and "adgan rank --top" in line
+    assert not out.exists()
+
+
+def test_pictures_that_all_fail_are_a_page_and_an_exit_code(
+    tmp_path: Path, tiny_model: Path, out: Path
+) -> None:
+    (tmp_path / "a.png").touch()
+    line = refused("explain", tmp_path / "a.png", "-m", tiny_model, *FAST, "-o", out, code=3)
+    assert f"all 1 failed; see {out / 'index.html'}" in line
+    assert "There is no picture to show." in (out / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ([], 2, "give PICTURES to explain"),
+        (["nowhere.png"], 2, "nowhere.png does not exist"),
+        (["disc.png", "-m", "nothing"], 4, "no model at nothing"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw_disc(tmp_path / "disc.png", 0)
+    assert said in one_error(adgan("explain", *words, code=code).stderr)
+    assert not (tmp_path / "adgan-explanation").exists()

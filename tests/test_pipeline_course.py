@@ -1,0 +1,61 @@
+"""What is shown of a search is what the search did, whichever way it goes about it."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_generator
+
+from adgan_cli.config import SearchConfig
+from adgan_cli.engine.losses import loss_of
+from adgan_cli.engine.model_file import Model
+from adgan_cli.engine.networks import Encoder
+from adgan_cli.engine.pixels import to_uint8, to_unit_range
+from adgan_cli.engine.search import search
+from adgan_cli.pipeline.course import course_of
+
+WAYS = [
+    SearchConfig(n_seed=3, k=2),
+    SearchConfig(n_seed=3, k=2, theta="per-image"),
+    SearchConfig(n_seed=3, k=2, theta="none"),
+    SearchConfig(n_seed=2, k=2, init="both"),
+    SearchConfig(n_seed=1, k=0),
+    SearchConfig(n_seed=2, k=1, loss="ssim"),
+]
+
+
+@pytest.fixture
+def model() -> Model:
+    generator = make_generator()
+    torch.manual_seed(0)
+    encoder = Encoder(generator.config, generator.config.latent_dim).eval().requires_grad_(False)
+    return Model(generator, generator.config, encoder=encoder)
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
+
+
+@pytest.mark.parametrize("config", WAYS, ids=lambda c: f"{c.theta}-{c.init}-{c.loss}-{c.k}")
+def test_each_step_shows_the_picture_that_its_loss_is_of(
+    model: Model, pixels: np.ndarray, config: SearchConfig
+) -> None:
+    course = course_of(model, pixels, config)
+    x = to_unit_range(torch.from_numpy(pixels)[None])
+    found = search(model.generator, x, config, encoder=model.encoder)
+    assert (course.losses == found.trace[0].double().numpy()).all(), "watched, it is the same"
+    assert course.made.shape == (len(found.losses[0]), config.k + 1, 16, 16, 3)
+    assert (course.made[course.best, -1] == to_uint8(found.reconstruction)[0]).all()
+    loss = loss_of(config.loss)
+    for point, steps in enumerate(course.made):
+        # from pixels rounded to 8 bits
+        told = loss(to_unit_range(torch.from_numpy(steps)), x).numpy()
+        assert told == pytest.approx(course.losses[point], rel=0.02)
+
+
+def test_a_long_search_keeps_the_steps_that_are_shown(model: Model, pixels: np.ndarray) -> None:
+    long = course_of(model, pixels, SearchConfig(n_seed=2, k=20))
+    assert long.made.shape[:2] == (2, 8) and long.losses.shape == (2, 21)
+    short = course_of(model, pixels, SearchConfig(n_seed=2, k=3))
+    assert long.steps[1] == 3
+    assert (long.made[:, 1] == short.made[:, 3]).all()
