@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from adgan_cli.results.ranking import RankedRow
     from adgan_cli.results.scores import ScoreRow
 
-PARTIAL_FILE = "scores.partial.csv"
+PARTIAL_FILE, JOURNAL_FOLDER = "scores.partial.csv", "journal"
 TABLE = 10  # rows in the terminal
 
 
@@ -70,6 +70,7 @@ def rank(
         Path | None,
         typer.Option("--from", help="Draw again from this scores.csv, without scoring."),
     ] = None,
+    resume: scoring.Resume = False,
     n_seed: scoring.NSeed = None,
     init: scoring.Init = None,
     k: scoring.K = None,
@@ -110,6 +111,8 @@ def rank(
     }  # fmt: skip
     place, watch = cache_place(cache_dir, no_cache, cache_limit), Stopwatch()
     if from_scores is not None:
+        if resume:
+            raise ConfigError("--from draws scores that are there; leave out --resume")
         rows, source = _read(from_scores, paths, given)
         report.prepare_report(out)
     elif paths or files_from:
@@ -123,17 +126,20 @@ def rank(
             loaded = scoring.open_model(model, device, verbose=verbose)
         config = scoring.search_config(loaded, **given)
         report.prepare_report(out, listing.found)
-        scores = score_inputs(
-            loaded,
-            listing,
-            config,
-            workers=workers,
-            batch_size=batch_size,
-            place=place,
-            on_cache_off=scoring.cache_off(quiet),
-            on_spent=watch.add,
-        )
-        rows = _follow(scores, listing, out, quiet)
+        journal = out / JOURNAL_FOLDER
+        with scoring.journalled(journal, loaded, config, listing.root, resume=resume) as journals:
+            scores = score_inputs(
+                loaded,
+                listing,
+                config,
+                workers=workers,
+                batch_size=batch_size,
+                place=place,
+                on_cache_off=scoring.cache_off(quiet),
+                on_spent=watch.add,
+                **journals,
+            )
+            rows = _follow(scores, listing, out, quiet)
         source = report.Source(listing.root, described(loaded), to_dict(config))
     else:
         raise ConfigError("give PATHS to score, or --from scores.csv to draw again")
@@ -194,8 +200,8 @@ def _follow(
         scoring.follow(scores, listing.count, keep=keep, should_stop=asked, quiet=quiet)
     if len(rows) < listing.count:
         say(
-            f"stopped after {len(rows):,} of {counted(listing.count, 'picture')}; "
-            f"to see what is there: adgan rank {listing.root} --from {partial} -o {out}"
+            f"stopped after {len(rows):,} of {counted(listing.count, 'picture')}; --resume goes "
+            f"on; to see what is there: adgan rank {listing.root} --from {partial} -o {out}"
         )
         raise typer.Exit(INTERRUPTED)
     return rows
