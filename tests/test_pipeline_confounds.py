@@ -9,7 +9,7 @@ from PIL import Image
 
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.read import Rules
-from adgan_cli.pipeline.confounds import _spearman, confound_note, confounds
+from adgan_cli.pipeline.confounds import _spearman, confounds
 from adgan_cli.results.scores import ScoreRow
 
 RULES = Rules(16, 1)
@@ -48,18 +48,3 @@ def test_ties_share_their_places() -> None:
     assert _spearman(a, b) == pytest.approx(1)
     # by hand: ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4
     assert _spearman(a, np.array([1.0, 2, 3, 4])) == pytest.approx(4.5 / np.sqrt(4.5 * 5))
-
-
-def test_a_sentence_names_what_dominates_and_the_remedy() -> None:
-    note = confound_note({"contrast": 0.3, "complexity": 0.81}, adjusted=False)
-    assert note is not None and "high complexity" in note and "0.81" in note
-    assert "--adjust complexity" in note
-    low = confound_note({"brightness": -0.75}, adjusted=True)
-    assert low is not None and "low brightness" in low and "--adjust" not in low
-    wide = confound_note({"aspect ratio": 0.9}, adjusted=False)
-    assert wide is not None and "--adjust" not in wide
-
-
-@pytest.mark.parametrize("correlations", [{}, {"contrast": 0.69}])
-def test_no_sentence_where_nothing_dominates(correlations: dict[str, float]) -> None:
-    assert confound_note(correlations, adjusted=False) is None

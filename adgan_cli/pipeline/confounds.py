@@ -1,6 +1,6 @@
 """Is the ranking fooled? Reconstruction errors tend to follow simple things about a picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from adgan_cli.results.scores import ScoreRow
 
 LOOKED_AT = 500  # pictures: a correlation is then good to about 0.05
 FEWEST = 20  # below, a correlation says little
-DOMINANT = 0.7  # from here on half of the order's variance goes with the trait
 
 
 def confounds(
@@ -48,20 +47,6 @@ def confounds(
         for name, column in zip((*TRAITS, "aspect ratio"), table.T, strict=True)
         if np.ptp(column) > 0
     }
-
-
-def confound_note(correlations: Mapping[str, float], *, adjusted: bool) -> str | None:
-    """A sentence about the trait that the order follows, if one dominates."""
-    name = max(correlations, key=lambda trait: abs(correlations[trait]), default=None)
-    if name is None or abs(correlations[name]) < DOMINANT:
-        return None
-    direction = "high" if correlations[name] > 0 else "low"
-    # of what --adjust takes out only the aspect ratio can be left
-    remedy = "" if adjusted or name == "aspect ratio" else "; --adjust complexity takes that out"
-    return (
-        f"The order mostly follows {direction} {name} (rank correlation {correlations[name]:.2f})"
-        f"{remedy}."
-    )
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
