@@ -66,6 +66,15 @@ def test_each_picture_keeps_its_own_neighbours():
     assert explanations(pictures[:0], pictures[:0]) == []
 
 
+def test_many_explanations_of_noise_still_fit_on_a_page():
+    noise = np.random.default_rng(0).integers(0, 255, (3, 128, 128, 3), np.uint8)
+    few = explanations(noise, noise[::-1], [noise] * 3)
+    many = explanations(np.repeat(noise, 70, 0), np.repeat(noise, 70, 0), [noise] * 210)
+    assert len(few[0].reconstruction) > 20_000
+    shown = [data for one in many for data in (one.reconstruction, one.difference, *one.neighbours)]
+    assert sum(map(len, shown)) < 4_000_000
+
+
 @pytest.mark.parametrize(("size", "kind"), [(32, "PNG"), (64, "JPEG")])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_small_pictures_lose_nothing_and_larger_ones_little(size, kind, channels):

@@ -32,7 +32,7 @@ from adgan_cli.results.scores import ScoreRow, count_rows
 RANKING_FILE, PAGE_FILE = "ranking.csv", "index.html"
 FIGURE_FILE, SUMMARY_FILE = "figure.png", "summary.json"
 THUMBNAIL = 320  # pixels of the longer side: sharp at 200 on a dense screen
-PAGE = 7_000_000  # bytes that thumbnails may take: it has to open at once, and go into a mail
+PAGE = 6_000_000  # bytes that thumbnails may take: it has to open at once, and go into a mail
 _REMEDY = "adgan calibrate gives the model scores of ordinary pictures for these settings"
 HELD_OUT = 200  # scores of pictures held out that summary.json keeps, to draw them again
 

@@ -1,6 +1,7 @@
 """Why a picture has its score, as small pictures: what came nearest to it, and where it differs."""
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,8 @@ import numpy as np
 from PIL import Image
 
 _PNG = 32  # pixels; up to this side nothing is lost to JPEG's blocks of 8
+_SIDE = 128  # pixels at most: they are shown about a hundred wide
+_PAGE = 4_000_000  # bytes for all explanations of a page
 _FULL = 0.995  # of all differences on a page are below the brightest colour
 _LEAST = 8  # grey levels; below, the colours would show noise
 _DIMMED = 0.45  # of the picture's brightness, under the colours
@@ -36,16 +39,20 @@ def explanations(
     """
     if not len(pixels):
         return []
+    near: Sequence[Sequence[np.ndarray] | np.ndarray] = (
+        nearest if len(nearest) else [()] * len(pixels)
+    )
     differences = difference(pixels, made)
     full = full_scale(differences)
+    most = _PAGE / len(pixels) / (2 + max(map(len, near)))
     return [
         Explanation(
-            reconstruction=encoded(again),
-            difference=encoded(laid_on(picture, apart / full)),
+            reconstruction=encoded(again, most),
+            difference=encoded(laid_on(picture, apart / full), most),
             full=full,
-            neighbours=tuple(encoded(near) for near in (nearest[index] if len(nearest) else ())),
+            neighbours=tuple(encoded(one, most) for one in those),
         )
-        for index, (picture, again, apart) in enumerate(zip(pixels, made, differences, strict=True))
+        for picture, again, apart, those in zip(pixels, made, differences, near, strict=True)
     ]
 
 
@@ -70,12 +77,24 @@ def laid_on(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return mixed.astype(np.uint8)
 
 
-def encoded(picture: np.ndarray) -> bytes:
-    """A picture (S, S, 1 or 3) uint8 as a small file that looks the same."""
+def encoded(picture: np.ndarray, most: float = math.inf) -> bytes:
+    """A picture (S, S, 1 or 3) uint8 as a small file that looks the same.
+
+    most: bytes; what would be larger, such as noise, becomes coarser.
+    """
     image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
-    buffer = io.BytesIO()
     if max(image.size) <= _PNG:
-        image.save(buffer, "PNG", optimize=True)
+        data = _saved(image, "PNG", optimize=True)
     else:
-        image.save(buffer, "JPEG", quality=88, subsampling=0)
+        image.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
+        data = _saved(image, "JPEG", quality=88, subsampling=0)
+    if len(data) > most:
+        image.thumbnail((_SIDE // 2, _SIDE // 2), Image.Resampling.BOX)
+        data = _saved(image, "JPEG", quality=75)
+    return data
+
+
+def _saved(image: Image.Image, format: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
     return buffer.getvalue()

@@ -1,0 +1,289 @@
+"""The pages as they are seen: in headless Chromium, light and dark, wide and narrow, printed.
+
+Skipped where there is no browser. Debian's chromium does, or `playwright install chromium`.
+"""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adgan_cli.pipeline.report import Source, link, write_report
+from adgan_cli.results.course import Course, Explained, shown_steps, write_course_page
+from adgan_cli.results.explanation import Explanation, explanations
+from adgan_cli.results.scores import ScoreRow
+
+driver = pytest.importorskip("playwright.sync_api")
+
+NAMES = [
+    "plain.png",
+    "<script>document.title = 'run'<",
+    "\"><img src=x onerror='document.title = 1'>.png",
+    "{{ 7 * 7 }}{% raw %}.png",
+    "two\nlines\r.png",
+    "emoji \N{CAT FACE} \N{RIGHT-TO-LEFT OVERRIDE}gnp.exe",
+    "lone \udcff.png",
+    "&lt;entity&gt; # ? % 100%25.png",
+    "javascript:alert(1).png",
+    "https:x.png",
+    "w" * 200 + ".png",
+    "عربى-עברית-日本語.png",
+]
+SCREENS = [(scheme, width) for scheme in ("light", "dark") for width in (1280, 400)]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    named = ("chromium", "chromium-browser", "google-chrome")
+    installed = next(filter(None, map(shutil.which, named)), None)
+    with driver.sync_playwright() as play:
+        path = installed or play.chromium.executable_path
+        if not os.path.exists(path):
+            pytest.skip("needs a Chromium")
+        # no sandbox: it needs rights that a container or root has not
+        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """opened(path, scheme, width): a page; in the end, nothing was fetched and none complained."""
+    contexts: list[Any] = []
+    told: list[str] = []
+    asked_for: list[str] = []
+
+    def open_page(path: Path, scheme: str = "light", width: int = 1280, **more: Any) -> Any:
+        viewport = {"width": width, "height": 900}
+        context = chromium.new_context(viewport=viewport, color_scheme=scheme, **more)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: told.append(message.text))
+        page.on("pageerror", lambda error: told.append(str(error)))
+        page.on("request", lambda asked: told.append(asked.url))
+        page.goto(path.as_uri())
+        asked_for.append(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [line for line in told if not line.startswith("data:image/")] == asked_for
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    spec = importlib.util.find_spec("axe_playwright_python")
+    if spec is None or spec.origin is None:
+        pytest.skip("needs axe-core, from axe-playwright-python")
+    return (Path(spec.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+def drawn(path: Path, index: int, size: int) -> np.ndarray:
+    noise = np.random.default_rng(index).integers(0, 255, (size, size, 3), np.uint8)
+    Image.fromarray(noise).save(path, "PNG", compress_level=1)
+    return noise
+
+
+def explained(names: list[str], size: int) -> dict[str, Explanation]:
+    """Explanations of noise by noise."""
+    rng = np.random.default_rng(0)
+    seen, made = rng.integers(0, 255, (2, len(names), size, size, 3), np.uint8)
+    near = [seen[[i - 1, i - 2, i - 3]] for i in range(len(names))]
+    return dict(zip(names, explanations(seen, made, near), strict=True))
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with all there can be on one: 24 cards, hostile names, notes, failures."""
+    root = tmp_path_factory.mktemp("browser")
+    names = NAMES + [f"sub folder/{index}-{name}" for index, name in enumerate(NAMES)]
+    names = [name[:120] for name in names]
+    (root / "sub folder").mkdir()
+    for index, name in enumerate(names):
+        drawn(root / name, index, 32)
+    rows = [
+        ScoreRow(
+            name, 100.0 - index, p_value=(index + 1) / 99 if index % 3 else None,
+            in_training=index % 3 == 0, width=32 + index, height=32, mode="RGB",
+        )
+        for index, name in enumerate(names)
+    ]  # fmt: skip
+    source = Source(
+        root,
+        {"model": "abc", "size": 32},
+        {"k": 5},
+        held_out=[50.0 + i for i in range(60)],
+        held_out_pictures=60,
+        notes=["About 2 of these would be here by chance.", "The order mostly follows contrast."],
+    )
+    write_report(
+        root / "report", [*rows, ScoreRow("<b>broken", None, error="empty <file>")], source,
+        top=12, bottom=12, explanations=explained(names, 32), flagged=names[:2],
+    )  # fmt: skip
+    return root / "report" / "index.html"
+
+
+@pytest.fixture(scope="module")
+def course_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("course")
+    pictures = []
+    for index, name in enumerate(NAMES[:5]):
+        pixels = drawn(root / name, index, 16)
+        rng = np.random.default_rng(index)
+        made = rng.integers(0, 255, (3, len(shown_steps(9)), 16, 16, 3), np.uint8)
+        course = Course(pixels, made, np.cumsum(rng.random((3, 10)), axis=1)[:, ::-1])
+        (told,) = explanations(pixels[None], made[:1, -1], [made[0, :3]])
+        pictures.append(
+            Explained(
+                name, link(root / name, root), (root / name).read_bytes(), 16, 16, 3.5, 0.25,
+                False, "explanation-1.png", told, course,
+            )
+        )  # fmt: skip
+    path = root / "index.html"
+    write_course_page(path, pictures, settings={"k": "9"}, failures=[("<b>x", "empty")])
+    return path
+
+
+def faults(page: Any, axe: str) -> list[tuple[str, str]]:
+    """What axe-core finds wrong, everything unfolded."""
+    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    page.evaluate(f"{axe}; undefined")
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [(fault["id"], fault["nodes"][0]["html"]) for fault in found["violations"]]
+
+
+def sideways(page: Any) -> int:
+    return page.evaluate("document.documentElement.scrollWidth - innerWidth")
+
+
+@pytest.mark.parametrize(("scheme", "width"), SCREENS)
+def test_the_sheet_is_quiet_accessible_and_fits_its_screen(
+    report: Path, opened: Callable[..., Any], axe: str, scheme: str, width: int
+) -> None:
+    page = opened(report, scheme, width)
+    assert page.locator("ol.cards > li").count() == 24
+    assert sideways(page) <= 0
+    assert faults(page, axe) == []
+    assert page.title().startswith("What does not belong in"), "no name was run"
+
+
+@pytest.mark.parametrize(("scheme", "width"), SCREENS)
+def test_the_course_of_a_search_is_quiet_accessible_and_fits_its_screen(
+    course_page: Path, opened: Callable[..., Any], axe: str, scheme: str, width: int
+) -> None:
+    page = opened(course_page, scheme, width)
+    assert page.locator("tbody tr").count() == 15
+    assert sideways(page) <= 0
+    assert faults(page, axe) == []
+
+
+def test_all_pictures_can_be_seen(report: Path, opened: Callable[..., Any]) -> None:
+    page = opened(report)
+    page.wait_for_function("[...document.images].every(image => image.complete)")
+    assert page.evaluate("[...document.images].filter(image => !image.naturalWidth).length") == 0
+    assert page.locator("img").count() == 24 * (1 + 2 + 3)
+
+
+def test_cards_are_found_and_sorted_from_the_keyboard(
+    report: Path, opened: Callable[..., Any]
+) -> None:
+    page = opened(report)
+
+    def first() -> str:
+        return page.locator("#most li:visible").first.get_attribute("value")
+
+    def shown() -> int:
+        return page.locator("ol.cards > li:visible").count()
+
+    def tab_to(name: str) -> None:
+        for _ in range(20):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.id") == name:
+                return
+        pytest.fail(f"no way to {name} by keyboard")
+
+    assert (first(), shown(), page.inner_text("#told")) == ("1", 24, "24 shown")
+    tab_to("wanted")
+    page.keyboard.type("EMOJI")
+    assert (shown(), page.inner_text("#told")) == (2, "2 of 24 shown")
+    page.keyboard.press("ControlOrMeta+A")
+    page.keyboard.press("Delete")
+    assert shown() == 24
+    tab_to("order")
+    page.keyboard.type("largest")
+    assert first() == "12", "the widest of those"
+    page.keyboard.press("Home")
+    assert first() == "1"
+    tab_to("flagged")
+    page.keyboard.press("Space")
+    assert shown() == 2
+    page.keyboard.press("Space")
+    tab_to("explained")
+    page.keyboard.press("Space")
+    assert page.locator(".why:visible").count() == 0 and shown() == 24
+
+
+def test_without_a_script_the_page_is_complete(report: Path, opened: Callable[..., Any]) -> None:
+    page = opened(report, java_script_enabled=False)
+    assert page.locator("ol.cards > li:visible").count() == 24
+    assert page.locator(".why:visible").count() == 24
+    assert page.locator("#controls:visible").count() == 0
+
+
+def test_a_script_that_is_not_ours_does_not_run(
+    report: Path, chromium: Any, tmp_path: Path
+) -> None:
+    html = report.read_text(encoding="utf-8")
+    inserted = html.replace("<main>", "<main><script>document.title = 'run'</script>")
+    assert inserted != html
+    (tmp_path / "index.html").write_text(inserted, encoding="utf-8")
+    page = chromium.new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    assert page.title() != "run"
+    assert page.inner_text("#told") == "24 shown", "ours did"
+    page.close()
+
+
+def test_printed_it_is_cards_without_controls(
+    report: Path, opened: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = opened(report, "dark")
+    page.pdf(path=tmp_path / "sheet.pdf", prefer_css_page_size=True)
+    assert (tmp_path / "sheet.pdf").read_bytes().startswith(b"%PDF")
+    page.emulate_media(media="print")
+    assert page.locator("#controls:visible, nav:visible").count() == 0
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+@pytest.mark.slow
+def test_two_thousand_pictures_with_hostile_names_make_a_page_that_opens(
+    tmp_path: Path, opened: Callable[..., Any], axe: str
+) -> None:
+    names = [f"{index}{NAMES[index % len(NAMES)]}"[:120] for index in range(2000)]
+    names = [name.replace("/", "") for name in names]
+    for index, name in enumerate(names):
+        shown = index < 100 or index >= 1900
+        drawn(tmp_path / name, index, 320 if shown else 8)  # the worst there is: noise
+    rows = [
+        ScoreRow(name, 4000.0 - index, width=320, height=320) for index, name in enumerate(names)
+    ]
+    told = explained(names[:100] + names[1900:], 64)
+    write_report(tmp_path / "r", rows, Source(tmp_path), top=100, bottom=100, explanations=told)
+    page_file = tmp_path / "r" / "index.html"
+    assert page_file.stat().st_size < 15_000_000
+    for scheme, width in SCREENS:
+        page = opened(page_file, scheme, width)
+        assert page.locator("ol.cards > li").count() == 200
+        assert sideways(page) <= 0
+        if width == 400:
+            assert faults(page, axe) == []
+        page.close()
+    page = opened(page_file)
+    page.pdf(path=tmp_path / "sheet.pdf")
