@@ -19,7 +19,8 @@ MAX_FACTOR = 8  # feature maps stop doubling at 8 x width, as at 64 pixels; 256 
 FITS = ("crop", "pad", "squash")
 THETAS = ("per-point", "per-image", "none")
 INITS = ("prior", "encoder", "both")
-LOSSES = ("l2", "relative", "l1", "laplacian", "ssim", "critic-features")
+LOSSES = ("l2", "relative", "l1", "laplacian", "ssim", "gradient", "critic-features")
+ADJUSTS = ("none", "complexity")
 SEED_LIMIT = 2**63  # what torch.Generator takes
 
 Config = TypeVar("Config", "ReadConfig", "ModelConfig", "TrainConfig", "SearchConfig")
@@ -111,6 +112,7 @@ class SearchConfig:
     precision: str = "fp32"  # bf16: half the time where nothing but z moves
     loss: str = "l2"  # of LOSSES, or a weighted sum such as l2+0.5*ssim; section 4.2
     seed: int = 0  # of the starting points
+    adjust: str = "none"  # what is taken out of the finished score; complexity: see pipeline/adjust
 
     def __post_init__(self) -> None:
         _check_count("n_seed", self.n_seed, 65_536)
@@ -128,6 +130,7 @@ class SearchConfig:
         _check(fine, "precision", "fp32 unless --theta none", self.precision)
         allowed = f"one of {', '.join(LOSSES)}, or a sum like l2+0.5*ssim"
         _check(bool(loss_terms(self.loss)), "loss", allowed, self.loss)
+        _check(self.adjust in ADJUSTS, "adjust", f"one of {', '.join(ADJUSTS)}", self.adjust)
         _check_seed(self.seed)
 
     @property

@@ -1,5 +1,6 @@
 """adgan rank: the ends of the ranking as a page, and a report folder that is never a surprise."""
 
+import csv
 import errno
 import json
 import os
@@ -9,17 +10,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pytest
-from commands import FAST, adgan, one_error, refused, started, wait_until
+from commands import FAST, TINY, adgan, one_error, refused, started, wait_until
 from conftest import draw_disc, make_generator
+from PIL import Image
 
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import INTERRUPTED
 from adgan_cli.config import SearchConfig
 from adgan_cli.engine.model_file import Calibration, Model, load_model, save_model
+from adgan_cli.images.traits import TRAITS
 from adgan_cli.pipeline.report import HELD_OUT
 from adgan_cli.results.scores import read_scores
 
@@ -32,7 +36,7 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "report"
 
 
-def summary_of(out: Path) -> dict[str, object]:
+def summary_of(out: Path) -> dict[str, Any]:
     return json.loads((out / "summary.json").read_text(encoding="utf-8"))
 
 
@@ -45,7 +49,7 @@ def links_of(out: Path) -> list[bytes]:
 
 def test_a_report_holds_all_that_is_promised(discs: Folder, tiny_model: Path, out: Path) -> None:
     result = adgan("rank", discs(5), "-m", tiny_model, *FAST, "-o", out, "--top", "2")
-    assert {path.name for path in out.iterdir()} == FILES
+    assert {path.name for path in out.iterdir()} == FILES | {"journal"}
     rows = read_scores(out / "ranking.csv")
     assert [row.score for row in rows] == sorted((row.score for row in rows), reverse=True)
     told = summary_of(out)
@@ -417,7 +421,7 @@ def test_scores_of_pictures_held_out_are_on_the_page_and_stay_when_it_is_drawn_a
 ) -> None:
     model = load_model(tiny_model)
     search = SearchConfig(n_seed=1, k=1)
-    calibration = Calibration(search, np.linspace(1.0, 900.0, 500))
+    calibration = Calibration(search, np.linspace(1.0, 900.0, 500), np.zeros((500, len(TRAITS))))
     save_model(replace(model, calibrations=(calibration,)), tmp_path / "calibrated")
     adgan("rank", discs(3), "-m", tmp_path / "calibrated", *FAST, "-o", out, "--no-explain")
     page = (out / "index.html").read_text(encoding="utf-8")
@@ -444,3 +448,82 @@ def test_a_killed_command_leaves_the_rows_so_far(
     assert not (out / "ranking.csv").exists()
     adgan("rank", folder, "--from", partial, "-o", out)
     assert (out / "index.html").exists()
+
+
+def draw_noise(folder: Path, count: int, seed: int) -> Path:
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        picture = Image.fromarray(rng.integers(0, 256, (16, 16), np.uint8))
+        picture.save(folder / f"noise-{index}.png")
+    return folder
+
+
+@pytest.fixture
+def calibrated(tiny_model: Path, tmp_path: Path) -> Path:
+    """A model that knows what sixty pictures of noise score."""
+    model = tmp_path / "calibrated"
+    save_model(replace(load_model(tiny_model), seen=np.empty(0, np.uint64)), model)
+    adgan("calibrate", draw_noise(tmp_path / "known", 60, seed=0), "-m", model, *FAST)
+    return model
+
+
+def test_flagged_pictures_are_a_column_a_note_and_a_mark(
+    discs: Folder, calibrated: Path, tmp_path: Path
+) -> None:
+    folder, out = discs(30, shape="square", name="v"), tmp_path / "report"
+    draw_noise(folder, 6, seed=1)
+    said = adgan("rank", folder, "-m", calibrated, *FAST, "--fdr", "0.05", "-o", out).stderr
+    with open(out / "ranking.csv", encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    marked = [row["path"] for row in lines if row["flagged"] == "true"]
+    assert len(marked) == 30 and all(name.startswith("square") for name in marked)
+    assert "30 pictures of 36 flagged" in said and "If all 36 pictures were ordinary" in said
+    summary = summary_of(out)
+    assert summary["fdr"] == {"rate": 0.05, "flagged": 30}
+    assert any("flagged" in note for note in summary["notes"])
+    assert "Flagged only" in (out / "index.html").read_text(encoding="utf-8")
+    again = tmp_path / "again"
+    adgan("rank", folder, "--from", out / "ranking.csv", "--fdr", "0.05", "-o", again)
+    assert (again / "ranking.csv").read_bytes() == (out / "ranking.csv").read_bytes()
+    assert summary_of(again)["notes"] == summary["notes"]
+    assert summary_of(again)["confounds"] == summary["confounds"] != {}
+    adgan("rank", folder, "--from", out / "ranking.csv", "-o", again)
+    assert "flagged" not in (again / "ranking.csv").read_text(encoding="utf-8").splitlines()[0]
+
+
+def test_a_rate_without_p_values_is_refused_before_any_work(
+    discs: Folder, tiny_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    asked = ["rank", discs(3), "-m", tiny_model, *FAST, "-o", out]
+    assert "adgan calibrate" in refused(*asked, "--fdr", "0.05", code=2)
+    assert refused(*asked, "--fdr", "5", code=2) == "--fdr must be above 0 and below 1, got 5"
+    assert not out.exists()
+
+
+def test_an_order_that_follows_brightness_is_told(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "greys"
+    folder.mkdir()
+    for index in range(40):
+        Image.new("L", (16, 16), 128 + 3 * index).save(folder / f"{index:02}.png")
+    ended = adgan("rank", folder, "-m", tiny_model, *FAST, "-o", tmp_path / "report")
+    rho = summary_of(tmp_path / "report")["confounds"]["brightness"]
+    assert abs(rho) > 0.7 and f"brightness (rank correlation {rho:.2f})" in ended.stderr
+
+
+def test_the_training_folder_itself_is_ranked_by_models_that_have_not_seen_it(
+    discs: Folder, tmp_path: Path
+) -> None:
+    folder, model, out = discs(40), tmp_path / "model", tmp_path / "report"
+    adgan("train", folder, *TINY, "--holdout", "0.2", "-o", model)
+    known = adgan("rank", folder, "-m", model, *FAST, "-o", out).stderr
+    assert "--cross-fit 5" not in known, "some of it was held out"
+    adgan("rank", folder, "-m", model, *FAST, "--cross-fit", "2", "-o", out)
+    rows = read_scores(out / "ranking.csv")
+    assert len(rows) == 40
+    assert all(row.p_value is not None and row.in_training is False for row in rows)
+    assert summary_of(out)["model"]["cross_fit"] == 2
+    assert refused(
+        "rank", folder, "-m", model, "--cross-fit", "2", "--resume", "-o", out, code=2
+    ).startswith("--cross-fit goes on by itself")

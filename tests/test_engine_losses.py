@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from adgan_cli.config import LOSSES, ModelConfig, SearchConfig, loss_terms
-from adgan_cli.engine.losses import critic_features, l1, l2, laplacian, loss_of, relative, ssim
+from adgan_cli.engine.losses import (
+    critic_features,
+    gradient,
+    l1,
+    l2,
+    laplacian,
+    loss_of,
+    relative,
+    ssim,
+)
 from adgan_cli.engine.networks import Critic, initialise
 from adgan_cli.errors import ConfigError
 
@@ -45,6 +54,27 @@ def test_relative_does_not_see_contrast():
 def test_relative_is_finite_for_a_flat_picture():
     flat, y = torch.full((1, 1, 16, 16), 0.3), torch.full((1, 1, 16, 16), 0.3 + 2 / 255)
     torch.testing.assert_close(relative(y, flat), torch.ones(1), rtol=1e-4, atol=0)
+
+
+def test_gradient_is_one_for_any_plain_picture_and_sees_neither_colour_nor_contrast():
+    x, y = noise(0), noise(1)
+    torch.testing.assert_close(gradient(torch.full_like(x, 0.7), x), torch.ones(2))
+    torch.testing.assert_close(gradient(x + 0.4, x), torch.zeros(2), rtol=0, atol=1e-6)
+    torch.testing.assert_close(gradient(y / 4, x / 4), gradient(y, x))
+
+
+def test_gradient_counts_each_pair_of_neighbours_once():
+    """A step of 1 between two halves: 4 rows of it, in x and not in y; one of 2 in y alone."""
+    x, y = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
+    x[..., 2:] = 1
+    y[..., 2:, :] = 2
+    torch.testing.assert_close(gradient(y, x), torch.tensor([(4 * 1 + 4 * 4) / 4.0]))
+
+
+def test_gradient_is_finite_for_a_flat_picture():
+    flat = torch.full((1, 3, 16, 16), 0.3)
+    assert gradient(flat, flat).item() == 0
+    assert gradient(noise(0)[:1], flat).isfinite().all()
 
 
 def test_laplacian_of_a_flat_difference_lies_in_the_coarsest_level():

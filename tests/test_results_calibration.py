@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adgan_cli.results.calibration import benjamini_hochberg, expected_by_chance, p_value
+from adgan_cli.results.calibration import (
+    benjamini_hochberg,
+    chance_note,
+    expected_by_chance,
+    flagged,
+    flagged_note,
+    p_value,
+)
+from adgan_cli.results.ranking import rank_rows
+from adgan_cli.results.scores import ScoreRow
 
 HELD_OUT = np.array([1.0, 2.0, 2.0, 3.0])
 
@@ -59,3 +68,23 @@ def test_what_is_flagged_has_the_smallest_p_values(p: list[float], rate: float) 
 def test_chance_brings_as_many_as_the_largest_p_value_says() -> None:
     assert expected_by_chance([0.01, 0.02], 800) == pytest.approx(16)
     assert expected_by_chance([], 800) == 0
+
+
+ROWS = [ScoreRow(f"{i}.png", float(i), p_value=(100 - i) / 100) for i in range(95, 100)] + [
+    ScoreRow("seen.png", 999.0, in_training=True)
+]
+
+
+def test_rows_without_a_p_value_are_neither_flagged_nor_counted() -> None:
+    assert flagged(ROWS, 0.05) == {"95.png", "96.png", "97.png", "98.png", "99.png"}
+    assert flagged(ROWS, 0.01) == frozenset()
+    assert flagged_note(flagged(ROWS, 0.05), ROWS, 0.05).startswith("5 pictures of 5 flagged")
+    assert flagged_note((), ROWS, 0.01).startswith("No picture is flagged")
+
+
+def test_the_sentence_on_chance_goes_by_the_largest_p_value_shown() -> None:
+    shown = rank_rows(ROWS)[:3]  # seen.png, 99.png and 98.png: p 0.02 is the largest
+    note = chance_note(shown, ROWS * 100)
+    assert note is not None and "all 500 pictures" in note and "about 10 of them" in note
+    assert "the 2 most anomalous" in note
+    assert chance_note(rank_rows(ROWS)[:1], ROWS) is None

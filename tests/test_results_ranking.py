@@ -57,6 +57,8 @@ def test_summary_counts_and_quantiles(tmp_path):
         "held_out": [],
         "held_out_pictures": 0,
         "notes": [],
+        "confounds": {},
+        "fdr": None,
     }
 
 

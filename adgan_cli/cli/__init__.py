@@ -4,6 +4,7 @@ import typer
 
 from adgan_cli import __version__
 from adgan_cli.cli.cache import cache_app
+from adgan_cli.cli.calibrate import calibrate
 from adgan_cli.cli.console import ErrorsAsLines
 from adgan_cli.cli.evaluate import evaluate
 from adgan_cli.cli.explain import explain
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(score)
 app.command()(rank)
+app.command()(calibrate)
 app.command()(explain)
 app.command()(evaluate)
 app.command()(scan)

@@ -1,6 +1,7 @@
 """adgan rank: the same scores, sorted, as a contact sheet that can be looked at."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from adgan_cli.cli import scoring
 from adgan_cli.cli.console import (
     INTERRUPTED,
     Stopwatch,
+    bar,
     counted,
     counting_bar,
     readable,
@@ -44,6 +46,7 @@ from adgan_cli.errors import ConfigError, NoImagesError
 
 if TYPE_CHECKING:
     from adgan_cli.engine.model_file import Model
+    from adgan_cli.engine.training import TrainStep
     from adgan_cli.images.cache import CachePlace
     from adgan_cli.images.find import Listing
     from adgan_cli.pipeline.report import Source
@@ -51,7 +54,8 @@ if TYPE_CHECKING:
     from adgan_cli.results.ranking import RankedRow
     from adgan_cli.results.scores import ScoreRow
 
-PARTIAL_FILE = "scores.partial.csv"
+PARTIAL_FILE, JOURNAL_FOLDER = "scores.partial.csv", "journal"
+CROSS_FIT_FOLDER = "cross-fit"
 TABLE = 10  # rows in the terminal
 
 
@@ -83,6 +87,22 @@ def rank(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    fdr: Annotated[
+        float | None,
+        typer.Option(
+            help="Flag pictures so that about this share of them is ordinary, such as 0.05.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    cross_fit: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Rank the training folder itself: train this many models like MODEL, each "
+            "without a part of it, and score the part. Takes that many trainings.",
+        ),
+    ] = None,
+    resume: scoring.Resume = False,
     n_seed: scoring.NSeed = None,
     init: scoring.Init = None,
     k: scoring.K = None,
@@ -95,6 +115,7 @@ def rank(
     precision: scoring.Precision = None,
     loss: scoring.Loss = None,
     seed: scoring.Seed = None,
+    adjust: scoring.Adjust = None,
     batch_size: scoring.BatchSize = None,
     recursive: Recursive = True,
     include: Include = None,
@@ -119,17 +140,23 @@ def rank(
     given = {
         "n_seed": n_seed, "init": init, "k": k, "reduce": reduce, "lr_z": lr_z,
         "lr_decay": lr_decay, "z_radius": z_radius, "lr_theta": lr_theta, "theta": theta,
-        "precision": precision, "loss": loss, "seed": seed,
+        "precision": precision, "loss": loss, "seed": seed, "adjust": adjust,
     }  # fmt: skip
+    if fdr is not None and not 0 < fdr < 1:
+        raise ConfigError(f"--fdr must be above 0 and below 1, got {fdr:g}")
     place, watch = cache_place(cache_dir, no_cache, cache_limit), Stopwatch()
     loaded = None
     if from_scores is not None:
+        if resume or cross_fit:
+            other = "--resume" if resume else "--cross-fit"
+            raise ConfigError(f"--from draws scores that are there; leave out {other}")
         rows, source = _read(from_scores, paths, given)
         if explain:
             loaded = scoring.open_model(model, device, verbose=verbose)
             config = _config_of(source, loaded, from_scores, model)
         report.prepare_report(out)
     elif paths or files_from:
+        from adgan_cli.pipeline.confounds import confounds
         from adgan_cli.pipeline.rank import source_of
         from adgan_cli.pipeline.score import score_inputs
 
@@ -139,21 +166,38 @@ def rank(
         with watch("loading the model"):
             loaded = scoring.open_model(model, device, verbose=verbose)
         config = scoring.search_config(loaded, **given)
+        if cross_fit and resume:
+            raise ConfigError("--cross-fit goes on by itself; leave out --resume")
+        scoring.require_p_values(loaded, config, fdr, trained_anew=cross_fit is not None)
         report.prepare_report(out, listing.found)
-        scores = score_inputs(
-            loaded,
-            listing,
-            config,
-            workers=workers,
-            batch_size=batch_size,
-            place=place,
-            on_cache_off=scoring.cache_off(quiet),
-            on_spent=watch.add,
-        )
-        rows = _follow(scores, listing, out, quiet)
-        source = source_of(loaded, listing.root, config)
+        journal = out / JOURNAL_FOLDER
+        if cross_fit:
+            explain = False  # what the model came to that has seen a picture says little about it
+            rows = _cross_fitted(
+                loaded, listing, config, cross_fit, out, workers, place, watch, quiet
+            )
+        else:
+            with scoring.journalled(
+                journal, loaded, config, listing.root, resume=resume
+            ) as journals:
+                scores = score_inputs(
+                    loaded,
+                    listing,
+                    config,
+                    workers=workers,
+                    batch_size=batch_size,
+                    place=place,
+                    on_cache_off=scoring.cache_off(quiet),
+                    on_spent=watch.add,
+                    **journals,
+                )
+                rows = _follow(scores, listing, out, quiet)
+        with watch("what the order follows"):
+            follows = confounds(rows, listing, loaded.rules(), workers=workers, place=place)
+        source = replace(source_of(loaded, listing.root, config, cross_fit), confounds=follows)
     else:
         raise ConfigError("give PATHS to score, or --from scores.csv to draw again")
+    source = report.assessed(source, rows, top=top, fdr=fdr)
     bottom, explanations = top if bottom is None else bottom, {}
     if loaded is not None and explain is not False:
         with watch("explaining"):
@@ -231,9 +275,9 @@ def _explain(
     few = [entry.row for entry in (*most, *least)]
     with (
         stop_on_signal("leaving out the other explanations...", quiet=quiet) as asked,
-        counting_bar(quiet=quiet) as bar,
+        counting_bar(quiet=quiet) as shown_bar,
     ):
-        task = bar.add_task("explaining", total=len(few))
+        task = shown_bar.add_task("explaining", total=len(few))
         return explain(
             model,
             few,
@@ -242,9 +286,57 @@ def _explain(
             workers=workers,
             batch_size=batch_size,
             place=place,
-            on_picture=lambda done: bar.update(task, completed=done),
+            on_picture=lambda done: shown_bar.update(task, completed=done),
             should_stop=asked,
         )
+
+
+def _cross_fitted(
+    model: "Model",
+    listing: "Listing",
+    config: SearchConfig,
+    parts: int,
+    out: Path,
+    workers: int | None,
+    place: "CachePlace | None",
+    watch: Stopwatch,
+    quiet: bool,
+) -> list["ScoreRow"]:
+    """The rows of models that have not seen their pictures, under a bar."""
+    from adgan_cli.pipeline.cross_fit import Told, cross_fit
+
+    steps = (model.provenance.get("training") or {}).get("iters", 0)
+    if not quiet:
+        say(
+            f"training {parts} models of {steps:,} steps in {out / CROSS_FIT_FOLDER}, each without "
+            "a part of the pictures; stopped, the same command goes on"
+        )
+    with (
+        stop_on_signal("stopping: saving the model, a moment...", quiet=quiet) as asked,
+        bar("{task.fields[told]}", quiet=quiet) as shown,
+        watch("training and searching"),
+    ):
+        task, scored = shown.add_task(f"1/{parts}", total=1.0, told="reading pictures"), 0
+
+        def stepped(part: int, step: "TrainStep") -> None:
+            done = (part - 1 + step.step / max(1, steps)) / parts
+            told = f"training: step {step.step:,}"
+            shown.update(task, completed=done, description=f"{part}/{parts}", told=told)
+
+        def searched(part: int, row: "ScoreRow") -> None:
+            nonlocal scored
+            scored += 1
+            told = f"scored {scored:,} of {counted(listing.count, 'picture')}"
+            shown.update(task, completed=part / parts, description=f"{part}/{parts}", told=told)
+
+        rows = cross_fit(
+            listing, model, config, parts, out / CROSS_FIT_FOLDER,
+            told=Told(stepped, searched, asked), workers=workers, place=place,
+        )  # fmt: skip
+    if rows is None:
+        say("stopped; the same command goes on from there")
+        raise typer.Exit(INTERRUPTED)
+    return rows
 
 
 def _follow(
@@ -269,8 +361,8 @@ def _follow(
         scoring.follow(scores, listing.count, keep=keep, should_stop=asked, quiet=quiet)
     if len(rows) < listing.count:
         say(
-            f"stopped after {len(rows):,} of {counted(listing.count, 'picture')}; "
-            f"to see what is there: adgan rank {listing.root} --from {partial} -o {out}"
+            f"stopped after {len(rows):,} of {counted(listing.count, 'picture')}; --resume goes "
+            f"on; to see what is there: adgan rank {listing.root} --from {partial} -o {out}"
         )
         raise typer.Exit(INTERRUPTED)
     return rows
@@ -283,8 +375,12 @@ def _print_table(ranked: list["RankedRow"]) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("rank", justify="right")
     table.add_column("score", justify="right")
+    known = any(row.p_value is not None for _, row in ranked[:TABLE])
+    if known:
+        table.add_column("p", justify="right")
     table.add_column("picture", overflow="fold")
     for place, row in ranked[:TABLE]:
         if place is not None and row.score is not None:
-            table.add_row(str(place), f"{row.score:.4g}", Text(readable(row.path)))
+            p = [] if not known else ["" if row.p_value is None else f"{row.p_value:.2g}"]
+            table.add_row(str(place), f"{row.score:.4g}", *p, Text(readable(row.path)))
     stderr.print(table)

@@ -50,6 +50,7 @@ def score(
         Path | None,
         typer.Option(help="Also write the loss of every starting point at every step there."),
     ] = None,
+    resume: scoring.Resume = False,
     n_seed: scoring.NSeed = None,
     init: scoring.Init = None,
     k: scoring.K = None,
@@ -62,6 +63,7 @@ def score(
     precision: scoring.Precision = None,
     loss: scoring.Loss = None,
     seed: scoring.Seed = None,
+    adjust: scoring.Adjust = None,
     batch_size: scoring.BatchSize = None,
     recursive: Recursive = True,
     include: Include = None,
@@ -83,6 +85,10 @@ def score(
     if format not in ("csv", "jsonl"):
         raise ConfigError(f"--format must be csv or jsonl, got {format}")
     partial = _growing(out)
+    journal = Path(f"{out}.journal") if partial and partial != Path(out) else None
+    if resume and (journal is None or trace):
+        what = "--trace: rows that are kept have none" if journal else "-o - or a pipe; give a file"
+        raise ConfigError(f"--resume does not go with {what}")
     place = cache_place(cache_dir, no_cache, cache_limit)
     chosen = selection(recursive, include, exclude, follow_links)
     from adgan_cli.pipeline.score import score_inputs
@@ -96,21 +102,11 @@ def score(
     config = scoring.search_config(
         loaded, n_seed=n_seed, init=init, k=k, reduce=reduce, lr_z=lr_z, lr_decay=lr_decay,
         z_radius=z_radius, lr_theta=lr_theta, theta=theta, precision=precision, loss=loss,
-        seed=seed,
+        seed=seed, adjust=adjust,
     )  # fmt: skip
-    rows = score_inputs(
-        loaded,
-        listing,
-        config,
-        workers=workers,
-        batch_size=batch_size,
-        place=place,
-        on_cache_off=scoring.cache_off(quiet),
-        on_spent=watch.add,
-        on_trace=lambda path, losses: traces and traces(path, losses.tolist()),
-    )
     failed = 0
     with (
+        scoring.journalled(journal, loaded, config, listing.root, resume=resume) as journals,
         _tracing(trace) as traces,
         writing(partial or "to standard output"),
         _open(partial) as stream,
@@ -123,9 +119,21 @@ def score(
             failed += bool(row.error)
             write(row)
 
+        rows = score_inputs(
+            loaded,
+            listing,
+            config,
+            workers=workers,
+            batch_size=batch_size,
+            place=place,
+            on_cache_off=scoring.cache_off(quiet),
+            on_spent=watch.add,
+            on_trace=lambda path, losses: traces and traces(path, losses.tolist()),
+            **journals,
+        )
         done = scoring.follow(rows, listing.count, keep=keep, should_stop=asked, quiet=quiet)
     if done < listing.count:
-        where = f"; the rows so far are in {partial}" if partial else ""
+        where = f"; the rows so far are in {partial}, --resume goes on" if partial else ""
         say(f"stopped after {done:,} of {counted(listing.count, 'picture')}{where}")
         raise typer.Exit(INTERRUPTED)
     if partial and partial != Path(out):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from adgan_cli.cli.console import counted, counting_bar, duration, say
 from adgan_cli.cli.options import opened_list
 from adgan_cli.config import LOSSES, SearchConfig
+from adgan_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     from adgan_cli.engine.model_file import Model
@@ -70,9 +72,21 @@ Loss = Annotated[
     typer.Option(help=f"{', '.join(LOSSES)}, or a sum like l2+0.5*ssim.", rich_help_panel=SEARCH),
 ]
 Seed = Annotated[int | None, typer.Option(help="Of the starting points.", rich_help_panel=SEARCH)]
+Adjust = Annotated[
+    str | None,
+    typer.Option(
+        help="complexity takes out of the score what brightness, contrast and detail explain.",
+        rich_help_panel=SEARCH,
+    ),
+]
 BatchSize = Annotated[
     int | None,
     typer.Option("-b", "--batch-size", min=1, help="Pictures at once; default: what fits."),
+]
+
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Score only what is new or changed since the last time."),
 ]
 
 
@@ -112,6 +126,42 @@ def search_config(model: "Model", **given: Any) -> SearchConfig:
     known = {field.name for field in fields(SearchConfig)}
     assert known == set(given), "every field is an option"
     return replace(model.search, **{n: v for n, v in given.items() if v is not None})
+
+
+@contextmanager
+def journalled(
+    folder: Path | None, model: "Model", config: SearchConfig, root: Path, *, resume: bool
+) -> Iterator[dict[str, Any]]:
+    """What makes score_inputs go on from a journal in `folder`, and keep one there.
+
+    Nothing is kept where there is no folder for it.
+    """
+    from adgan_cli.pipeline.journal import about, clear_journal, read_journal, writing_journal
+
+    if folder is None:
+        yield {}
+        return
+    wanted = about(model, config)
+    if not resume:
+        clear_journal(folder)
+    known = read_journal(folder, wanted)
+    with writing_journal(folder, wanted, root) as keep:
+        yield {"known": known, "keep": keep}
+
+
+def require_p_values(
+    model: "Model", config: SearchConfig, fdr: float | None, *, trained_anew: bool
+) -> None:
+    """Refuse what the scores could not be used for, before any is computed."""
+    from adgan_cli.pipeline.adjust import held_out_scores
+
+    if trained_anew:
+        return  # those models calibrate themselves
+    if held_out_scores(model, config) is None and fdr is not None:
+        raise ConfigError(
+            f"--fdr {fdr:g} needs p-values; adgan calibrate gives the model scores of ordinary "
+            "pictures for these settings"
+        )
 
 
 def follow(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,21 @@ from adgan_cli.engine.networks import Critic, Encoder, Generator
 from adgan_cli.errors import ConfigError, ModelFileError
 from adgan_cli.images.depth import ranges_dict, ranges_from
 from adgan_cli.images.read import Ranges, Rules
+from adgan_cli.images.traits import TRAITS
 
 CONFIG_FILE = "config.json"
 PROVENANCE = "training", "data", "adgan", "encoder", "imported", "verdict"  # how a model was made
 CRITIC, ENCODER = "critic/", "encoder/"  # before the names of their tensors
-CALIBRATION = "calibration/"  # before the number of one
+CALIBRATION, TRAITS_OF = "calibration/", ".traits"  # before and behind the number of one
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What pictures that were not trained on score, with one way of searching."""
+    """What pictures that were not trained on score with one way of searching, and how they look."""
 
-    search: SearchConfig
-    scores: np.ndarray  # (N,) float64, ascending
+    search: SearchConfig  # adjust is none: what is taken out of the scores is found from these
+    scores: np.ndarray  # (N,) float64
+    traits: np.ndarray  # (N, T) float64, images.traits of the same pictures
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,10 @@ class Model:
             self.config.size, self.config.channels, reading.fit, reading.alpha, self.ranges
         )
 
-    def held_out_scores(self, search: SearchConfig) -> np.ndarray | None:
-        """What pictures not trained on score with these settings, ascending; None if not known."""
-        return next((c.scores for c in self.calibrations if c.search == search), None)
+    def calibration(self, search: SearchConfig) -> Calibration | None:
+        """What pictures not trained on score with these settings, before any adjustment."""
+        plain = replace(search, adjust="none")
+        return next((c for c in self.calibrations if c.search == plain), None)
 
     def has_seen(self, fingerprint: bytes) -> bool | None:
         """Tell whether a file with this content was trained on; None where the model cannot say."""
@@ -87,7 +90,8 @@ def save_model(model: Model, path: str | Path) -> str:
     if model.seen is not None:
         tensors[SEEN] = torch.from_numpy(np.sort(model.seen).view(np.int64))
     for number, calibration in enumerate(model.calibrations):
-        tensors[f"{CALIBRATION}{number}"] = torch.from_numpy(np.sort(calibration.scores))
+        tensors[f"{CALIBRATION}{number}"] = torch.from_numpy(calibration.scores)
+        tensors[f"{CALIBRATION}{number}{TRAITS_OF}"] = torch.from_numpy(calibration.traits)
     data = save(tensors, metadata("model", content))
     with replacing(file) as temporary:
         temporary.write_bytes(data)
@@ -108,12 +112,11 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
     header = read_header(file, "model")
     try:
         config = from_dict(ModelConfig, header.content["model"])
-        # what an older format does not name was done as it is done by default
-        search = from_dict(SearchConfig, {**to_dict(SearchConfig()), **header.content["search"]})
+        search = _search(header.content["search"])
         # format 1 knew one way of reading and kept no fingerprints
         reading = from_dict(ReadConfig, header.content.get("reading", to_dict(ReadConfig())))
         ranges = ranges_from(header.content.get("ranges", {}))
-        ways = [from_dict(SearchConfig, way) for way in header.content.get("calibrations", [])]
+        ways = [_search(way) for way in header.content.get("calibrations", [])]
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{file} is corrupt: its settings do not hold ({error})") from error
     generator, tensors = Generator(config), read_tensors(file)
@@ -201,24 +204,30 @@ def _fingerprints(tensor: Tensor | None, file: Path) -> np.ndarray | None:
     return np.sort(tensor.numpy().view(np.uint64))  # sorted already, unless somebody edited it
 
 
+def _search(values: Mapping[str, Any]) -> SearchConfig:
+    # what an older format does not name was done as it is done by default
+    return from_dict(SearchConfig, {**to_dict(SearchConfig()), **values})
+
+
 def _calibrations(
     ways: Sequence[SearchConfig], tensors: dict[str, Tensor], file: Path
 ) -> tuple[Calibration, ...]:
-    found = [tensors.pop(str(number), None) for number in range(len(ways))]
-    fine = not tensors and all(
-        scores is not None
-        and scores.dtype == torch.float64
-        and scores.dim() == 1
-        and bool(scores.isfinite().all())
-        for scores in found
-    )
-    if not fine:
-        raise ModelFileError(f"{file} is corrupt: its calibrations are not rows of numbers")
-    return tuple(
-        Calibration(way, np.sort(scores.numpy()))  # sorted already, unless somebody edited it
-        for way, scores in zip(ways, found, strict=True)
-        if scores is not None
-    )
+    found = []
+    for number, way in enumerate(ways):
+        scores, of = (tensors.pop(f"{number}{end}", None) for end in ("", TRAITS_OF))
+        if scores is None or of is None or not _fits(scores, of):
+            raise ModelFileError(f"{file} is corrupt: a calibration is not a row of numbers")
+        found.append(Calibration(way, scores.numpy(), of.numpy()))
+    if tensors:
+        raise ModelFileError(f"{file} has {CALIBRATION}{min(tensors)}, which it does not explain")
+    return tuple(found)
+
+
+def _fits(scores: Tensor, of: Tensor) -> bool:
+    """Whether these are the scores (N,) and traits (N, T) of a calibration."""
+    shaped = scores.dim() == 1 and of.shape == (len(scores), len(TRAITS))
+    typed = scores.dtype == of.dtype == torch.float64
+    return shaped and typed and bool(scores.isfinite().all() and of.isfinite().all())
 
 
 def _content(model: Model) -> dict[str, Any]:

@@ -82,6 +82,19 @@ class Encoder(nn.Module):
         return self.last(self.body(x)).flatten(1)
 
 
+def means_alone(encoder: Encoder, shape: ModelConfig) -> Encoder:
+    """Of a VAE's encoder, which gives means and log-variances (N, 2 Z): what gives (N, Z) means.
+
+    A copy in eval mode, without gradients: the likeliest latent vector of a picture.
+    """
+    state = encoder.state_dict()
+    for name in ("last.weight", "last.bias"):
+        state[name] = state[name][: shape.latent_dim]
+    means = Encoder(shape, shape.latent_dim)
+    means.load_state_dict(state)
+    return means.to(encoder.last.weight.device).eval().requires_grad_(False)
+
+
 def initialise(network: nn.Module, rng: torch.Generator) -> None:
     """DCGAN's initialisation: weights N(0, 0.02), batch-norm gamma N(1, 0.02), zeros elsewhere."""
     for module in network.modules():

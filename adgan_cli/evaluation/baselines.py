@@ -1,13 +1,13 @@
 """Methods that keep everybody honest: none of them learns more than means and a few components."""
 
-import io
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, features
+from PIL import features as pillow
 
 from adgan_cli.evaluation.features import blocks, fit_pca, pixels, sample
 from adgan_cli.evaluation.task import NotApplicable, Outcome, Task
+from adgan_cli.images.traits import png_bytes
 
 COMPONENTS = 16  # of the reconstruction
 
@@ -40,9 +40,9 @@ def pca(task: Task, *, relative: bool = False) -> Outcome:
 
 def file_complexity(task: Task) -> Outcome:
     """Bytes of the picture as PNG, best compression: no training at all."""
-    scores = np.array([_png_bytes(picture) for picture in task.test], dtype=np.float64)
+    scores = np.array([png_bytes(picture) for picture in task.test], dtype=np.float64)
     # zlib and its successors do not agree to the byte
-    zlib = features.version_feature("zlib_ng") or features.version_codec("zlib")
+    zlib = pillow.version_feature("zlib_ng") or pillow.version_codec("zlib")
     return Outcome(scores, {"format": "PNG", "compress_level": 9, "zlib": zlib})
 
 
@@ -67,11 +67,3 @@ def _errors(
         error = np.square(x - reconstruct(x), dtype=np.float64).sum(1)
         parts.append(error / deviation(block) if relative else error)
     return np.concatenate(parts)
-
-
-def _png_bytes(picture: np.ndarray) -> int:
-    """Length of the file of one picture (S, S, C) uint8, C = 1 or 3."""
-    file = io.BytesIO()
-    levels = picture[..., 0] if picture.shape[-1] == 1 else picture
-    Image.fromarray(levels).save(file, "PNG", compress_level=9)
-    return file.tell()

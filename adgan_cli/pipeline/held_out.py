@@ -19,6 +19,7 @@ from adgan_cli.engine.search import Searcher, starting_points
 from adgan_cli.engine.training import TrainState
 from adgan_cli.errors import DivergedError
 from adgan_cli.images.load import PixelSet
+from adgan_cli.images.traits import traits
 
 MOST = 2_000  # pictures held out: p-values need no finer steps than 1 in 2,000
 FEW = 200  # to train on; below, a generator learns them by heart
@@ -65,14 +66,15 @@ def calibrated(
     same settings are replaced, those for others stay. Stopped early, the model is returned as it
     was. Raises DivergedError where a score is not a number.
     """
-    config = config or model.search
+    config = replace(config or model.search, adjust="none")
     scores = scores_of(model, held_out, config, on_picture=on_picture, should_stop=should_stop)
     if len(scores) < len(held_out):
         return model
     if not np.isfinite(scores).all():
         raise DivergedError("scores of pictures held out are not numbers; try a smaller --lr-z")
     others = (known for known in model.calibrations if known.search != config)
-    return replace(model, calibrations=(*others, Calibration(config, np.sort(scores))))
+    of = np.stack([traits(picture) for picture in held_out.numpy()])
+    return replace(model, calibrations=(*others, Calibration(config, scores, of)))
 
 
 def scores_of(

@@ -23,7 +23,7 @@ from adgan_cli.engine.device import free_memory
 from adgan_cli.engine.header import CHECKPOINT_FILE, MODEL_FILE, read_header
 from adgan_cli.engine.inverse import train_encoder
 from adgan_cli.engine.model_file import CONFIG_FILE, Model, save_model
-from adgan_cli.engine.networks import Critic, Generator
+from adgan_cli.engine.networks import Critic, Encoder, Generator, means_alone
 from adgan_cli.engine.pixels import to_uint8
 from adgan_cli.engine.search import starting_points
 from adgan_cli.engine.training import TrainState, TrainStep, averaged_generator, run
@@ -216,6 +216,7 @@ def trained_model(
         ranges=pictures.ranges,
         seen=np.sort(pictures.fingerprints),
         critic=_kept_critic(state) if keep_critic else None,
+        encoder=_own_encoder(state),
         provenance=provenance,
     )
 
@@ -223,6 +224,16 @@ def trained_model(
 def _kept_critic(state: TrainState) -> Critic | None:
     critic = copy.deepcopy(state.critic).eval().requires_grad_(False)
     return critic if isinstance(critic, Critic) else None
+
+
+def _own_encoder(state: TrainState) -> Encoder | None:
+    """The encoder that was learned with the generator, where the objective has one."""
+    if not isinstance(state.critic, Encoder):
+        return None
+    encoder = means_alone(state.critic, state.model_config)
+    if not all(weight.isfinite().all() for weight in encoder.state_dict().values()):
+        raise DivergedError(f"training diverged by step {state.step}: the encoder is not finite")
+    return encoder
 
 
 def placed(pictures: PixelSet, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -6,7 +6,7 @@ No torch in here: an earlier table is drawn again within a second.
 import json
 import math
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,8 @@ from adgan_cli.images.depth import ranges_from
 from adgan_cli.images.find import locator
 from adgan_cli.images.read import read_thumbnail
 from adgan_cli.images.sources import Found
+from adgan_cli.results.calibration import chance_note, flagged, flagged_note
+from adgan_cli.results.confounds import confound_note
 from adgan_cli.results.contact_sheet import Card, write_contact_sheet
 from adgan_cli.results.explanation import Explanation
 from adgan_cli.results.figure import write_figure
@@ -31,6 +33,7 @@ RANKING_FILE, PAGE_FILE = "ranking.csv", "index.html"
 FIGURE_FILE, SUMMARY_FILE = "figure.png", "summary.json"
 THUMBNAIL = 320  # pixels of the longer side: sharp at 200 on a dense screen
 PAGE = 6_000_000  # bytes that thumbnails may take: it has to open at once, and go into a mail
+_REMEDY = "adgan calibrate gives the model scores of ordinary pictures for these settings"
 HELD_OUT = 200  # scores of pictures held out that summary.json keeps, to draw them again
 
 
@@ -43,7 +46,10 @@ class Source:
     settings: Mapping[str, Any] = field(default_factory=dict)  # of the search
     held_out: Sequence[float] = ()  # what pictures held out of training score, ascending, see thin
     held_out_pictures: int = 0  # how many there were
-    notes: Sequence[str] = ()  # sentences for people, to be read first
+    confounds: Mapping[str, float] = field(default_factory=dict)  # see pipeline/confounds
+    fdr: float | None = None  # the false discovery rate at which rows are flagged
+    notes: Sequence[str] = ()  # sentences for people, to be read first; see assessed
+    flagged: frozenset[str] | None = None  # paths; None where no rate was asked for
 
 
 def thin(scores: Sequence[float]) -> list[float]:
@@ -53,6 +59,33 @@ def thin(scores: Sequence[float]) -> list[float]:
         return [float(score) for score in scores]
     places = (round(i * (count - 1) / (HELD_OUT - 1)) for i in range(HELD_OUT))
     return [float(scores[place]) for place in places]
+
+
+def assessed(source: Source, rows: Sequence[ScoreRow], *, top: int, fdr: float | None) -> Source:
+    """The source with what p-values and correlations say of these rows: notes, and what to flag.
+
+    Raises ConfigError where a rate is asked for and there is no p-value.
+    """
+    most, _ = shown(rank_rows(rows), top=top, bottom=0)
+    scored = [row for row in rows if row.score is not None]
+    known = any(row.p_value is not None for row in scored)
+    if fdr is not None and not known:
+        raise ConfigError(f"--fdr {fdr:g} needs p-values, and no picture has one; {_REMEDY}")
+    adjusted = source.settings.get("adjust", "none") != "none"
+    notes = [confound_note(source.confounds, adjusted=adjusted)]
+    chosen = None
+    if fdr is not None:
+        chosen = flagged(rows, fdr)
+        notes.append(flagged_note(chosen, rows, fdr))
+    notes.append(chance_note(most, rows))
+    if scored and all(row.in_training for row in scored):
+        notes.append(
+            "The model was trained on all of these pictures, which makes them look more ordinary "
+            "than they are: rank --cross-fit 5 ranks them by models that have not seen them."
+        )
+    elif scored and not known and source.model:
+        notes.append(f"There are no p-values: {_REMEDY}.")
+    return replace(source, fdr=fdr, notes=tuple(filter(None, notes)), flagged=chosen)
 
 
 def prepare_report(out: Path, pictures: Iterable[Found] = ()) -> None:
@@ -112,12 +145,11 @@ def write_report(
     top: int,
     bottom: int,
     explanations: Mapping[str, Explanation] = MappingProxyType({}),
-    flagged: Collection[str] = (),
 ) -> list[RankedRow]:
     """Sort rows and write the four files of a report into `out`; returns the ranking.
 
     The `top` most and `bottom` least anomalous pictures are shown. By their paths, explanations say
-    what stands beside the pictures, and flagged which of them are marked.
+    what stands beside the pictures.
     """
     ranked = rank_rows(rows)
     most, least = shown(ranked, top=top, bottom=bottom)
@@ -126,13 +158,13 @@ def write_report(
         entry.row.path: replace(
             card(entry),
             explanation=explanations.get(entry.row.path),
-            flagged=entry.row.path in flagged,
+            flagged=entry.row.path in (source.flagged or ()),
         )
         for entry in (*most, *least)
     }
     counts = count_rows(rows, found=len(rows))
     # ranking and summary first: they mark the folder as ours, should the rest not be written
-    write_ranking(out / RANKING_FILE, ranked)
+    write_ranking(out / RANKING_FILE, ranked, source.flagged)
     write_summary(
         out / SUMMARY_FILE,
         rows,
@@ -143,6 +175,10 @@ def write_report(
         held_out=source.held_out,
         held_out_pictures=source.held_out_pictures,
         notes=source.notes,
+        confounds=source.confounds,
+        fdr=None
+        if source.flagged is None
+        else {"rate": source.fdr, "flagged": len(source.flagged)},
     )
     write_contact_sheet(
         out / PAGE_FILE,
@@ -178,19 +214,20 @@ def read_source(scores: Path, root: Path | None) -> Source:
         ReadConfig(alpha=told[1].get("alpha", ReadConfig.alpha))
         ranges_from(told[1].get("ranges", {}))
         held_out = [float(score) for score in summary.get("held_out", [])]
-        pictures, notes = int(summary.get("held_out_pictures", 0)), summary.get("notes", [])
-        if not all(map(math.isfinite, held_out)) or not isinstance(notes, list):
+        pictures = int(summary.get("held_out_pictures", 0))
+        confounds = {str(k): float(v) for k, v in summary.get("confounds", {}).items()}
+        if not all(map(math.isfinite, (*held_out, *confounds.values()))):
             raise TypeError("not what write_summary writes")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError):
         # no summary, or not one of ours: the table stands alone
-        told, held_out, pictures, notes = (scores.parent, {}, {}), [], 0, []
+        told, held_out, pictures, confounds = (scores.parent, {}, {}), [], 0, {}
     return Source(
         root or Path(os.path.normpath(told[0])),
         told[1],
         told[2],
         held_out,
         pictures,
-        tuple(map(str, notes)),
+        confounds,
     )
 
 

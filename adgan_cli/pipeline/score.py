@@ -1,8 +1,12 @@
 """Pictures in, rows out: read, search, one row a picture in input order."""
 
 import math
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +23,10 @@ from adgan_cli.images.find import Listing, list_inputs
 from adgan_cli.images.load import default_workers, opened_cache, read_in_order
 from adgan_cli.images.read import Picture
 from adgan_cli.images.selection import Selection
-from adgan_cli.images.sources import Found
+from adgan_cli.images.sources import Found, Stamp
+from adgan_cli.images.traits import traits
+from adgan_cli.pipeline.adjust import adjustment, held_out_scores
+from adgan_cli.pipeline.journal import Journal, Scored, stamp_of
 from adgan_cli.results.calibration import p_value
 from adgan_cli.results.scores import ScoreRow
 
@@ -49,72 +56,125 @@ def score_inputs(
     workers: int | None = None,
     batch_size: int | None = None,
     place: CachePlace | None = None,
+    known: Journal = Journal(),  # noqa: B008  frozen
+    keep: Callable[[Found, Stamp | None, Scored], None] = lambda found, stamp, scored: None,
     on_cache_off: Callable[[str], None] | None = None,
     on_spent: Callable[[str, float], None] = lambda stage, seconds: None,
     on_trace: Callable[[str, np.ndarray], object] = lambda path, trace: None,
 ) -> Iterator[ScoreRow]:
     """`score` for what list_inputs found: exactly one row for each of them, failures last.
 
+    known: what was scored before; pictures that have not changed since are not even read, and what
+    has the content of one is not searched for. keep: told of what is scored now.
     on_spent: told of the seconds it took to wait for decoded pictures (they are decoded in threads
     of their own, ahead of the search) and to search. on_trace: of a picture's losses, (n_seed,
     k + 1), at the starting points and after each step.
     """
     config = config or model.search
-    loss = loss_of(config.loss, model.critic)
-    searcher = Searcher(
-        model.generator, config, loss=loss, encoder=model.encoder, batch_size=batch_size
-    )
-    held_out = model.held_out_scores(config)
-    rules, workers = model.rules(), workers or default_workers()
-    with opened_cache(place, listing.root, rules, len(listing.found)) as cache:
-        reading = read_in_order(listing.found, rules, workers=workers, cache=cache)
-        # no more at once than are searched at once: rows come, and Ctrl-C is heeded, after each
-        waiting = time.perf_counter()
-        for group in _grouped(reading, searcher.batch_size):
-            on_spent("waiting for pictures", time.perf_counter() - waiting)
-            pictures = [read.pixels for _, read in group if isinstance(read, Picture)]
-            scores: Iterator[float] = iter(())
-            if pictures:
-                started = time.perf_counter()
-                x = to_unit_range(torch.from_numpy(np.stack(pictures)))
-                found = searcher(x)
-                scores = iter(found.score.tolist())
-                readable = (file.name for file, read in group if isinstance(read, Picture))
-                for name, trace in zip(readable, found.trace.numpy(), strict=True):
-                    on_trace(name, trace)
-                on_spent("searching", time.perf_counter() - started)
-            for file, read in group:
-                yield _row(model, file, read, scores, held_out)
-            waiting = time.perf_counter()
-        if cache is not None and cache.off and on_cache_off:
-            on_cache_off(cache.off)
+    held_out = held_out_scores(model, config)
+    rows = known.rows_of(listing)
+    searched = _searched(
+        model, listing, list(compress(listing.found, rows < 0)), config, workers, batch_size, place,
+        known, keep, on_cache_off, on_spent, on_trace,
+    )  # fmt: skip
+    with closing(searched):
+        for file, row in zip(listing.found, rows, strict=True):
+            scored = known[row] if row >= 0 else next(searched)
+            yield _row(model, file.name, scored, held_out)
+        for _ in searched:  # it ends here, and closes what it has opened
+            raise AssertionError("more was scored than there is")
     for name, why in listing.failures:
         yield ScoreRow(name, None, error=why)
 
 
-def _row(
+def _searched(
     model: Model,
-    file: Found,
-    read: Picture | ImageError,
-    scores: Iterator[float],
-    held_out: np.ndarray | None,
+    listing: Listing,
+    found: Sequence[Found],
+    config: SearchConfig,
+    workers: int | None,
+    batch_size: int | None,
+    place: CachePlace | None,
+    known: Journal,
+    keep: Callable[[Found, Stamp | None, Scored], None],
+    on_cache_off: Callable[[str], None] | None,
+    on_spent: Callable[[str, float], None],
+    on_trace: Callable[[str, np.ndarray], object],
+) -> Generator[Scored | ImageError, None, None]:
+    """Read and search `found`, some of the listing, in order."""
+    loss = loss_of(config.loss, model.critic)
+    searcher = Searcher(
+        model.generator, config, loss=loss, encoder=model.encoder, batch_size=batch_size
+    )
+    adjust = adjustment(model, config)
+    rules, workers = model.rules(), workers or default_workers()
+    stamps: deque[Stamp | None] = deque()
+
+    def stamped() -> Iterator[Found]:
+        for file in found:
+            stamps.append(stamp_of(file))  # before it is read: a change in between shows
+            yield file
+
+    with opened_cache(place, listing.root, rules, len(found)) as cache:
+        reading = read_in_order(stamped(), rules, workers=workers, cache=cache)
+        # no more at once than are searched at once: rows come, and Ctrl-C is heeded, after each
+        waiting = time.perf_counter()
+        for group in _grouped(reading, searcher.batch_size):
+            on_spent("waiting for pictures", time.perf_counter() - waiting)
+            started = time.perf_counter()
+            places = [
+                known.row_of_content(read.fingerprint) if isinstance(read, Picture) else -1
+                for _, read in group
+            ]
+            new = [
+                (file.name, read.pixels)
+                for (file, read), row in zip(group, places, strict=True)
+                if isinstance(read, Picture) and row < 0
+            ]
+            scores: Iterator[float] = iter(())
+            if new:
+                result = searcher(to_unit_range(torch.from_numpy(np.stack([x for _, x in new]))))
+                score_of = result.score.double().numpy()
+                if adjust:
+                    score_of = adjust(score_of, np.stack([traits(x) for _, x in new]))
+                scores = iter(score_of.tolist())
+                for (name, _), trace in zip(new, result.trace.numpy(), strict=True):
+                    on_trace(name, trace)
+            on_spent("searching", time.perf_counter() - started)
+            for (file, read), row in zip(group, places, strict=True):
+                stamp = stamps.popleft()
+                if isinstance(read, ImageError):
+                    yield read
+                    continue
+                score = known[row].score if row >= 0 else next(scores)
+                scored = Scored(read.fingerprint, score, read.width, read.height, read.mode)
+                if math.isfinite(score):
+                    keep(file, stamp, scored)
+                yield scored
+            waiting = time.perf_counter()
+        if cache is not None and cache.off and on_cache_off:
+            on_cache_off(cache.off)
+
+
+def _row(
+    model: Model, name: str, scored: Scored | ImageError, held_out: np.ndarray | None
 ) -> ScoreRow:
-    if isinstance(read, ImageError):
-        return ScoreRow(file.name, None, error=str(read))
-    score, error = next(scores), ""
+    if isinstance(scored, ImageError):
+        return ScoreRow(name, None, error=str(scored))
+    score, error = scored.score, ""
     if not math.isfinite(score):  # steps so large that the search left the numbers
         error = "its score is not a number; try a smaller --lr-z or --lr-theta"
-    seen = model.has_seen(read.fingerprint)
+    seen = model.has_seen(scored.content)
     # of a picture that the generator learned from, the others say nothing; nor where seen is None
     known = held_out is not None and seen is False and not error
     return ScoreRow(
-        file.name,
+        name,
         None if error else score,
         p_value=p_value(score, held_out) if known and held_out is not None else None,
         in_training=seen,
-        width=read.width,
-        height=read.height,
-        mode=read.mode,
+        width=scored.width,
+        height=scored.height,
+        mode=sys.intern(scored.mode),  # one of a few, in millions of rows
         error=error,
     )
 

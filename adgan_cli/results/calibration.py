@@ -4,9 +4,12 @@ Split conformal prediction, as in Bates et al. (2023), Testing for Outliers with
 the only assumption is that normal pictures to be scored are drawn like those held out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
+
+from adgan_cli.results.ranking import RankedRow
+from adgan_cli.results.scores import ScoreRow
 
 ENOUGH = 200  # held out; with fewer, p-values are coarse: none is below 1 / (n + 1)
 
@@ -32,6 +35,41 @@ def benjamini_hochberg(p_values: Sequence[float], rate: float) -> np.ndarray:
     return p <= (ascending[fine][-1] if fine.any() else -1.0)
 
 
+def flagged(rows: Collection[ScoreRow], rate: float) -> frozenset[str]:
+    """The paths of rows that stand out at a false discovery rate, among those with a p-value."""
+    known = [(row.path, row.p_value) for row in rows if row.p_value is not None]
+    chosen = benjamini_hochberg([p for _, p in known], rate)
+    return frozenset(path for (path, _), out in zip(known, chosen, strict=True) if out)
+
+
+def flagged_note(found: Collection[str], rows: Collection[ScoreRow], rate: float) -> str:
+    """A sentence that says how many are flagged, and where none can be, why."""
+    p = [row.p_value for row in rows if row.p_value is not None]
+    if found:
+        return (
+            f"{_counted(len(found))} of {len(p):,} flagged; about {rate:.0%} of those flagged "
+            f"would be ordinary (--fdr {rate:g})."
+        )
+    return f"No picture is flagged at a false discovery rate of {rate:g} (--fdr)."
+
+
+def chance_note(shown: Sequence[RankedRow], rows: Collection[ScoreRow]) -> str | None:
+    """A sentence on how many of the most anomalous would be there if nothing were wrong."""
+    places = [row.p_value for _, row in shown if row.p_value is not None]
+    total = sum(row.p_value is not None for row in rows)
+    if not places:
+        return None
+    by_chance = expected_by_chance(places, total)
+    return (
+        f"If all {total:,} pictures were ordinary, about {by_chance:.0f} of them would score as "
+        f"high as the {len(places):,} most anomalous."
+    )
+
+
 def expected_by_chance(p_values: Sequence[float], total: int) -> float:
     """How many of `total` normal pictures would have a p-value as small as the largest of these."""
     return total * max(p_values, default=0.0)
+
+
+def _counted(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count:,} pictures"

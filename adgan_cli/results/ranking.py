@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,12 +34,20 @@ def rank_rows(rows: Iterable[ScoreRow]) -> list[RankedRow]:
     ]
 
 
-def write_ranking(path: Path, ranked: Iterable[RankedRow]) -> None:
-    """Write ranking.csv: the columns of `score` behind a rank."""
-    lines = [csv_line(("rank", *COLUMNS))]
-    lines += [
-        csv_line(["" if rank is None else str(rank), *csv_cells(row)]) for rank, row in ranked
-    ]
+def write_ranking(
+    path: Path, ranked: Iterable[RankedRow], flagged: Collection[str] | None = None
+) -> None:
+    """Write ranking.csv: the columns of `score` behind a rank.
+
+    flagged: paths beyond the cut that was asked for; a last column then says true or false.
+    """
+    last = [] if flagged is None else ["flagged"]
+    lines = [csv_line(("rank", *COLUMNS, *last))]
+    for rank, row in ranked:
+        cells = ["" if rank is None else str(rank), *csv_cells(row)]
+        if flagged is not None:
+            cells.append("" if row.p_value is None else str(row.path in flagged).lower())
+        lines.append(csv_line(cells))
     write_text(path, "".join(lines))
 
 
@@ -54,11 +62,14 @@ def write_summary(
     held_out: Sequence[float] = (),
     held_out_pictures: int = 0,
     notes: Sequence[str] = (),
+    confounds: Mapping[str, float] | None = None,
+    fdr: Mapping[str, object] | None = None,
 ) -> None:
     """Write summary.json: what was looked at, with which model, and what came out.
 
     `found` is what the finder counted; a row for each, scored or failed, or it is a bug. held_out:
-    scores of pictures held out of training, or as many as show where they lie.
+    scores of pictures held out of training, or as many as show where they lie. confounds: rank
+    correlations of the score with simple things. fdr: the rate asked for, and how many are flagged.
     """
     rows = sorted(rows, key=lambda row: row.path)
     counts = count_rows(rows, found=found)
@@ -76,6 +87,8 @@ def write_summary(
         "held_out": list(held_out),
         "held_out_pictures": held_out_pictures,
         "notes": list(notes),
+        "confounds": dict(confounds or {}),
+        "fdr": fdr,
     }
     text = json.dumps(
         _printable_throughout(summary),

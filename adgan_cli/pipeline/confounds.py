@@ -1,0 +1,61 @@
+"""Is the ranking fooled? Reconstruction errors tend to follow simple things about a picture."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from adgan_cli.images.cache import CachePlace
+from adgan_cli.images.find import Listing
+from adgan_cli.images.load import default_workers, opened_cache, read_in_order
+from adgan_cli.images.read import Picture, Rules
+from adgan_cli.images.traits import TRAITS, traits
+from adgan_cli.results.scores import ScoreRow
+
+LOOKED_AT = 500  # pictures: a correlation is then good to about 0.05
+FEWEST = 20  # below, a correlation says little
+
+
+def confounds(
+    rows: Sequence[ScoreRow],
+    listing: Listing,
+    rules: Rules,
+    *,
+    workers: int | None = None,
+    place: CachePlace | None = None,
+) -> dict[str, float]:
+    """Spearman's rank correlation of the score with each trait and the aspect ratio, in [-1, 1].
+
+    Of at most 500 pictures, from all over the listing; they are read once more, or come from the
+    cache. A trait that all of them share is left out, and so are all where there are few pictures.
+    """
+    score_of = {row.path: row for row in rows if row.score is not None}
+    scored = [item for item in listing.found if item.name in score_of]
+    chosen = scored[:: max(1, -(-len(scored) // LOOKED_AT))]
+    scores, values = [], []
+    with opened_cache(place, listing.root, rules, len(chosen)) as cache:
+        reading = read_in_order(chosen, rules, workers=workers or default_workers(), cache=cache)
+        for item, read in reading:
+            if isinstance(read, Picture):  # it may be gone by now
+                aspect = np.log(read.width / read.height)
+                scores.append(score_of[item.name].score)
+                values.append([*traits(read.pixels), aspect])
+    if len(scores) < FEWEST:
+        return {}
+    table = np.array(values)  # (n, T + 1)
+    return {
+        name: round(_spearman(np.array(scores, np.float64), column), 3)
+        for name, column in zip((*TRAITS, "aspect ratio"), table.T, strict=True)
+        if np.ptp(column) > 0
+    }
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1]) if np.ptp(a) > 0 else 0.0
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """(n,) -> the mean place of each among all, equal ones sharing theirs."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    places: np.ndarray = (ends - (counts - 1) / 2)[which]
+    return places

@@ -1,0 +1,77 @@
+"""adgan calibrate: p-values from normal pictures, and never from those that were trained on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from commands import FAST, TINY, adgan, refused
+
+from adgan_cli.engine.model_file import load_model
+from adgan_cli.results.scores import read_scores
+
+Folder = Callable[..., Path]
+
+
+@pytest.fixture
+def model(discs: Folder, tmp_path: Path) -> Path:
+    """Of twelve discs, none held out."""
+    adgan("train", discs(), *TINY, "--holdout", "0", "-o", tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_p_values_appear_for_the_settings_that_were_calibrated_and_no_others(
+    discs: Folder, model: Path, tmp_path: Path
+) -> None:
+    squares, out = discs(8, shape="square", name="squares"), tmp_path / "scores.csv"
+    adgan("score", squares, "-m", model, *FAST, "-o", out)
+    assert [row.p_value for row in read_scores(out)] == [None] * 8
+    said = adgan("calibrate", squares, "-m", model, *FAST).stderr
+    assert "go by 8 pictures" in said and "none is below 0.11" in said
+    adgan("score", squares, "-m", model, *FAST, "-o", out)
+    # the same pictures once more: their places among themselves and one more
+    assert sorted(round(9 * (row.p_value or 0)) for row in read_scores(out)) == list(range(2, 10))
+    adgan("score", squares, "-m", model, *FAST, "--k", "2", "-o", out)
+    assert [row.p_value for row in read_scores(out)] == [None] * 8
+
+
+def test_pictures_the_model_was_trained_on_are_left_out(
+    discs: Folder, model: Path, tmp_path: Path
+) -> None:
+    mixed = discs(15)  # the first twelve are those it was trained on
+    (mixed / "broken.png").write_bytes(b"no picture")
+    said = adgan("calibrate", mixed, "-m", model, *FAST).stderr
+    assert "left out 12 pictures that the model was trained on" in said
+    assert "left out 1 file" in said and "go by 3 pictures" in said
+    out = tmp_path / "scores.csv"
+    adgan("score", mixed, "-m", model, *FAST, "-o", out)
+    rows = read_scores(out)
+    assert [row.p_value is None for row in rows] == [
+        bool(row.in_training) or row.score is None for row in rows
+    ]
+    assert sum(row.p_value is not None for row in rows) == 3
+
+
+def test_nothing_but_known_pictures_is_refused(discs: Folder, model: Path) -> None:
+    before = (model / "model.safetensors").read_bytes()
+    assert "has not seen" in refused("calibrate", discs(), "-m", model, *FAST, code=3)
+    assert (model / "model.safetensors").read_bytes() == before
+
+
+def test_training_calibrates_by_what_it_held_out(discs: Folder, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    adgan("train", discs(30), *TINY, "--holdout", "0.2", "-o", out)
+    model = load_model(out)
+    known = model.calibration(model.search)
+    assert known is not None and len(known.scores) == 6
+    assert model.provenance["verdict"]["held_out"] == 6
+    told = adgan("info", out).stdout
+    assert "verdict" in told and "advice" in told
+
+
+def test_adjusted_scores_need_enough_pictures_held_out(discs: Folder, model: Path) -> None:
+    adjusted = ["--adjust", "complexity"]
+    line = refused("score", discs(3), "-m", model, *FAST, *adjusted, code=2)
+    assert "--adjust complexity needs scores of 50 pictures" in line
+    adgan("calibrate", discs(60, shape="square", name="s"), "-m", model, *FAST)
+    plain = adgan("score", discs(3), "-m", model, *FAST).stdout
+    assert adgan("score", discs(3), "-m", model, *FAST, *adjusted).stdout != plain
