@@ -122,10 +122,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         held_out=[50.0 + i for i in range(60)],
         held_out_pictures=60,
         notes=["About 2 of these would be here by chance.", "The order mostly follows contrast."],
+        flagged=frozenset(names[:2]),
     )
     write_report(
         root / "report", [*rows, ScoreRow("<b>broken", None, error="empty <file>")], source,
-        top=12, bottom=12, explanations=explained(names, 32), flagged=names[:2],
+        top=12, bottom=12, explanations=explained(names, 32),
     )  # fmt: skip
     return root / "report" / "index.html"
 

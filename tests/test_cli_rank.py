@@ -398,6 +398,19 @@ def test_another_model_does_not_explain_a_ranking(report: Path, tmp_path: Path) 
     assert not (tmp_path / "again").exists()
 
 
+def test_a_ranking_of_models_that_are_gone_is_not_explained(
+    report: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    told = summary_of(report)
+    told["model"]["cross_fit"] = 5  # type: ignore[index]
+    (report / "summary.json").write_text(json.dumps(told))
+    line = refused(
+        "rank", "--from", report / "ranking.csv", "-m", tiny_model, "--explain",
+        "-o", tmp_path / "again", code=2,
+    )  # fmt: skip
+    assert "was scored by models without the pictures" in line
+
+
 def test_stopping_while_explaining_still_writes_the_report(
     discs: Folder, tiny_model: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

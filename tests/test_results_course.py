@@ -87,6 +87,12 @@ def test_a_name_is_text_wherever_it_stands(tmp_path, name):
     write_course_figure(tmp_path / "a.png", name + " $x^2$ \N{CAT FACE}", 1.0, course())
 
 
+def test_a_page_says_that_its_scores_are_adjusted(tmp_path):
+    page = drawn(tmp_path / "index.html", explained(), adjusted="complexity")
+    assert "taken what simple traits of the picture explain (complexity)" in page.text
+    assert "simple traits" not in drawn(tmp_path / "index.html", explained()).text
+
+
 def test_a_page_says_how_many_points_it_leaves_out(tmp_path):
     page = drawn(tmp_path / "index.html", explained(search=course(points=12)))
     assert "the 8 best of 12 starting points" in page.text

@@ -38,6 +38,7 @@ def explain(
     precision: scoring.Precision = None,
     loss: scoring.Loss = None,
     seed: scoring.Seed = None,
+    adjust: scoring.Adjust = None,
     device: Device = "auto",
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -63,7 +64,7 @@ def explain(
     config = scoring.search_config(
         loaded, n_seed=n_seed, init=init, k=k, reduce=reduce, lr_z=lr_z, lr_decay=lr_decay,
         z_radius=z_radius, lr_theta=lr_theta, theta=theta, precision=precision, loss=loss,
-        seed=seed,
+        seed=seed, adjust=adjust,
     )  # fmt: skip
     prepare_explanation(out, listing)
     with counting_bar(quiet=quiet) as bar:

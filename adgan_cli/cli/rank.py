@@ -245,6 +245,11 @@ def _read(
 
 def _config_of(source: "Source", model: "Model", scores: Path, given: Path) -> SearchConfig:
     """The search that made the scores, which `model` must have been searched in."""
+    if source.model.get("cross_fit"):
+        raise ConfigError(
+            f"--explain: {scores} was scored by models without the pictures, which are no more; "
+            "leave it out"
+        )
     digest = source.model.get("model")
     if digest is not None and digest != model.digest[:12]:
         raise ConfigError(

@@ -82,6 +82,7 @@ def explain_into(
         explained,
         settings=in_words({**described(model), **to_dict(config)}),
         failures=[(row.path, row.error) for row in rows if row.error],
+        adjusted=config.adjust if config.adjust != "none" else "",
     )
     for path in out.glob(FIGURE_FILE.format("*")):  # of more pictures, the last time
         number = re.fullmatch(FIGURE_FILE.format(r"(\d+)"), path.name)

@@ -99,8 +99,8 @@ def write_contact_sheet(
         notes=notes,
         full=full,
         explained_by=(
-            "Reconstruction: the nearest the model came, in the square it works on. Difference: the "
-            f"brighter, the further apart; palest from {full} of 255 grey levels."
+            "Reconstruction: the nearest the model came, in the square it works on. Difference: "
+            f"the brighter, the further apart; palest from {full} of 255 grey levels."
         ),
         with_p=any(card.p_value is not None for card in cards),
         with_flagged=any(card.flagged for card in cards),

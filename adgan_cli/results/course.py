@@ -91,8 +91,12 @@ def write_course_page(
     *,
     settings: Mapping[str, str],
     failures: Sequence[tuple[str, str]] = (),
+    adjusted: str = "",
 ) -> None:
-    """Write the page: pictures in the order given, failures as (name, reason)."""
+    """Write the page: pictures in the order given, failures as (name, reason).
+
+    adjusted: for what the scores are, where that was asked for.
+    """
     count = len(explained)
     write_page(
         path,
@@ -101,6 +105,7 @@ def write_course_page(
         pictures=[(one, _points(one.course), _span(one.course)) for one in explained],
         settings=settings,
         failures=failures,
+        adjusted=adjusted,
     )
 
 
