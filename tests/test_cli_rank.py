@@ -380,8 +380,9 @@ def test_a_ranking_drawn_again_is_explained_on_demand(
 ) -> None:
     table, first = report / "ranking.csv", (report / "index.html").read_bytes()
     again = tmp_path / "again"  # as far from the pictures: the same links
-    adgan("rank", "--from", table, "-o", again, "-m", tiny_model)
+    told = adgan("rank", "--from", table, "-o", again, "-m", tiny_model).stderr
     assert explained_in(again) == 0, "that takes the model, and a search"
+    assert "--explain searches for them again" in told
     adgan("rank", "--from", table, "-o", again, "-m", tiny_model, "--explain")
     assert (again / "index.html").read_bytes() == first
 

@@ -10,13 +10,14 @@ from adgan_cli.engine.losses import loss_of
 from adgan_cli.engine.model_file import Model
 from adgan_cli.engine.networks import Encoder
 from adgan_cli.engine.pixels import to_uint8, to_unit_range
-from adgan_cli.engine.search import search
+from adgan_cli.engine.search import Searcher, search
 from adgan_cli.pipeline.course import course_of
 
 WAYS = [
     SearchConfig(n_seed=3, k=2),
     SearchConfig(n_seed=3, k=2, theta="per-image"),
     SearchConfig(n_seed=3, k=2, theta="none"),
+    SearchConfig(n_seed=3, k=2, theta="none", precision="bf16"),
     SearchConfig(n_seed=2, k=2, init="both"),
     SearchConfig(n_seed=1, k=0),
     SearchConfig(n_seed=2, k=1, loss="ssim"),
@@ -59,3 +60,14 @@ def test_a_long_search_keeps_the_steps_that_are_shown(model: Model, pixels: np.n
     short = course_of(model, pixels, SearchConfig(n_seed=2, k=3))
     assert long.steps[1] == 3
     assert (long.made[:, 1] == short.made[:, 3]).all()
+
+
+@pytest.mark.parametrize("config", WAYS, ids=lambda c: f"{c.theta}-{c.init}-{c.loss}-{c.k}")
+def test_all_points_at_once_as_on_a_gpu_show_the_same(
+    model: Model, pixels: np.ndarray, config: SearchConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_by_one = course_of(model, pixels, config)
+    monkeypatch.setattr(Searcher, "_on_cpu", Searcher._in_batches)
+    at_once = course_of(model, pixels, config)
+    assert at_once.losses == pytest.approx(one_by_one.losses, rel=1e-3)
+    assert np.abs(at_once.made.astype(int) - one_by_one.made).max() <= 2

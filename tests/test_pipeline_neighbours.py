@@ -68,19 +68,26 @@ def test_shrinking_takes_the_mean_of_blocks() -> None:
     assert shrunk(picture, 2)[0, ..., 0].tolist() == [[1, 10], [5, 10]]
 
 
-def test_the_nearest_come_first_and_the_picture_itself_does_not() -> None:
+def test_copies_of_a_file_are_kept_once(tmp_path: Path) -> None:
+    some = pictures(5)
+    copied = PixelSet(some.pixels, some.names, (), None, np.array([9, 4, 9, 7, 4], np.uint64))
+    assert (kept(tmp_path, copied).pixels == some.pixels[[0, 1, 3]]).all()
+
+
+def test_the_nearest_come_first_without_the_own_copy_of_a_training_picture() -> None:
     levels = np.array([0, 50, 60, 61, 200], np.uint8)
     known = Neighbours(levels[:, None, None, None].repeat(4, 1).repeat(4, 2), "")
-    (found,) = nearest(known, known.pixels[2:3], 3)
-    assert found[:, 0, 0, 0].tolist() == [61, 50, 0]
-    (few,) = nearest(known, known.pixels[2:3], 99)
+    for own, expected in ((True, [61, 50, 0]), (False, [60, 61, 50])):
+        (found,) = nearest(known, known.pixels[2:3], 3, own=[own])
+        assert found[:, 0, 0, 0].tolist() == expected
+    (few,) = nearest(known, known.pixels[2:3], 99, own=[True])
     assert len(few) == 4
 
 
 def test_the_rough_search_finds_what_the_exact_one_would() -> None:
     known = Neighbours(pictures(300, channels=3).pixels, "")
     asked = pictures(20, channels=3).pixels
-    found = nearest(known, asked, 2)
+    found = nearest(known, asked, 2, own=[False] * 20)
     for query, near in zip(asked, found, strict=True):
         far = np.square(known.pixels.astype(int) - query.astype(int)).sum((1, 2, 3))
         assert (near == known.pixels[np.argsort(far, kind="stable")[:2]]).all()

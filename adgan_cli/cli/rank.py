@@ -218,6 +218,8 @@ def rank(
         raise NoImagesError(f"no usable picture: all {failed} failed; the reasons are in {table}")
     if not quiet:
         _print_table(ranked)
+        if from_scores is not None and explain is None:
+            say("drawn without explanations; --explain searches for them again, with the model")
         for note in source.notes:
             say(note)
         say(f"{len(rows):,} found, {scored:,} scored, {failed:,} failed")

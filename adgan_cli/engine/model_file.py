@@ -46,13 +46,13 @@ class Model:
     search: SearchConfig = SearchConfig()  # the settings `score` and `rank` start from
     provenance: Mapping[str, Any] = field(default_factory=dict)  # how it was trained, plain JSON
     digest: str = ""  # of the file it was loaded from
-    file: Path | None = None  # that one
     reading: ReadConfig = ReadConfig()  # how pictures became squares in training
     ranges: Ranges = ()  # black and white of pictures deeper than 8 bits, from the training set
     seen: np.ndarray | None = None  # (N,) uint64, sorted: fingerprints of the training pictures
     critic: Critic | None = None  # that the generator was trained against, where it was kept
     encoder: Encoder | None = None  # an approximate inverse of the generator, if one was trained
     calibrations: tuple[Calibration, ...] = ()  # one for each way of searching that has one
+    file: Path | None = None  # it was loaded from or saved to; small copies may lie beside it
 
     def rules(self) -> Rules:
         """How a picture has to be read for this generator."""

@@ -136,6 +136,8 @@ def _explained(
         p_value=row.p_value,
         in_training=bool(row.in_training),
         figure=figure,
-        explanation=explanations(pixels, nearest, neighbours_of(model, pixels))[0],
+        explanation=explanations(
+            pixels, nearest, neighbours_of(model, pixels, [bool(row.in_training)])
+        )[0],
         course=course,
     )

@@ -45,6 +45,7 @@ def explain(
     searcher = Searcher(
         model.generator, config, loss=loss, encoder=model.encoder, batch_size=batch_size
     )
+    rows = list(rows)
     names, pixels = _read(model, rows, root, workers, place)
     made: list[np.ndarray] = []
     done = 0
@@ -58,15 +59,20 @@ def explain(
     if not made:
         return {}
     seen = np.stack(pixels[: len(made)])
-    told = explanations(seen, np.stack(made), neighbours_of(model, seen))
+    trained_on = {row.path for row in rows if row.in_training}
+    own = [name in trained_on for name in names[: len(made)]]
+    told = explanations(seen, np.stack(made), neighbours_of(model, seen, own))
     return dict(zip(names, told, strict=False))
 
 
-def neighbours_of(model: Model, pixels: np.ndarray) -> Sequence[np.ndarray]:
-    """The training pictures nearest to each of pixels (N, S, S, C), if the model kept some."""
+def neighbours_of(model: Model, pixels: np.ndarray, own: Sequence[bool]) -> Sequence[np.ndarray]:
+    """The training pictures nearest to each of pixels (N, S, S, C), if the model kept some.
+
+    own: (N,), which of them were trained on themselves.
+    """
     data = model.provenance.get("data") or {}
     kept = read_neighbours(model.file, data.get("digest", ""))
-    return () if kept is None else nearest(kept, pixels, NEAREST)
+    return () if kept is None else nearest(kept, pixels, NEAREST, own=own)
 
 
 def _read(

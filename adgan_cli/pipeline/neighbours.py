@@ -5,6 +5,7 @@ the same and only the neighbours are not shown. No torch in here.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,12 +35,18 @@ class Neighbours:
 
 
 def write_neighbours(folder: Path, pictures: PixelSet) -> None:
-    """Keep pictures of the training set in `folder`, from all over it, at most MOST bytes."""
+    """Keep pictures of the training set in `folder`, from all over it, at most MOST bytes.
+
+    Of files with the same content, the first.
+    """
     size, channels = pictures.pixels.shape[-2:]
     side = min(size, SIDE)
-    count = min(len(pictures), MOST // (side * side * channels))
+    distinct = np.arange(len(pictures))
+    if len(pictures.fingerprints):
+        distinct = np.sort(np.unique(pictures.fingerprints, return_index=True)[1])
+    count = min(len(distinct), MOST // (side * side * channels))
     which = np.zeros(len(pictures), bool)
-    which[np.arange(count) * len(pictures) // count] = True
+    which[distinct[np.arange(count) * len(distinct) // count]] = True
     some = pictures.chosen(which)
     small = np.empty((count, side, side, channels), np.uint8)
     for start in range(0, count, _AT_ONCE):
@@ -80,11 +87,13 @@ def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
     return means.astype(np.uint8)
 
 
-def nearest(kept: Neighbours, pixels: np.ndarray, count: int) -> list[np.ndarray]:
+def nearest(
+    kept: Neighbours, pixels: np.ndarray, count: int, *, own: Sequence[bool]
+) -> list[np.ndarray]:
     """The `count` nearest to each of pixels: uint8 (N, S, S, C) -> N times (count, s, s, C).
 
-    By squared distance, equal ones in the order they are kept in. A picture equal to the last bit
-    is passed over: it is the same, which `in_training` says already.
+    By squared distance, equal ones in the order they are kept in. own: (N,), which of the pictures
+    were trained on; their own copy is passed over.
     """
     known = kept.pixels.reshape(len(kept.pixels), -1)  # (M, D)
     asked = shrunk(pixels, kept.pixels.shape[1]).reshape(len(pixels), -1)  # (N, D)
@@ -96,11 +105,11 @@ def nearest(kept: Neighbours, pixels: np.ndarray, count: int) -> list[np.ndarray
         part = known[start : start + _AT_ONCE].astype(np.float32) / 255
         rough[start : start + _AT_ONCE] = (part * part).sum(1)[:, None] - 2 * part @ wanted
     found = []
-    for column, query in zip(rough.T, asked, strict=True):
+    for column, query, trained_on in zip(rough.T, asked, own, strict=True):
         few = np.sort(np.argsort(column, kind="stable")[: count + _SPARE])
         exact = np.square(known[few].astype(np.int64) - query).sum(1)
         order = few[np.argsort(exact, kind="stable")]
-        same = set(few[exact == 0].tolist())
-        chosen = [index for index in order.tolist() if index not in same][:count]
-        found.append(kept.pixels[chosen])
+        if trained_on:
+            order = order[np.sort(exact) > 0]
+        found.append(kept.pixels[order[:count]])
     return found

@@ -10,6 +10,7 @@ from adgan_cli.results.scores import Counts
 
 LISTED_FAILURES = 200  # ranking.csv has them all
 _BINS = 80
+_MERGED = 4  # of them to a step of the outline
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def write_contact_sheet(
         notes=notes,
         full=full,
         explained_by=(
-            "Reconstruction: the nearest the model came, at the size it works at. Difference: the "
+            "Reconstruction: the nearest the model came, in the square it works on. Difference: the "
             f"brighter, the further apart; palest from {full} of 255 grey levels."
         ),
         with_p=any(card.p_value is not None for card in cards),
@@ -128,9 +129,10 @@ def _histogram(
         bin[0] += 1
         bin[1] += score >= most_from
         bin[2] += score <= least_to and score < most_from
-    ordinary = [0.0] * _BINS  # as if there were as many pictures as are scored
+    # as if there were as many pictures as are scored; few of them must not look like a comb
+    ordinary = [0.0] * (_BINS // _MERGED)
     for score in held_out:
-        ordinary[place(score)] += len(scores) / len(held_out)
+        ordinary[place(score) // _MERGED] += len(scores) / len(held_out) / _MERGED
     tallest = max(*ordinary, *(total for total, _, _ in counts))
     bars = [
         _Bar(
@@ -144,7 +146,7 @@ def _histogram(
         if total
     ]
     steps = "".join(
-        f"V{100 - 100 * expected / tallest:.2f}H{(i + 1) * 100 / _BINS:.2f}"
+        f"V{100 - 100 * expected / tallest:.2f}H{(i + 1) * 100 * _MERGED / _BINS:.2f}"
         for i, expected in enumerate(ordinary)
     )
     return _Histogram(bars, f"M0 100{steps}V100" if held_out else "", (low, high))

@@ -67,7 +67,8 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters["rounded"] = rounded
-    environment.filters["counted"] = lambda n, word: f"{n} {word}" + ("" if n == 1 else "s")
+    environment.filters["counted"] = lambda n, word: f"{n:,} {word}" + ("" if n == 1 else "s")
+    environment.filters["number"] = lambda n: f"{n:,}"
     environment.filters["data_uri"] = _data_uri
     environment.filters["folder"] = lambda name: _elided(name.rpartition("/")[0], _FOLDER)
     environment.filters["file"] = lambda name: _elided(name.rpartition("/")[2], _NAME)
