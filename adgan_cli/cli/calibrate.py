@@ -28,6 +28,7 @@ from adgan_cli.cli.options import (
 def calibrate(
     paths: Paths = None,
     model: ModelPath = DEFAULT_MODEL,
+    preset: scoring.Preset = None,
     n_seed: scoring.NSeed = None,
     init: scoring.Init = None,
     k: scoring.K = None,
@@ -66,7 +67,7 @@ def calibrate(
     listing = scoring.find(paths, files_from, chosen, quiet=quiet)
     loaded = scoring.open_model(model, device, verbose=False)
     config = scoring.search_config(
-        loaded, n_seed=n_seed, init=init, k=k, reduce=reduce, lr_z=lr_z, lr_decay=lr_decay,
+        loaded, preset, n_seed=n_seed, init=init, k=k, reduce=reduce, lr_z=lr_z, lr_decay=lr_decay,
         z_radius=z_radius, lr_theta=lr_theta, theta=theta, precision=precision, loss=loss,
         seed=seed, adjust="none",
     )  # fmt: skip

@@ -26,6 +26,7 @@ def explain(
         Path,
         typer.Option("-o", "--out", help="Where the page goes.", rich_help_panel=OUTPUT),
     ] = Path("adgan-explanation"),
+    preset: scoring.Preset = None,
     n_seed: scoring.NSeed = None,
     init: scoring.Init = None,
     k: scoring.K = None,
@@ -62,7 +63,7 @@ def explain(
         )
     loaded = scoring.open_model(model, device, verbose=verbose)
     config = scoring.search_config(
-        loaded, n_seed=n_seed, init=init, k=k, reduce=reduce, lr_z=lr_z, lr_decay=lr_decay,
+        loaded, preset, n_seed=n_seed, init=init, k=k, reduce=reduce, lr_z=lr_z, lr_decay=lr_decay,
         z_radius=z_radius, lr_theta=lr_theta, theta=theta, precision=precision, loss=loss,
         seed=seed, adjust=adjust,
     )  # fmt: skip

@@ -103,6 +103,7 @@ def rank(
         ),
     ] = None,
     resume: scoring.Resume = False,
+    preset: scoring.Preset = None,
     n_seed: scoring.NSeed = None,
     init: scoring.Init = None,
     k: scoring.K = None,
@@ -165,7 +166,7 @@ def rank(
             listing = scoring.find(paths, files_from, chosen, quiet=quiet)
         with watch("loading the model"):
             loaded = scoring.open_model(model, device, verbose=verbose)
-        config = scoring.search_config(loaded, **given)
+        config = scoring.search_config(loaded, preset, **given)
         if cross_fit and resume:
             raise ConfigError("--cross-fit goes on by itself; leave out --resume")
         scoring.require_p_values(loaded, config, fdr, trained_anew=cross_fit is not None)

@@ -51,6 +51,7 @@ def score(
         typer.Option(help="Also write the loss of every starting point at every step there."),
     ] = None,
     resume: scoring.Resume = False,
+    preset: scoring.Preset = None,
     n_seed: scoring.NSeed = None,
     init: scoring.Init = None,
     k: scoring.K = None,
@@ -100,7 +101,7 @@ def score(
     with watch("loading the model"):
         loaded = scoring.open_model(model, device, verbose=verbose)
     config = scoring.search_config(
-        loaded, n_seed=n_seed, init=init, k=k, reduce=reduce, lr_z=lr_z, lr_decay=lr_decay,
+        loaded, preset, n_seed=n_seed, init=init, k=k, reduce=reduce, lr_z=lr_z, lr_decay=lr_decay,
         z_radius=z_radius, lr_theta=lr_theta, theta=theta, precision=precision, loss=loss,
         seed=seed, adjust=adjust,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import typer
 
 from adgan_cli.cli.console import counted, counting_bar, duration, say
 from adgan_cli.cli.options import opened_list
-from adgan_cli.config import LOSSES, SearchConfig
+from adgan_cli.config import LOSSES, SEARCHES, SearchConfig
 from adgan_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 SEARCH = "Search"
 LINE_EVERY = 60.0  # seconds between lines where there is no terminal to draw a bar on
 
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Instead of the model's own settings: {' or '.join(SEARCHES)}; options beside it "
+        "win.",
+        rich_help_panel=SEARCH,
+    ),
+]
 NSeed = Annotated[
     int | None, typer.Option(help="Starting points a picture.", rich_help_panel=SEARCH)
 ]
@@ -121,11 +129,14 @@ def cache_off(quiet: bool) -> Callable[[str], None]:
     return lambda why: None if quiet else say(f"note: no cache of decoded pictures: {why}")
 
 
-def search_config(model: "Model", **given: Any) -> SearchConfig:
-    """The model's own search settings, but for the options that were given."""
+def search_config(model: "Model", preset: str | None, **given: Any) -> SearchConfig:
+    """The model's own search settings, or the preset's, but for the options that were given."""
     known = {field.name for field in fields(SearchConfig)}
     assert known == set(given), "every field is an option"
-    return replace(model.search, **{n: v for n, v in given.items() if v is not None})
+    if preset is not None and preset not in SEARCHES:
+        raise ConfigError(f"--preset must be one of {', '.join(SEARCHES)}, got {preset}")
+    base = model.search if preset is None else SEARCHES[preset]
+    return replace(base, **{n: v for n, v in given.items() if v is not None})
 
 
 @contextmanager

@@ -50,6 +50,7 @@ from adgan_cli.config import (
     SIZES,
     Config,
     ReadConfig,
+    SearchConfig,
     flag,
     to_dict,
 )
@@ -233,6 +234,7 @@ def train(
 
     from adgan_cli.engine.checkpoint import read_checkpoint, reading_of
     from adgan_cli.engine.device import pick_device, pick_precision
+    from adgan_cli.engine.model_file import searched_with
     from adgan_cli.engine.training import new_state
     from adgan_cli.pipeline.held_out import hold_out
     from adgan_cli.pipeline.model_directory import check_out, resumed_state
@@ -265,9 +267,10 @@ def train(
         return
     if not quiet:
         _warn(trained_on, held_out)
+    search = searched_with(out) if resume else None  # as it was begun, whatever the preset is now
     _train(
-        state, trained_on, held_out, reading, out, limit, save_seconds, resume, keep_critic,
-        encoder_iters, quiet, verbose,
+        state, trained_on, held_out, reading, search or PRESETS[preset].search, out, limit,
+        save_seconds, resume, keep_critic, encoder_iters, quiet, verbose,
     )  # fmt: skip
 
 
@@ -276,6 +279,7 @@ def _train(
     pictures: "PixelSet",
     held_out: "PixelSet",
     reading: ReadConfig,
+    search: SearchConfig,
     out: Path,
     limit: float | None,
     save_seconds: float | None,
@@ -324,6 +328,7 @@ def _train(
             save_every=float("inf") if save_seconds is None else save_seconds,
             resumed=resume,
             keep_critic=keep_critic,
+            search=search,
         )
         stopped = asked() and state.step < goal
         model = judged(model, state, pictures, held_out)

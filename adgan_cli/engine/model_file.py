@@ -150,6 +150,18 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
     )
 
 
+def searched_with(path: str | Path) -> SearchConfig | None:
+    """The settings of the search that a model was saved with; None where there is no model yet.
+
+    Raises ModelFileError for one that is damaged.
+    """
+    file = model_path(path)
+    try:
+        return _search(read_header(file, "model").content["search"]) if file.exists() else None
+    except (ConfigError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{file} is corrupt: its settings do not hold ({error})") from error
+
+
 def read_tensors(file: Path) -> dict[str, Tensor]:
     """All tensors of a file whose header is already checked."""
     try:

@@ -146,6 +146,7 @@ def _fitted(
     fitted = train_into(
         out, state, trained_on, held_out=held_out, reading=model.reading, on_step=on_step,
         should_stop=should_stop, resumed=state.step > 0, keep_critic=model.critic is not None,
+        search=model.search,
     )  # fmt: skip
     if should_stop():
         return None

@@ -17,7 +17,7 @@ import torch
 
 from adgan_cli import __version__
 from adgan_cli.atomic import sweep, write_text, writing
-from adgan_cli.config import ReadConfig, to_dict
+from adgan_cli.config import TUNED, ReadConfig, SearchConfig, to_dict
 from adgan_cli.engine.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from adgan_cli.engine.device import free_memory
 from adgan_cli.engine.header import CHECKPOINT_FILE, MODEL_FILE, read_header
@@ -97,6 +97,7 @@ def train_into(
     save_every: float = SAVE_EVERY,
     resumed: bool = False,
     keep_critic: bool = False,
+    search: SearchConfig = TUNED,
     keep_neighbours: bool = True,
 ) -> Model:
     """Train `state` on the pictures and keep the model directory `out`.
@@ -119,7 +120,7 @@ def train_into(
 
     def save() -> Model:
         nonlocal saved_at, saved_step
-        model = trained_model(state, pictures, reading, keep_critic=keep_critic)
+        model = trained_model(state, pictures, reading, keep_critic=keep_critic, search=search)
         digest = save_model(model, out)
         save_checkpoint(state, out, described(pictures) | {"reading": to_dict(reading)})
         _write_samples(out / SAMPLES_FOLDER / f"{state.step:06d}.png", model.generator)
@@ -196,6 +197,7 @@ def trained_model(
     reading: ReadConfig = ReadConfig(),  # noqa: B008  frozen
     *,
     keep_critic: bool = False,
+    search: SearchConfig = TUNED,
 ) -> Model:
     """The model that `state` amounts to so far. Raises DivergedError if it is not finite."""
     generator = averaged_generator(state)
@@ -212,6 +214,7 @@ def trained_model(
     return Model(
         generator,
         state.model_config,
+        search=search,
         reading=reading,
         ranges=pictures.ranges,
         seen=np.sort(pictures.fingerprints),

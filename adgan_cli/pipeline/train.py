@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adgan_cli.config import ModelConfig, ReadConfig, TrainConfig
+from adgan_cli.config import TUNED, ModelConfig, ReadConfig, SearchConfig, TrainConfig
 from adgan_cli.engine.device import pick_device, pick_precision
 from adgan_cli.engine.model_file import Model, save_model
 from adgan_cli.engine.training import TrainState, TrainStep, new_state, parameter_count, run
@@ -36,11 +36,13 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     encoder_iters: int = 0,
+    search: SearchConfig = TUNED,
     on_step: Callable[[TrainStep], None] | None = None,
 ) -> Model:
     """Learn what the pictures in a folder (or several) look like; with `out`, keep a directory.
 
     encoder_iters: steps of an encoder after that, for searches that start from it; 0: none.
+    search: how the model is searched, unless it is told otherwise; SearchConfig() is the paper's.
 
     Raises NoImagesError for a folder without one, DivergedError, ConfigError, OutputError.
     """
@@ -55,12 +57,13 @@ def train(
     )  # fmt: skip
     if out is not None:
         model = train_into(
-            Path(out), state, trained_on, held_out=held_out, reading=reading, on_step=on_step
-        )
+            Path(out), state, trained_on, held_out=held_out, reading=reading, on_step=on_step,
+            search=search,
+        )  # fmt: skip
     else:
         pixels, rows = placed(trained_on, where)
         run(state, pixels, rows=rows, held_out=pixels_of(held_out), on_step=on_step)
-        model = trained_model(state, trained_on, reading)
+        model = trained_model(state, trained_on, reading, search=search)
     if encoder_iters:
         model = with_encoder(model, trained_on, encoder_iters)
     model = judged(model, state, trained_on, held_out)
