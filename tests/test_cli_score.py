@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from conftest import draw_disc, make_generator
 from PIL import Image
 
 from adgan_cli.cli.console import INTERRUPTED
-from adgan_cli.engine.model_file import Model, save_model
+from adgan_cli.config import SearchConfig
+from adgan_cli.engine.model_file import Model, load_model, save_model
 from adgan_cli.errors import OutputError
 from adgan_cli.results.scores import COLUMNS, read_scores
 
@@ -399,3 +401,23 @@ def test_a_killed_command_leaves_the_rows_so_far(discs: Folder, tiny_model: Path
     process.communicate()
     assert len(read_scores(partial)) >= 3
     assert not out.exists()
+
+
+def test_presets_replace_the_model_s_own_search_and_options_win_over_them(
+    discs: Folder, tiny_model: Path, tmp_path: Path
+) -> None:
+    def scored(model: Path, *options: str) -> str:
+        ended = adgan("score", discs(3), "-m", model, "--device", "cpu", "-q", *options)
+        return ended.stdout
+
+    model = tmp_path / "model"
+    save_model(replace(load_model(tiny_model), search=SearchConfig(n_seed=1, k=0)), model)
+    paper = "--n-seed 8 --k 5 --lr-z 0.25 --theta per-point --lr-theta 5e-5 --loss l2".split()
+    tuned = "--n-seed 8 --k 5 --lr-z 0.1 --theta none --loss ssim+gradient".split()
+    assert scored(model, "--preset", "paper") == scored(model, *paper)
+    assert scored(model, "--preset", "tuned") == scored(model, *tuned)
+    assert len({scored(model), scored(model, *paper), scored(model, *tuned)}) == 3
+    ended = scored(model, "--preset", "paper", "--k", "1")
+    assert ended == scored(model, *paper, "--k", "1")
+    line = refused("score", discs(3), "-m", model, "--preset", "mine", code=2)
+    assert line == "--preset must be one of paper, tuned, got mine"

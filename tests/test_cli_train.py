@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from commands import FAST, TINY, adgan, one_error, refused, started, wait_until
 from conftest import draw_disc
 from PIL import Image
 
-from adgan_cli.config import OBJECTIVES, ReadConfig
+from adgan_cli.config import OBJECTIVES, TUNED, ReadConfig, SearchConfig
+from adgan_cli.engine import training
 from adgan_cli.engine.model_file import load_model
 from adgan_cli.pipeline import model_directory
 
@@ -590,3 +592,30 @@ def test_a_killed_run_goes_on_from_its_last_save(discs: Folder, tmp_path: Path) 
     adgan("train", folder, *TINY, "--resume", "--iters", goal, "-o", out)
     adgan("train", folder, *TINY, "--iters", goal, "-o", tmp_path / "whole")
     assert load_model(out).digest == load_model(tmp_path / "whole").digest
+
+
+def test_a_model_is_searched_as_its_preset_says_also_after_it_was_resumed(
+    discs: Folder, out: Path
+) -> None:
+    folder = discs()
+    adgan("train", folder, *TINY, "-o", out)
+    assert load_model(out).search == TUNED
+    adgan("train", folder, *TINY, "-o", out, "--overwrite", "--preset", "paper")
+    assert load_model(out).search == SearchConfig()
+    longer = [*TINY[: TINY.index("--iters")], "--iters", "4", *TINY[TINY.index("--iters") + 2 :]]
+    adgan("train", folder, *longer, "-o", out, "--resume")
+    assert load_model(out).search == SearchConfig()
+
+
+def test_iters_auto_stops_when_pictures_held_out_fare_no_better(
+    discs: Folder, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CHECK_EVERY", 1)
+    monkeypatch.setattr(import_module("adgan_cli.cli.train"), "AUTO_PATIENCE", 0.1)
+    tiny = [*TINY[: TINY.index("--iters")], *TINY[TINY.index("--iters") + 2 :]]
+    options = ["--iters", "auto", "--objective", "mmd", "--max-time", "none", "--holdout", "0.4"]
+    said = adgan("train", discs(20), *tiny, *options, "-o", out).stderr
+    assert "until it gets no better" in said and "verdict: " in said
+    assert 40 <= load_model(out).provenance["training"]["iters"] < 10_000
+    line = refused("train", discs(), *tiny, "--iters", "x", "-o", out, code=2)
+    assert line == "--iters must be a number or auto, got x"

@@ -202,3 +202,11 @@ def test_the_latents_of_glo_lie_on_the_sphere_and_are_those_of_their_pictures(ba
     loss.backward()
     moved = latents.table.grad.abs().sum(1) > 0
     assert moved.tolist() == [True, True, True, False, True]
+
+
+def test_mmd_of_a_batch_that_is_one_picture_is_a_number():
+    real = torch.full((4, 1, 16, 16), 0.5)
+    fake = (real + 0.1).requires_grad_()
+    loss = squared_mmd(real, fake)
+    (slope,) = torch.autograd.grad(loss, fake)
+    assert loss.isfinite() and loss > 0 and slope.isfinite().all()

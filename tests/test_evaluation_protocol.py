@@ -29,7 +29,9 @@ FAST = Settings(
     latent_dim=4,
     width=4,
 )
-GAN_METHODS = ("adgan", "adgan-1", "latent-prior", "discriminator", "anogan", "dcae", "vae")
+GAN_METHODS = (
+    "adgan", "adgan-1", "adgan-tuned", "latent-prior", "discriminator", "anogan", "dcae", "vae",
+)  # fmt: skip
 
 
 def labelled(count: int = 30, classes: int = 3) -> Labelled:
@@ -166,8 +168,8 @@ def test_every_method_that_trains_leaves_models_that_serve_again(tmp_path: Path)
     models = tmp_path / "models" / "00-dark" / "run-0"
     made = {path.name: path.stat().st_mtime_ns for path in models.rglob("*.safetensors")}
     assert set(made) == {
-        "model.safetensors", "checkpoint.safetensors", "search.safetensors", "dcae.safetensors",
-        "vae.safetensors",
+        "model.safetensors", "checkpoint.safetensors", "search.safetensors",
+        "search-tuned.safetensors", "dcae.safetensors", "vae.safetensors",
     }  # fmt: skip
     for table in (tmp_path / "scores").rglob("*.csv"):
         table.unlink()  # scores are lost, models are not

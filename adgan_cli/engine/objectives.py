@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer, RMSprop
 
 from adgan_cli.config import ModelConfig, TrainConfig
-from adgan_cli.engine.losses import laplacian
+from adgan_cli.engine.losses import GREY_LEVEL, laplacian
 from adgan_cli.engine.networks import Critic, Encoder
 
 MMD_SCALES = 0.125, 0.5, 2.0, 8.0, 32.0  # of the kernels' bandwidths, see `mmd`
@@ -233,7 +233,8 @@ def squared_mmd(real: Tensor, fake: Tensor) -> Tensor:
     x, y = real.flatten(1), fake.flatten(1)
     among_real, among_fake, between = (torch.cdist(a, b).square() for a, b in
                                        ((x, x), (y, y), (x, y)))  # fmt: skip
-    unit = among_real.mean().detach()
+    # a small batch may hold one picture several times over: it then counts as a grey level apart
+    unit = among_real.mean().detach().clamp(min=x.shape[1] * GREY_LEVEL**2)
 
     def kernel(squared: Tensor) -> Tensor:
         return torch.stack([(-squared / (scale * unit)).exp().mean() for scale in MMD_SCALES]).sum()
