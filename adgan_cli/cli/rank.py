@@ -40,6 +40,7 @@ from adgan_cli.cli.options import (
 )
 from adgan_cli.config import flag, to_dict
 from adgan_cli.errors import ConfigError, NoImagesError
+from adgan_cli.processes import follows
 
 if TYPE_CHECKING:
     from adgan_cli.images.find import Listing
@@ -111,13 +112,14 @@ def rank(
     }  # fmt: skip
     place, watch = cache_place(cache_dir, no_cache, cache_limit), Stopwatch()
     if from_scores is not None:
+        if follows():
+            raise typer.Exit()  # there is nothing to share
         if resume:
             raise ConfigError("--from draws scores that are there; leave out --resume")
         rows, source = _read(from_scores, paths, given)
         report.prepare_report(out)
     elif paths or files_from:
         from adgan_cli.pipeline.rank import described
-        from adgan_cli.pipeline.score import score_inputs
 
         chosen = selection(recursive, include, exclude, follow_links)
         with watch("finding pictures"):
@@ -126,19 +128,18 @@ def rank(
             loaded = scoring.open_model(model, device, verbose=verbose)
         config = scoring.search_config(loaded, **given)
         report.prepare_report(out, listing.found)
-        journal = out / JOURNAL_FOLDER
-        with scoring.journalled(journal, loaded, config, listing.root, resume=resume) as journals:
-            scores = score_inputs(
-                loaded,
-                listing,
-                config,
-                workers=workers,
-                batch_size=batch_size,
-                place=place,
-                on_cache_off=scoring.cache_off(quiet),
-                on_spent=watch.add,
-                **journals,
-            )
+        with scoring.scored(
+            loaded,
+            listing,
+            config,
+            out / JOURNAL_FOLDER,
+            resume=resume,
+            quiet=quiet,
+            workers=workers,
+            batch_size=batch_size,
+            place=place,
+            on_spent=watch.add,
+        ) as scores:
             rows = _follow(scores, listing, out, quiet)
         source = report.Source(listing.root, described(loaded), to_dict(config))
     else:
