@@ -115,6 +115,9 @@ class Processes:
             ) from error
 
 
+ALONE = Processes()
+
+
 @cache
 def join() -> Processes:
     """This process among those that torchrun started; the only one where it was not used.
@@ -123,7 +126,7 @@ def join() -> Processes:
     """
     number, count = place_among()
     if count == 1:
-        return Processes()
+        return ALONE
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
     if missing:
         raise ConfigError(
