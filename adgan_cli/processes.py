@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from adgan_cli.atomic import writing
 from adgan_cli.config import canonical_json, first_difference
 from adgan_cli.errors import ConfigError, ProcessError
+
+Result = TypeVar("Result")
 
 PATIENCE = 60.0  # seconds until a file of another machine shows, as network drives have caches
 
@@ -66,6 +68,14 @@ class Processes:
         self.add(name)
         with self._reached() as store:
             _wait_until(lambda: store.add(name, 0) == self.count)
+
+    def first_here(self, name: str, work: Callable[[], Result]) -> Result:
+        """Do work once on each machine, then in its other processes: they find it in the caches."""
+        if self.count == 1:
+            return work()
+        done = [work()] if self.local_number == 0 else []
+        self.meet(name)
+        return done[0] if done else work()
 
     def agree(self, about: Mapping[str, Any]) -> None:
         """Require that all processes say the same of what they are about to do.

@@ -14,6 +14,7 @@ from several import several, start_several, torchrun
 
 from adgan_cli import processes
 from adgan_cli.errors import ConfigError, ProcessError
+from adgan_cli.evaluation.methods import together
 from adgan_cli.processes import Processes, join
 
 Folder = Callable[..., Path]
@@ -229,6 +230,30 @@ def test_processes_with_different_settings_stop_before_any_work(
     finally:
         first.kill()  # as torchrun would
         first.communicate()
+
+
+# evaluate
+
+
+def test_two_processes_evaluate_what_one_does(discs: Folder, tmp_path: Path) -> None:
+    for shape in ("disc", "square"):
+        discs(16, shape=shape, name=f"shapes/{shape}")
+    words = ["evaluate", "--dataset", tmp_path / "shapes", "--normal-class", "all", "--size", "16",
+             "--methods", "pca,mean-image,file-complexity", "--device", "cpu"]  # fmt: skip
+    alone = adgan(*words, "-o", tmp_path / "one")
+    first, second = several(2, *words, "-o", tmp_path / "two")
+    assert (first.returncode, second.returncode) == (0, 0), (first.stderr, second.stderr)
+    assert first.stdout == alone.stdout
+    assert (second.stdout, second.stderr) == ("", ""), "one voice"
+    for name in (f"scores/00-disc/run-0/{m}.csv" for m in ("pca", "mean-image")):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+def test_methods_that_share_a_network_stay_together() -> None:
+    parts = together(["pca", "adgan", "kde-alexnet", "anogan", "dcae", "ocsvm-alexnet"])
+    assert parts == [
+        ("adgan", "anogan"), ("pca",), ("kde-alexnet", "ocsvm-alexnet"), ("dcae",)
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

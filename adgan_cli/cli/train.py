@@ -256,12 +256,11 @@ def train(
     if not dry_run and processes.leads:
         check_out(out, resume=resume, overwrite=overwrite)
     listing = scoring.find(paths, files_from, chosen, quiet=quiet)
-    first = processes.local_number == 0 or place is None
-    for turn in (True, False):  # on each machine one process decodes, and the others find it done
-        if turn is first:
-            pictures = _load(listing, model_config.size, channels, reading, workers, place, quiet)
-        if turn and processes.count > 1:
-            processes.meet("decoded")
+
+    def load() -> "PixelSet":
+        return _load(listing, model_config.size, channels, reading, workers, place, quiet)
+
+    pictures = load() if place is None else processes.first_here("decoded", load)
     model_config = replace(model_config, channels=pictures.pixels.shape[-1])
     if resume:
         goal = given.get("iters")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from adgan_cli.atomic import write_text
+from adgan_cli.atomic import replacing, write_text
 from adgan_cli.results.names import printable
 from adgan_cli.results.scores import COLUMNS, ScoreRow, count_rows, csv_cells, csv_line
 
@@ -22,25 +22,24 @@ class RankedRow(NamedTuple):
 
 def rank_rows(rows: Iterable[ScoreRow]) -> list[RankedRow]:
     """Sort by falling score, equal scores by path; files without a score last, by path."""
-    rows = list(rows)
-    scored = sorted(
-        ((-row.score, row.path, row) for row in rows if row.score is not None),
-        key=lambda item: item[:2],
-    )
-    failed = sorted((row for row in rows if row.score is None), key=lambda row: row.path)
+    rows = sorted(rows, key=_path)
+    scored = [row for row in rows if row.score is not None]
+    # by two sorts, the second of which keeps what the first did: a pair for each row takes more
+    # memory than the row
+    scored.sort(key=_score, reverse=True)
     return [
-        *(RankedRow(rank, row) for rank, (_, _, row) in enumerate(scored, start=1)),
-        *(RankedRow(None, row) for row in failed),
+        *(RankedRow(rank, row) for rank, row in enumerate(scored, start=1)),
+        *(RankedRow(None, row) for row in rows if row.score is None),
     ]
 
 
 def write_ranking(path: Path, ranked: Iterable[RankedRow]) -> None:
     """Write ranking.csv: the columns of `score` behind a rank."""
-    lines = [csv_line(("rank", *COLUMNS))]
-    lines += [
-        csv_line(["" if rank is None else str(rank), *csv_cells(row)]) for rank, row in ranked
-    ]
-    write_text(path, "".join(lines))
+    with replacing(path) as temporary:
+        with open(temporary, "w", encoding="utf-8", newline="") as stream:
+            stream.write(csv_line(("rank", *COLUMNS)))
+            for rank, row in ranked:  # line by line: a million of them need not be held at once
+                stream.write(csv_line(["" if rank is None else str(rank), *csv_cells(row)]))
 
 
 def write_summary(
@@ -56,9 +55,10 @@ def write_summary(
 
     `found` is what the finder counted; a row for each, scored or failed, or it is a bug.
     """
-    rows = sorted(rows, key=lambda row: row.path)
+    rows = list(rows)
     counts = count_rows(rows, found=found)
-    failures = [{"path": row.path, "error": row.error} for row in rows if row.score is None]
+    failed = sorted((row for row in rows if row.score is None), key=_path)
+    failures = [{"path": row.path, "error": row.error} for row in failed]
     summary = {
         "root": root,
         "found": counts.found,
@@ -78,6 +78,15 @@ def write_summary(
         allow_nan=False,
     )
     write_text(path, text + "\n")
+
+
+def _path(row: ScoreRow) -> str:
+    return row.path
+
+
+def _score(row: ScoreRow) -> float:
+    assert row.score is not None
+    return row.score
 
 
 def _quantiles(scores: Sequence[float]) -> dict[str, float] | None:
