@@ -107,7 +107,7 @@ class Processes:
         if not _wait_until(token.exists, patience):
             raise ConfigError(
                 f"process {self.number} on {socket.gethostname()} does not see what process 0 "
-                f"writes into {folder}: give an -o that all machines share"
+                f"writes into {os.path.abspath(folder)}: give an -o that all machines share"
             )
         self.meet("seen")
         if self.leads:

@@ -23,7 +23,7 @@ import torch
 import adgan_cli as adgan
 from adgan_cli.engine.networks import Generator, initialise
 
-SEARCH = "--theta none --n-seed 1 --k 0 --device cpu".split()
+SEARCH = "--theta none --n-seed 1 --k 0 --device cpu -b 16".split()
 PER_FOLDER = 1000
 
 

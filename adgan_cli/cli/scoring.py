@@ -175,17 +175,19 @@ def _in_shares(
     **how: Any,
 ) -> None:
     """Let each process score its share; the first goes on from here, the others end."""
-    from adgan_cli.pipeline.share import score_share
+    from adgan_cli.pipeline.share import agreed_work, score_share
 
     processes = join()
+    # before signals are only noted: waiting for others, this process has to end at once
+    work = agreed_work(processes, journal, model, listing, config, resume=resume)
     with (
         stop_on_signal("stopping...", quiet=quiet) as asked,
         counting_bar("{task.fields[speed]}", quiet=quiet) as shown,
     ):
         progress = _Progress(shown, quiet)
         done = score_share(
-            processes, journal, model, listing, config, resume=resume, should_stop=asked,
-            on_progress=progress, **how,
+            processes, work, model, listing, config, should_stop=asked, on_progress=progress,
+            **how,
         )  # fmt: skip
     if not done:
         say(f"stopped after {progress.done:,} of {progress.total:,} pictures; --resume goes on")

@@ -7,6 +7,7 @@ that lie together in a folder, and take alike long, are spread.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,29 @@ import numpy as np
 from adgan_cli.config import SearchConfig
 from adgan_cli.engine.model_file import Model
 from adgan_cli.images.find import Listing
-from adgan_cli.pipeline.journal import about, clear_journal, read_journal, writing_journal
+from adgan_cli.pipeline.journal import (
+    Journal,
+    about,
+    clear_journal,
+    read_journal,
+    writing_journal,
+)
 from adgan_cli.pipeline.score import score_inputs
 from adgan_cli.processes import Processes
 
 TELL_EVERY = 0.25  # seconds between a process's words on how far it is
 
 
-def score_share(
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What the processes have agreed to do."""
+
+    folder: Path  # of their journals
+    known: Journal  # what is done already
+    todo: np.ndarray  # (T,) int64, numbers of pictures of the listing
+
+
+def agreed_work(
     processes: Processes,
     folder: Path,
     model: Model,
@@ -31,14 +47,8 @@ def score_share(
     config: SearchConfig,
     *,
     resume: bool,
-    should_stop: Callable[[], bool] = lambda: False,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-    **how: Any,
-) -> bool:
-    """Score this process's share of what the journals in `folder` do not know yet.
-
-    The first process returns when all have ended, and is told of the progress of all. False where
-    it was stopped before. how: what else score_inputs takes.
+) -> Work:
+    """Find out together what of the listing the journals in `folder` do not know yet.
 
     Raises ConfigError where processes differ in model, settings or pictures, or do not share the
     folder.
@@ -52,8 +62,26 @@ def score_share(
     if processes.leads:
         processes.tell("todo", np.packbits(known.rows_of(listing) < 0).tobytes())
     bits = np.frombuffer(processes.hear("todo"), np.uint8)
-    todo = np.flatnonzero(np.unpackbits(bits, count=len(listing.found)))
-    mine = todo[processes.number :: processes.count].tolist()
+    return Work(folder, known, np.flatnonzero(np.unpackbits(bits, count=len(listing.found))))
+
+
+def score_share(
+    processes: Processes,
+    work: Work,
+    model: Model,
+    listing: Listing,
+    config: SearchConfig,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    **how: Any,
+) -> bool:
+    """Score this process's share of the work into its own journal; False where it was stopped.
+
+    The first process returns when all have ended, and is told of the progress of all. how: what
+    else score_inputs takes.
+    """
+    mine = work.todo[processes.number :: processes.count].tolist()
     share = Listing(listing.root, [listing.found[place] for place in mine], [], 0)
     waiting, told = 0, time.monotonic()
 
@@ -63,10 +91,11 @@ def score_share(
         if time.monotonic() - told >= TELL_EVERY or not done:
             so_far = processes.add("scored", waiting)
             waiting, told = 0, time.monotonic()
-            on_progress(so_far, len(todo))
+            on_progress(so_far, len(work.todo))
 
-    with writing_journal(folder, wanted, listing.root, processes.number) as keep:
-        for _ in score_inputs(model, share, config, known=known, keep=keep, **how):
+    to = work.folder, about(model, config), listing.root, processes.number
+    with writing_journal(*to) as keep:
+        for _ in score_inputs(model, share, config, known=work.known, keep=keep, **how):
             progress(1)
             if should_stop():
                 return False
