@@ -182,6 +182,20 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def first_difference(
+    then: Mapping[str, Any], now: Mapping[str, Any]
+) -> tuple[str, str, str] | None:
+    """The first name that two sets of plain values differ in, with both values as text."""
+    for name in {**now, **then}:
+        was, is_ = (json.dumps(values.get(name), sort_keys=True) for values in (then, now))
+        if was != is_:
+            was, is_ = (text.strip('"') for text in (was, is_))
+            if len(was) == len(is_) == 64:  # digests, as they are shown elsewhere
+                was, is_ = was[:12], is_[:12]
+            return name, was, is_
+    return None
+
+
 def flag(field: str) -> str:
     """The command-line option of a field: lr_theta -> --lr-theta."""
     return "--" + field.replace("_", "-")

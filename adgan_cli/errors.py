@@ -7,7 +7,8 @@
     ├── ModelFileError         4    a model that is missing, corrupt, foreign or too new
     ├── DivergedError          5    training produced NaN or an exploding critic
     ├── ScoresError            1    a scores.csv that cannot be read back
-    └── OutputError            1    a result that cannot be written
+    ├── OutputError            1    a result that cannot be written
+    └── ProcessError           1    the other processes of a command are gone
 
 The message names the file or the flag and says what to do. Anything else that escapes is a bug
 and keeps its traceback.
@@ -54,3 +55,7 @@ class ScoresError(AdganError):
 
 class OutputError(AdganError):
     """A result that cannot be written: no permission, no space, a read-only folder."""
+
+
+class ProcessError(AdganError):
+    """The other processes that torchrun started cannot be reached."""

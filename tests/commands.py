@@ -43,10 +43,12 @@ def one_error(stderr: str) -> str:
     return errors[0][len("error: ") :]
 
 
-def started(*args: str | Path, **popen: Any) -> "subprocess.Popen[str]":
+def started(
+    *args: str | Path, env: dict[str, str] | None = None, **popen: Any
+) -> "subprocess.Popen[str]":
     """A command in a process of its own, its streams apart."""
     command = [sys.executable, "-m", "adgan_cli", *map(os.fspath, args)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    env = {**(os.environ if env is None else env), "OMP_NUM_THREADS": "1"}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen}
     return subprocess.Popen(command, env=env, text=True, encoding="utf-8", **streams)
 

@@ -80,7 +80,7 @@ def discs(tmp_path: Path) -> Callable[..., Path]:
 
     def make(count: int = 12, *, shape: str = "disc", name: str = "discs", size: int = 16) -> Path:
         folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for index in range(count):
             draw_disc(folder / f"{shape}-{index:03d}.png", index, size=size, shape=shape)
         return folder

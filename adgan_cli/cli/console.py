@@ -22,10 +22,13 @@ from rich.progress import (
 from typer.core import TyperGroup
 
 from adgan_cli.errors import AdganError, ConfigError
+from adgan_cli.processes import first_to_say, follows
 
 INTERRUPTED = 130  # exit code: stopped by Ctrl-C or SIGTERM, state saved
 
-stderr = Console(stderr=True, highlight=False)
+# of several processes the first alone talks; of their errors all may
+stderr = Console(stderr=True, highlight=False, quiet=follows())
+errors = Console(stderr=True, highlight=False)
 
 
 class ErrorsAsLines(TyperGroup):
@@ -35,14 +38,15 @@ class ErrorsAsLines(TyperGroup):
         try:
             return super().invoke(ctx)
         except AdganError as error:
-            say(f"error: {error}")
+            if first_to_say(str(error)):
+                say(f"error: {error}", errors)
             raise typer.Exit(error.exit_code) from error
 
 
-def say(text: str) -> None:
+def say(text: str, console: Console = stderr) -> None:
     """One line to a person, whatever characters a file name brings."""
     # soft_wrap: a path that is broken over lines cannot be copied
-    stderr.print(readable(text), markup=False, soft_wrap=True, emoji=False)
+    console.print(readable(text), markup=False, soft_wrap=True, emoji=False)
 
 
 def readable(text: str) -> str:
@@ -61,7 +65,7 @@ def bar(*columns: ProgressColumn | str, quiet: bool = False) -> Progress:
         BarColumn(bar_width=None),
         *columns,
         console=stderr,
-        disable=quiet or not stderr.is_terminal,
+        disable=quiet or stderr.quiet or not stderr.is_terminal,
     )
 
 

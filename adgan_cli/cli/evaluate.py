@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from adgan_cli import __version__
 from adgan_cli.atomic import writing
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import INTERRUPTED, bar, beside, duration, parse_duration, readable, say
@@ -30,6 +31,7 @@ from adgan_cli.cli.options import (
 )
 from adgan_cli.config import OBJECTIVES, PRESETS, SIZES, ModelConfig, ReadConfig, SearchConfig
 from adgan_cli.errors import ConfigError
+from adgan_cli.processes import Processes, join
 
 if TYPE_CHECKING:
     from adgan_cli.evaluation.labels import Labelled
@@ -165,7 +167,8 @@ def evaluate(
     from adgan_cli.evaluation.protocol import Plan
     from adgan_cli.images.load import default_workers
 
-    where = pick_device(device)
+    processes = join()
+    where = pick_device(device, processes.local_number)
     names = _methods(methods)
     settings = Settings(
         train=train,
@@ -181,19 +184,53 @@ def evaluate(
     )
     items = None if n_test == "all" else _count(n_test)
     plan = Plan((), names, settings, n_test=items, runs=runs, seed=seed)
-    labelled = _load(
+    labelled = processes.first_here("decoded", lambda: _load(
         dataset, normal, anomalous, normal_class, size, seed, data_root, download, reading,
         workers or default_workers(), place, quiet,
-    )  # fmt: skip
+    ))  # fmt: skip
     plan = replace(plan, classes=_classes(labelled, normal_class, bool(dataset)))
     if not quiet:
         about = f"{labelled.name}: {len(plan.classes)} of {len(labelled.classes)} classes normal"
         say(
             f"{about} in turn, {len(names)} methods, on {where.type}; {labelled.note or 'as it is'}"
         )
+    if processes.count > 1:
+        _share(labelled, plan, out, processes, quiet)
+        jobs = 1  # all of it is there
     if jobs is None:
         jobs = 4 if where.type == "cuda" else 1
     _run(labelled, plan, out, jobs, quiet)
+
+
+def _share(
+    labelled: "Labelled", plan: "Plan", out: Path, processes: Processes, quiet: bool
+) -> None:
+    """Let the processes share the work out; the first goes on from there, the others end."""
+    from adgan_cli.evaluation.autoencoders import pictures_digest
+    from adgan_cli.evaluation.protocol import evaluate_share
+
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    processes.agree({
+        "adgan": __version__,
+        **_plain(replace(plan.settings, device=plan.settings.device.partition(":")[0])),
+        "plan": [plan.classes, plan.methods, plan.n_test, plan.runs, plan.seed],
+        "pictures": [pictures_digest(part) for part in (labelled.train, labelled.test)],
+    })  # fmt: skip
+    processes.require_shared(out)
+    with bar("{task.fields[told]}", quiet=quiet) as shown:
+        task = shown.add_task("", total=1.0, told="")
+
+        def start(index: int, run: int, method: str) -> None:
+            doing = f"{labelled.classes[index]} {method}, others in {processes.count - 1} processes"
+            shown.update(task, completed=0.0, description=readable(doing), told="")
+
+        evaluate_share(
+            labelled, plan, out, processes, on_start=start,
+            on_progress=lambda what, done: shown.update(task, completed=min(1.0, done), told=what),
+        )  # fmt: skip
+    if not processes.leads:
+        raise typer.Exit()
 
 
 def _run(labelled: "Labelled", plan: "Plan", out: Path, jobs: int, quiet: bool) -> None:

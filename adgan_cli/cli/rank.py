@@ -43,6 +43,7 @@ from adgan_cli.cli.options import (
 )
 from adgan_cli.config import SearchConfig, flag, from_dict, to_dict
 from adgan_cli.errors import ConfigError, NoImagesError
+from adgan_cli.processes import follows
 
 if TYPE_CHECKING:
     from adgan_cli.engine.model_file import Model
@@ -148,6 +149,8 @@ def rank(
     place, watch = cache_place(cache_dir, no_cache, cache_limit), Stopwatch()
     loaded = None
     if from_scores is not None:
+        if follows():
+            raise typer.Exit()  # there is nothing to share
         if resume or cross_fit:
             other = "--resume" if resume else "--cross-fit"
             raise ConfigError(f"--from draws scores that are there; leave out {other}")
@@ -159,7 +162,6 @@ def rank(
     elif paths or files_from:
         from adgan_cli.pipeline.confounds import confounds
         from adgan_cli.pipeline.rank import source_of
-        from adgan_cli.pipeline.score import score_inputs
 
         chosen = selection(recursive, include, exclude, follow_links)
         with watch("finding pictures"):
@@ -171,31 +173,28 @@ def rank(
             raise ConfigError("--cross-fit goes on by itself; leave out --resume")
         scoring.require_p_values(loaded, config, fdr, trained_anew=cross_fit is not None)
         report.prepare_report(out, listing.found)
-        journal = out / JOURNAL_FOLDER
         if cross_fit:
             explain = False  # what the model came to that has seen a picture says little about it
             rows = _cross_fitted(
                 loaded, listing, config, cross_fit, out, workers, place, watch, quiet
             )
         else:
-            with scoring.journalled(
-                journal, loaded, config, listing.root, resume=resume
-            ) as journals:
-                scores = score_inputs(
-                    loaded,
-                    listing,
-                    config,
-                    workers=workers,
-                    batch_size=batch_size,
-                    place=place,
-                    on_cache_off=scoring.cache_off(quiet),
-                    on_spent=watch.add,
-                    **journals,
-                )
+            with scoring.scored(
+                loaded,
+                listing,
+                config,
+                out / JOURNAL_FOLDER,
+                resume=resume,
+                quiet=quiet,
+                workers=workers,
+                batch_size=batch_size,
+                place=place,
+                on_spent=watch.add,
+            ) as scores:
                 rows = _follow(scores, listing, out, quiet)
         with watch("what the order follows"):
-            follows = confounds(rows, listing, loaded.rules(), workers=workers, place=place)
-        source = replace(source_of(loaded, listing.root, config, cross_fit), confounds=follows)
+            simple = confounds(rows, listing, loaded.rules(), workers=workers, place=place)
+        source = replace(source_of(loaded, listing.root, config, cross_fit), confounds=simple)
     else:
         raise ConfigError("give PATHS to score, or --from scores.csv to draw again")
     source = report.assessed(source, rows, top=top, fdr=fdr)

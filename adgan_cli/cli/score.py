@@ -34,6 +34,7 @@ from adgan_cli.cli.options import (
     selection,
 )
 from adgan_cli.errors import ConfigError, NoImagesError, OutputError
+from adgan_cli.processes import place_among
 
 if TYPE_CHECKING:
     from adgan_cli.results.scores import ScoreRow, TraceWriter
@@ -87,12 +88,13 @@ def score(
         raise ConfigError(f"--format must be csv or jsonl, got {format}")
     partial = _growing(out)
     journal = Path(f"{out}.journal") if partial and partial != Path(out) else None
-    if resume and (journal is None or trace):
+    several = place_among()[1] > 1
+    if (resume or several) and (journal is None or trace):
         what = "--trace: rows that are kept have none" if journal else "-o - or a pipe; give a file"
-        raise ConfigError(f"--resume does not go with {what}")
+        who = "--resume does" if resume else "several processes do"
+        raise ConfigError(f"{who} not go with {what}")
     place = cache_place(cache_dir, no_cache, cache_limit)
     chosen = selection(recursive, include, exclude, follow_links)
-    from adgan_cli.pipeline.score import score_inputs
     from adgan_cli.results.scores import row_writer
 
     watch = Stopwatch()
@@ -107,8 +109,20 @@ def score(
     )  # fmt: skip
     failed = 0
     with (
-        scoring.journalled(journal, loaded, config, listing.root, resume=resume) as journals,
         _tracing(trace) as traces,
+        scoring.scored(
+            loaded,
+            listing,
+            config,
+            journal,
+            resume=resume,
+            quiet=quiet,
+            workers=workers,
+            batch_size=batch_size,
+            place=place,
+            on_spent=watch.add,
+            on_trace=lambda path, losses: traces and traces(path, losses.tolist()),
+        ) as rows,
         writing(partial or "to standard output"),
         _open(partial) as stream,
         stop_on_signal("stopping...", quiet=quiet) as asked,
@@ -120,18 +134,6 @@ def score(
             failed += bool(row.error)
             write(row)
 
-        rows = score_inputs(
-            loaded,
-            listing,
-            config,
-            workers=workers,
-            batch_size=batch_size,
-            place=place,
-            on_cache_off=scoring.cache_off(quiet),
-            on_spent=watch.add,
-            on_trace=lambda path, losses: traces and traces(path, losses.tolist()),
-            **journals,
-        )
         done = scoring.follow(rows, listing.count, keep=keep, should_stop=asked, quiet=quiet)
     if done < listing.count:
         where = f"; the rows so far are in {partial}, --resume goes on" if partial else ""

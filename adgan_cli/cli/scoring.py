@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adgan_cli.cli.console import counted, counting_bar, duration, say
+from adgan_cli.cli.console import (
+    INTERRUPTED,
+    counted,
+    counting_bar,
+    duration,
+    say,
+    stop_on_signal,
+)
 from adgan_cli.cli.options import opened_list
 from adgan_cli.config import LOSSES, SEARCHES, SearchConfig
 from adgan_cli.errors import ConfigError
+from adgan_cli.processes import join, restarted
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from adgan_cli.engine.model_file import Model
     from adgan_cli.images.find import Listing
     from adgan_cli.images.selection import Selection
@@ -103,7 +113,7 @@ def open_model(path: Path, device: str, *, verbose: bool) -> "Model":
     from adgan_cli.engine.device import pick_device
     from adgan_cli.engine.model_file import load_model
 
-    where = pick_device(device)
+    where = pick_device(device, join().local_number)
     model = load_model(path, where)
     if verbose:
         say(f"model {path} ({model.digest[:12]}), {model.config.size} px, on {where.type}")
@@ -140,24 +150,89 @@ def search_config(model: "Model", preset: str | None, **given: Any) -> SearchCon
 
 
 @contextmanager
-def journalled(
-    folder: Path | None, model: "Model", config: SearchConfig, root: Path, *, resume: bool
-) -> Iterator[dict[str, Any]]:
-    """What makes score_inputs go on from a journal in `folder`, and keep one there.
+def scored(
+    model: "Model",
+    listing: "Listing",
+    config: SearchConfig,
+    journal: Path | None,
+    *,
+    resume: bool,
+    quiet: bool,
+    **how: Any,
+) -> Iterator[Iterator["ScoreRow"]]:
+    """The rows of score_inputs, which is told `how`: those of the journal, then by and by the new.
 
-    Nothing is kept where there is no folder for it.
+    journal: the folder of one, or None. With several processes, each has scored its share when
+    this one, the first, gets here; for the others the command ends.
     """
     from adgan_cli.pipeline.journal import about, clear_journal, read_journal, writing_journal
+    from adgan_cli.pipeline.score import score_inputs
 
-    if folder is None:
-        yield {}
+    how["on_cache_off"] = cache_off(quiet)
+    if journal is None:
+        yield score_inputs(model, listing, config, **how)
         return
-    wanted = about(model, config)
-    if not resume:
-        clear_journal(folder)
-    known = read_journal(folder, wanted)
-    with writing_journal(folder, wanted, root) as keep:
-        yield {"known": known, "keep": keep}
+    if join().count > 1:
+        resume = resume or restarted()
+        _in_shares(model, listing, config, journal, resume=resume, quiet=quiet, **how)
+        resume = True
+    elif not resume:
+        clear_journal(journal)
+    known = read_journal(journal, about(model, config))
+    with writing_journal(journal, about(model, config), listing.root) as keep:
+        yield score_inputs(model, listing, config, known=known, keep=keep, **how)
+
+
+def _in_shares(
+    model: "Model",
+    listing: "Listing",
+    config: SearchConfig,
+    journal: Path,
+    *,
+    resume: bool,
+    quiet: bool,
+    **how: Any,
+) -> None:
+    """Let each process score its share; the first goes on from here, the others end."""
+    from adgan_cli.pipeline.share import agreed_work, score_share
+
+    processes = join()
+    # before signals are only noted: waiting for others, this process has to end at once
+    work = agreed_work(processes, journal, model, listing, config, resume=resume)
+    with (
+        stop_on_signal("stopping...", quiet=quiet) as asked,
+        counting_bar("{task.fields[speed]}", quiet=quiet) as shown,
+    ):
+        progress = _Progress(shown, quiet)
+        done = score_share(
+            processes, work, model, listing, config, should_stop=asked, on_progress=progress,
+            **how,
+        )  # fmt: skip
+    if not done:
+        say(f"stopped after {progress.done:,} of {progress.total:,} pictures; --resume goes on")
+        raise typer.Exit(INTERRUPTED)
+    if not processes.leads:
+        raise typer.Exit()
+
+
+class _Progress:
+    """How many pictures of how many: a bar on a terminal, a line a minute elsewhere."""
+
+    def __init__(self, bar: "Progress", quiet: bool) -> None:
+        self.bar, self.quiet = bar, quiet
+        self.started = self.said = time.monotonic()
+        self.done = self.total = 0
+        self.task = bar.add_task("scoring", total=None, speed="")
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        self.done, self.total = done, total
+        speed = f"{done / (now - self.started):.2g} images/s"
+        self.bar.update(self.task, completed=done, total=total, speed=speed)
+        if done and self.bar.disable and not self.quiet and now - self.said >= LINE_EVERY:
+            self.said = now
+            left = (total - done) * (now - self.started) / done
+            say(f"{done:,} of {counted(total, 'picture')}, {speed}, {duration(left)} left")
 
 
 def require_p_values(
@@ -184,18 +259,13 @@ def follow(
     quiet: bool,
 ) -> int:
     """Hand each row to `keep` under a bar; returns how many came before `should_stop`."""
-    done, started, said = 0, time.monotonic(), time.monotonic()
+    done = 0
     with counting_bar("{task.fields[speed]}", quiet=quiet) as shown:
-        task = shown.add_task("scoring", total=total, speed="")
+        progress = _Progress(shown, quiet)
         for row in rows:
             keep(row)
             done += 1
-            speed = f"{done / (time.monotonic() - started):.2g} images/s"
-            shown.update(task, completed=done, speed=speed)
-            if shown.disable and not quiet and time.monotonic() - said >= LINE_EVERY:
-                said = time.monotonic()
-                left = (total - done) * (said - started) / done
-                say(f"{done:,} of {counted(total, 'picture')}, {speed}, {duration(left)} left")
+            progress(done, total)
             if should_stop():
                 break
     return done

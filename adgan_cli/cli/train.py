@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adgan_cli import __version__
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import (
     INTERRUPTED,
@@ -55,6 +56,7 @@ from adgan_cli.config import (
     to_dict,
 )
 from adgan_cli.errors import ConfigError, ModelFileError
+from adgan_cli.processes import Processes, join, restarted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -234,13 +236,18 @@ def train(
 
     from adgan_cli.engine.checkpoint import read_checkpoint, reading_of
     from adgan_cli.engine.device import pick_device, pick_precision
+    from adgan_cli.engine.header import CHECKPOINT_FILE
     from adgan_cli.engine.model_file import searched_with
     from adgan_cli.engine.training import new_state
     from adgan_cli.pipeline.held_out import hold_out
     from adgan_cli.pipeline.model_directory import check_out, resumed_state
 
-    where = pick_device(device)
+    processes = join()
+    where = pick_device(device, processes.local_number)
     exact = pick_precision(precision, where)
+    if restarted() and not dry_run:  # by torchrun: whatever it was to do, it has begun
+        resume = (out / CHECKPOINT_FILE).exists()
+        overwrite = True
     if resume:
         then = read_checkpoint(out)
         asked = {} if precision == "auto" else {"precision": exact}
@@ -248,10 +255,14 @@ def train(
         model_config = replace(model_config, size=then["model"]["size"])
         channels = str(then["model"]["channels"])
         reading = reading_of(then)
-    if not dry_run:
+    if not dry_run and processes.leads:
         check_out(out, resume=resume, overwrite=overwrite)
     listing = scoring.find(paths, files_from, chosen, quiet=quiet)
-    pictures = _load(listing, model_config.size, channels, reading, workers, place, quiet)
+
+    def load() -> "PixelSet":
+        return _load(listing, model_config.size, channels, reading, workers, place, quiet)
+
+    pictures = load() if place is None else processes.first_here("decoded", load)
     model_config = replace(model_config, channels=pictures.pixels.shape[-1])
     if resume:
         goal = given.get("iters")
@@ -261,6 +272,12 @@ def train(
         state = new_state(
             model_config, train_config, device=where, precision=exact, pictures=len(trained_on)
         )
+    if processes.count > 1:
+        about = {"adgan": __version__, "device": where.type, "precision": state.precision}
+        about |= to_dict(state.model_config) | to_dict(state.train_config)
+        processes.agree(about | {"steps done": state.step, "pictures": trained_on.digest})
+    if dry_run and not processes.leads:
+        raise typer.Exit()
     if dry_run:
         failed = len(pictures.failures)
         _print_plan(state, trained_on, len(held_out), failed, reading, listing.root, out, limit)
@@ -270,7 +287,7 @@ def train(
     search = searched_with(out) if resume else None  # as it was begun, whatever the preset is now
     _train(
         state, trained_on, held_out, reading, search or PRESETS[preset].search, out, limit,
-        save_seconds, resume, keep_critic, encoder_iters, quiet, verbose,
+        save_seconds, resume, keep_critic, encoder_iters, quiet, verbose, processes,
     )  # fmt: skip
 
 
@@ -288,11 +305,13 @@ def _train(
     encoder_iters: int,
     quiet: bool,
     verbose: bool,
+    processes: Processes,
 ) -> None:
+    from adgan_cli.engine.data_parallel import grouped
     from adgan_cli.engine.model_file import save_model
     from adgan_cli.engine.objectives import objective
     from adgan_cli.pipeline.held_out import calibrated, judged, pixels_of
-    from adgan_cli.pipeline.model_directory import train_into, with_encoder
+    from adgan_cli.pipeline.model_directory import train_along, train_into, with_encoder
 
     aim = objective(state.train_config)
     if keep_critic and not aim.has_critic:
@@ -302,9 +321,11 @@ def _train(
     if not quiet:
         until = "it gets no better" if auto else f"{goal:,} steps"
         until += f" or {duration(limit)}" if limit is not None else ""
+        several = f" in {processes.count} processes" if processes.count > 1 else ""
         say(
             f"training {state.train_config.objective} at {state.model_config.size} px on "
-            f"{state.device.type} ({state.precision}), until {until}; Ctrl-C saves and stops"
+            f"{state.device.type} ({state.precision}){several}, until {until}; Ctrl-C saves and "
+            "stops"
         )
 
     def late() -> bool:
@@ -316,20 +337,31 @@ def _train(
     ):
         known = goal if not auto else None
         report = _Report(shown, aim.measure, first, known, limit)
-        model = train_into(
-            out,
-            state,
-            pictures,
-            held_out=held_out,
-            reading=reading,
-            on_step=None if quiet else report.step,
-            on_save=lambda step: say(f"saved step {step:,}") if verbose else None,
-            should_stop=lambda: asked() or late(),
-            save_every=float("inf") if save_seconds is None else save_seconds,
-            resumed=resume,
-            keep_critic=keep_critic,
-            search=search,
-        )
+        with grouped(processes, state.device):
+            if not processes.leads:
+                train_along(
+                    state,
+                    pictures,
+                    processes,
+                    held_out=held_out,
+                    should_stop=lambda: asked() or late(),
+                )
+                raise typer.Exit(INTERRUPTED if asked() and state.step < goal else 0)
+            model = train_into(
+                out,
+                state,
+                pictures,
+                held_out=held_out,
+                reading=reading,
+                on_step=None if quiet else report.step,
+                on_save=lambda step: say(f"saved step {step:,}") if verbose else None,
+                should_stop=lambda: asked() or late(),
+                save_every=float("inf") if save_seconds is None else save_seconds,
+                resumed=resume,
+                keep_critic=keep_critic,
+                search=search,
+                processes=processes,
+            )
         stopped = asked() and state.step < goal
         model = judged(model, state, pictures, held_out)
         save_model(model, out)

@@ -11,14 +11,15 @@ from adgan_cli.errors import ConfigError
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
-def pick_device(name: str = "auto") -> torch.device:
+def pick_device(name: str = "auto", index: int = 0) -> torch.device:
     """`auto` takes CUDA, then Apple's MPS, then the CPU; anything else is taken at its word.
 
+    index: of the CUDA device where the name says none; of several processes each takes its own.
     Raises ConfigError for a device that is asked for and absent: never a silent CPU run.
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", 0)
+            return pick_device(f"cuda:{index}")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
@@ -26,9 +27,12 @@ def pick_device(name: str = "auto") -> torch.device:
         raise ConfigError(f"--device must be auto, cpu, cuda, cuda:N or mps, got {name}") from error
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        index = device.index or 0
+        index = index if device.index is None else device.index
         if index >= count:
-            raise ConfigError(f"--device {name}: this machine shows {count} CUDA devices; try cpu")
+            fewer = " or fewer processes" if device.index is None and index else ""
+            raise ConfigError(
+                f"--device {name}: this machine shows {count} CUDA devices; try cpu{fewer}"
+            )
         return torch.device("cuda", index)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("--device mps: not available on this machine; try cpu")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from adgan_cli.config import ModelConfig
+from adgan_cli.engine.data_parallel import SharedBatchNorm
 
 
 class Generator(nn.Module):
@@ -22,7 +23,7 @@ class Generator(nn.Module):
         self.config = config
         maps = config.feature_maps()
         self.first = nn.ConvTranspose2d(config.latent_dim, maps[0], 4, 1, 0, bias=False)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(m) for m in maps)
+        self.norms = nn.ModuleList(SharedBatchNorm(m) for m in maps)
         self.ups = nn.ModuleList(
             nn.ConvTranspose2d(i, o, 4, 2, 1, bias=False)
             for i, o in zip(maps, [*maps[1:], config.channels], strict=True)
@@ -49,7 +50,7 @@ class Critic(nn.Module):
         for i, o in zip([config.channels, *maps], maps, strict=False):
             layers.append(nn.Conv2d(i, o, 4, 2, 1, bias=not batch_norm))
             if batch_norm and i != config.channels:  # none on the first layer, as DCGAN
-                layers.append(nn.BatchNorm2d(o))
+                layers.append(SharedBatchNorm(o))
             layers.append(nn.LeakyReLU(0.2))
         self.body = nn.Sequential(*layers)
         self.last = nn.Conv2d(maps[-1], 1, 4, 1, 0, bias=False)
@@ -74,7 +75,7 @@ class Encoder(nn.Module):
         maps = shape.feature_maps()[::-1]
         layers: list[nn.Module] = []
         for i, o in zip([shape.channels, *maps], maps, strict=False):
-            layers += [nn.Conv2d(i, o, 4, 2, 1, bias=False), nn.BatchNorm2d(o), nn.ReLU()]
+            layers += [nn.Conv2d(i, o, 4, 2, 1, bias=False), SharedBatchNorm(o), nn.ReLU()]
         self.body = nn.Sequential(*layers)
         self.last = nn.Conv2d(maps[-1], outputs, 4, 1, 0)
 

@@ -17,10 +17,12 @@ from torch.optim.swa_utils import update_bn
 
 from adgan_cli.config import ModelConfig, TrainConfig
 from adgan_cli.engine.convergence import since_best
+from adgan_cli.engine.data_parallel import norms_shared, said_by_any, sum_gradients, summed
 from adgan_cli.engine.networks import Generator, initialise
 from adgan_cli.engine.objectives import Objective, objective
 from adgan_cli.engine.pixels import to_unit_range
-from adgan_cli.errors import DivergedError
+from adgan_cli.errors import ConfigError, DivergedError
+from adgan_cli.processes import ALONE, Processes
 
 CHECK_EVERY, CHECKED = 25, 128  # generator steps between looks at pictures held out; how many
 REPORT_EVERY = 10  # generator steps between reports on an accelerator: each one waits for it
@@ -100,6 +102,7 @@ def run(
     held_out: Tensor | None = None,
     on_step: Callable[[TrainStep], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    processes: Processes = ALONE,
 ) -> None:
     """Train `state` in place until its step reaches iters or `should_stop` says so.
 
@@ -107,45 +110,56 @@ def run(
     held_out: (H, S, S, C), not to be trained on: `state.checks` tells how they fare, and with
     patience training ends when they fare no better. `should_stop` is asked after every critic
     step, so that stopping takes a moment even where one generator step takes a hundred of them.
+    processes: several of them, grouped, that all run this with equal states and pictures; each
+    takes its share of every batch, and they stop when one is to. `state` stays equal in all.
     Raises DivergedError on NaN, infinity or a critic that outgrew its bound.
     """
     aim = objective(state.train_config)
+    if state.train_config.batch_size < processes.count:
+        raise ConfigError(
+            f"--batch-size {state.train_config.batch_size} leaves nothing for some of "
+            f"{processes.count} processes; give at least as many"
+        )
     report_every = 1 if state.device.type == "cpu" else REPORT_EVERY
     started, pictures = time.monotonic(), 0
-    distance = torch.zeros(())
+    distance = torch.zeros((), device=state.device)
     state.generator.train()
     state.critic.train()
     iters, patience = state.train_config.iters, state.train_config.patience
-    while state.step < iters and not should_stop():
-        if state.critic_step < aim.critic_steps(state.step):
-            real, _ = _real_batch(state, pixels, rows)
-            distance = _critic_step(state, aim, real)
-            pictures += state.train_config.batch_size
-            state.critic_step += 1
-            continue
-        if aim.has_critic:
-            loss = _generator_step(state, aim, None)
-        else:
-            real, which = _real_batch(state, pixels, rows)
-            pictures += state.train_config.batch_size
-            if aim.joint_loss is None:
-                loss = _generator_step(state, aim, real)
+    with norms_shared((state.generator, state.critic), processes.count > 1):
+        while state.step < iters and not _asked(should_stop, processes):
+            if state.critic_step < aim.critic_steps(state.step):
+                real, _ = _real_batch(state, pixels, rows, processes)
+                distance = _critic_step(state, aim, real, processes)
+                pictures += state.train_config.batch_size
+                state.critic_step += 1
+                continue
+            if aim.has_critic:
+                loss = _generator_step(state, aim, None, processes)
             else:
-                loss = _joint_step(state, aim.joint_loss, real, which)
-            distance = loss
-        state.step, state.critic_step = state.step + 1, 0
-        checked = None
-        if held_out is not None and len(held_out) > 1 and state.step % CHECK_EVERY == 0:
-            checked = _check(state, aim, held_out)
-            state.checks.append((state.step, checked))
-        if checked is not None or state.step % report_every == 0 or state.step == iters:
-            seconds = time.monotonic() - started
-            told = TrainStep(state.step, distance.item(), loss.item(), pictures, seconds, checked)
-            check_step(told, state)
-            if on_step:
-                on_step(told)
-        if checked is not None and patience and since_best(state.checks) > patience:
-            break
+                real, which = _real_batch(state, pixels, rows, processes)
+                pictures += state.train_config.batch_size
+                if aim.joint_loss is None:
+                    loss = _generator_step(state, aim, real, processes)
+                else:
+                    loss = _joint_step(state, aim.joint_loss, real, which, processes)
+                distance = loss
+            state.step, state.critic_step = state.step + 1, 0
+            checked = None
+            if held_out is not None and len(held_out) > 1 and state.step % CHECK_EVERY == 0:
+                checked = _check(state, aim, held_out, processes)
+                state.checks.append((state.step, checked))
+            if checked is not None or state.step % report_every == 0 or state.step == iters:
+                seconds = time.monotonic() - started
+                far, loss = _over_all(
+                    torch.stack([distance.float(), loss.float()]), state, processes
+                ).tolist()
+                told = TrainStep(state.step, far, loss, pictures, seconds, checked)
+                check_step(told, state)
+                if on_step:
+                    on_step(told)
+            if checked is not None and patience and since_best(state.checks) > patience:
+                break
 
 
 def averaged_generator(state: TrainState, *, batches: int = 32) -> Generator:
@@ -178,7 +192,7 @@ def check_step(told: TrainStep, state: TrainState) -> None:
 
 
 @torch.no_grad()
-def _check(state: TrainState, aim: Objective, held_out: Tensor) -> float:
+def _check(state: TrainState, aim: Objective, held_out: Tensor, processes: Processes) -> float:
     """What the objective says of pictures held out; leaves `state` alone, its random state too."""
     rng = torch.Generator().manual_seed(state.step)
     which = torch.randint(len(held_out), (min(len(held_out), CHECKED),), generator=rng)
@@ -187,34 +201,39 @@ def _check(state: TrainState, aim: Objective, held_out: Tensor) -> float:
     # copies, as batch norm would remember the pictures; in training mode, as they were trained
     generator, partner = copy.deepcopy(state.averaged), copy.deepcopy(state.critic)
     with _autocast(state):
-        return aim.held_out(generator.train(), partner.train(), real, noise).item()
+        told = aim.held_out(generator.train(), partner.train(), real, noise)
+    # all have found the same, but for the last digits, and patience must end for all at once
+    return (summed(told * processes.leads) if processes.count > 1 else told).item()
 
 
-def _critic_step(state: TrainState, aim: Objective, real: Tensor) -> Tensor:
+def _critic_step(state: TrainState, aim: Objective, real: Tensor, processes: Processes) -> Tensor:
     """One update of omega, maximising eq. (2); returns the distance estimated before it."""
-    count = len(real)
-    z = _latents(state, state.rng)
-    mix = torch.rand(count, 1, 1, 1, generator=state.rng).to(state.device)
+    share = processes.share(state.train_config.batch_size)
+    z = _latents(state, state.rng)[share]
+    mix = torch.rand(state.train_config.batch_size, 1, 1, 1, generator=state.rng)[share]
     aim.before_critic_step(state.critic)
     with _autocast(state):
         with torch.no_grad():
             fake = state.generator(z).float()
         assert aim.critic_loss is not None
-        loss, distance = aim.critic_loss(state.critic, real, fake, mix)
-    _update(state.critic_optimizer, loss)
+        loss, distance = aim.critic_loss(state.critic, real, fake, mix.to(state.device))
+    _update(state, loss, [state.critic_optimizer], processes)
     return distance.detach()
 
 
-def _generator_step(state: TrainState, aim: Objective, real: Tensor | None) -> Tensor:
+def _generator_step(
+    state: TrainState, aim: Objective, real: Tensor | None, processes: Processes
+) -> Tensor:
     """One update of theta, minimising eq. (2) or the like, and of its average.
 
     real: for those who compare with pictures themselves, and not by way of a critic.
     """
     state.critic.requires_grad_(False)
     with _autocast(state):
-        fake = state.generator(_latents(state, state.rng))
+        z = _latents(state, state.rng)[processes.share(state.train_config.batch_size)]
+        fake = state.generator(z)
         loss = aim.generator_loss(state.critic, fake if real is None else real, fake)
-    _update(state.generator_optimizer, loss)
+    _update(state, loss, [state.generator_optimizer], processes)
     state.critic.requires_grad_(True)
     _average(state)
     return loss.detach()
@@ -225,22 +244,46 @@ def _joint_step(
     joint_loss: Callable[[nn.Module, nn.Module, Tensor, Tensor, Tensor], Tensor],
     real: Tensor,
     which: Tensor,
+    processes: Processes,
 ) -> Tensor:
     """One update of the generator and of its partner, and of the generator's average."""
     with _autocast(state):
-        noise = _latents(state, state.rng)
+        noise = _latents(state, state.rng)[processes.share(state.train_config.batch_size)]
         loss = joint_loss(state.generator, state.critic, real, which, noise)
-    state.critic_optimizer.zero_grad(set_to_none=True)
-    _update(state.generator_optimizer, loss)  # the gradients of both
-    state.critic_optimizer.step()
+    _update(state, loss, [state.generator_optimizer, state.critic_optimizer], processes)
     _average(state)
     return loss.detach()
 
 
-def _update(optimizer: Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
+def _update(
+    state: TrainState, loss: Tensor, optimizers: list[Optimizer], processes: Processes
+) -> None:
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    if processes.count == 1:
+        loss.backward()
+    else:
+        (loss * _weight(state, processes)).backward()
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        sum_gradients(weight for group in groups for weight in group["params"])
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+def _weight(state: TrainState, processes: Processes) -> float:
+    """What a mean over this process's share counts in the mean over the batch."""
+    share, count = processes.share(state.train_config.batch_size), state.train_config.batch_size
+    return (share.stop - share.start) / count
+
+
+def _over_all(means: Tensor, state: TrainState, processes: Processes) -> Tensor:
+    """Means over this process's share, made those over the batch."""
+    return means if processes.count == 1 else summed(means * _weight(state, processes))
+
+
+def _asked(should_stop: Callable[[], bool], processes: Processes) -> bool:
+    asked = should_stop()
+    return asked if processes.count == 1 else said_by_any(asked)
 
 
 @torch.no_grad()
@@ -252,14 +295,18 @@ def _average(state: TrainState) -> None:
         average.lerp_(weight, 1 - decay)
 
 
-def _real_batch(state: TrainState, pixels: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Pictures drawn with replacement: (batch, C, S, S) in [-1, 1], and which: (batch,)."""
+def _real_batch(
+    state: TrainState, pixels: Tensor, rows: Tensor | None, processes: Processes = ALONE
+) -> tuple[Tensor, Tensor]:
+    """Pictures drawn with replacement: (share, C, S, S) in [-1, 1], and which: (share,)."""
     count = state.train_config.batch_size
+    share = processes.share(count)
     which = torch.randint(len(pixels if rows is None else rows), (count,), generator=state.rng)
+    which = which[share]
     index = which if rows is None else rows[which]
     real = to_unit_range(pixels[index.to(pixels.device)].to(state.device))
     if state.train_config.flip:
-        mirrored = torch.rand(count, 1, 1, 1, generator=state.rng) < 0.5
+        mirrored = torch.rand(count, 1, 1, 1, generator=state.rng)[share] < 0.5
         real = torch.where(mirrored.to(state.device), real.flip(-1), real)
     return real, which.to(state.device)
 

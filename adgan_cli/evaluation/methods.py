@@ -9,7 +9,7 @@ import csv
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -181,6 +181,7 @@ METHODS: Mapping[str, Method] = {
     "pca-relative": lambda cell: baselines.pca(cell.task, relative=True),
     "file-complexity": lambda cell: baselines.file_complexity(cell.task),
 }
+_OF_GAN = "adgan", "adgan-1", "adgan-tuned", "latent-prior", "discriminator", "anogan"
 # what a first look should have beside ADGAN: seconds each, and hard to beat
 DEFAULT_METHODS = (
     "adgan", "adgan-1", "adgan-tuned", "mean-image", "mean-image-relative", "pca",
@@ -188,10 +189,22 @@ DEFAULT_METHODS = (
 )  # fmt: skip
 
 
+def together(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Parts of the methods that have nothing in common: those of one GAN, of AlexNet, each other.
+
+    The GAN's first, as they take longest.
+    """
+    parts: dict[str, list[str]] = {"gan": []}
+    for name in names:
+        shared = "gan" if name in _OF_GAN else "alexnet" if name.endswith("-alexnet") else name
+        parts.setdefault(shared, []).append(name)
+    return [tuple(part) for part in parts.values() if part]
+
+
 def settings_of(name: str, settings: Settings) -> dict[str, Any]:
     """The settings that a method's scores depend on, plain JSON: equal ones need no second run."""
     told: dict[str, Any] = {"method": name}
-    if name in ("adgan", "adgan-1", "adgan-tuned", "latent-prior", "discriminator", "anogan"):
+    if name in _OF_GAN:
         told["gan"] = str(settings.model) if settings.model else _gan_settings(settings)
         searches = {"anogan": settings.anogan, "adgan-tuned": settings.tuned}
         told["search"] = to_dict(searches.get(name, settings.search))

@@ -26,9 +26,10 @@ from adgan_cli.config import canonical_json
 from adgan_cli.errors import ConfigError, DivergedError
 from adgan_cli.evaluation.autoencoders import pictures_digest
 from adgan_cli.evaluation.labels import Labelled
-from adgan_cli.evaluation.methods import METHODS, Cell, Settings, pictures_of, settings_of
+from adgan_cli.evaluation.methods import METHODS, Cell, Settings, pictures_of, settings_of, together
 from adgan_cli.evaluation.metrics import auc_interval, average_precision, fpr_at_tpr, roc_auc
 from adgan_cli.evaluation.task import NotApplicable, Outcome, Task
+from adgan_cli.processes import Processes
 
 HOLDOUT = 1000  # items, section 4.2
 FORMAT = 1  # of the kept scores; raised when methods or protocol change what they amount to
@@ -121,6 +122,30 @@ def evaluate(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def evaluate_share(
+    labelled: Labelled,
+    plan: Plan,
+    out: Path,
+    processes: Processes,
+    *,
+    on_start: Callable[[int, int, str], None] = lambda index, run, method: None,
+    on_progress: Callable[[str, float], None] = lambda what, done: None,
+) -> None:
+    """Do of the plan what no other process has begun, until all is done by one or another.
+
+    Then `evaluate` finds all scores below `out`, which the processes must share, but for those of
+    methods that could not do a cell.
+    """
+    cells = [(run, index) for run in range(plan.runs) for index in plan.classes]
+    work = [(cell, methods) for methods in together(plan.methods) for cell in cells]
+    while (number := processes.add("begun") - 1) < len(work):
+        (run, index), methods = work[number]
+        part = replace(plan, methods=methods)
+        for _ in _results(labelled, part, out, run, index, on_start, on_progress):
+            pass
+    processes.meet("evaluated")
 
 
 _given: tuple[Labelled, Plan, Path]  # of a process of its own: sent once, not with each cell

@@ -184,12 +184,13 @@ def opened_cache(
 
 
 def default_workers() -> int:
-    """Count the cores this process may use, at most 8."""
+    """Count the cores this process may use, at most 8; torchrun's on one machine share them."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return min(_MOST_WORKERS, cores)
+    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return max(1, min(_MOST_WORKERS, cores // sharing))
 
 
 def _in_threads(

@@ -28,7 +28,7 @@ import torch
 
 from adgan_cli import __version__
 from adgan_cli.atomic import writing
-from adgan_cli.config import SearchConfig, canonical_json, to_dict
+from adgan_cli.config import SearchConfig, first_difference, to_dict
 from adgan_cli.engine.model_file import Model
 from adgan_cli.errors import ConfigError, ScoresError
 from adgan_cli.images.find import Listing
@@ -97,8 +97,8 @@ def about(model: Model, config: SearchConfig) -> dict[str, Any]:
         "pillow": PIL.__version__,
         "device": next(model.generator.parameters()).device.type,
         "model": model.digest,
-        "search": to_dict(config),
-        "reading": json.loads(json.dumps(asdict(model.rules()))),  # tuples as JSON has them
+        **{f"search {name}": value for name, value in to_dict(config).items()},
+        **{f"reading {name}": value for name, value in asdict(model.rules()).items()},
     }
 
 
@@ -188,39 +188,19 @@ def _lines(path: Path, wanted: Mapping[str, Any]) -> Iterator[bytes]:
 def _require(path: Path, first: bytes, wanted: Mapping[str, Any]) -> None:
     try:
         header = json.loads(first)
-        then, version = header["about"], header["journal"]
+        then, version = dict(header["about"]), header["journal"]
     except (ValueError, KeyError, TypeError) as error:
         raise ScoresError(f"{path} is no journal of adgan; remove it, or choose another -o") from (
             error
         )
     if version != FORMAT:
-        then = {"journal format": version}
-        wanted = {"journal format": FORMAT}
-    was, now = _first_difference(then, wanted)
-    if was != now:
+        then, wanted = {"journal format": version}, {"journal format": FORMAT}
+    if different := first_difference(then, wanted):
+        name, was, now = different
         raise ConfigError(
-            f"{path.parent} was scored with {was}, this is {now}; rows of two kinds are not mixed: "
-            "leave out --resume to score all anew, or choose another -o"
+            f"{path.parent} was scored with {name} {was}, this is {name} {now}; rows of two kinds "
+            "are not mixed: leave out --resume to score all anew, or choose another -o"
         )
-
-
-def _first_difference(then: Any, now: Mapping[str, Any], name: str = "") -> tuple[str, str]:
-    """The first setting that differs, with its name, then and now; the same twice if none does."""
-    then = then if isinstance(then, Mapping) else {}
-    for key in now | then:
-        was, is_ = then.get(key), now.get(key)
-        if isinstance(is_, Mapping):
-            told = _first_difference(was, is_, f"{key} ")
-        else:
-            told = f"{name}{key} {_short(was)}", f"{name}{key} {_short(is_)}"
-        if told[0] != told[1]:
-            return told
-    return "", ""
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else canonical_json(value)
-    return text[:12] if len(text) == 64 else text  # digests as they are shown elsewhere
 
 
 def _has_header(path: Path) -> bool:

@@ -31,6 +31,7 @@ from adgan_cli.errors import ConfigError, DivergedError, ModelFileError, OutputE
 from adgan_cli.images.load import PixelSet
 from adgan_cli.pipeline.held_out import hold_out, pixels_of
 from adgan_cli.pipeline.neighbours import NEIGHBOURS_FILE, write_neighbours
+from adgan_cli.processes import ALONE, Processes
 from adgan_cli.results.grid import write_grid
 
 HISTORY_FILE = "history.csv"
@@ -99,13 +100,15 @@ def train_into(
     keep_critic: bool = False,
     search: SearchConfig = TUNED,
     keep_neighbours: bool = True,
+    processes: Processes = ALONE,
 ) -> Model:
     """Train `state` on the pictures and keep the model directory `out`.
 
     Every `save_every` seconds, and when it ends or is stopped: model.safetensors, a checkpoint,
     a grid of samples; once, the neighbours. After kill -9 all of them are whole. A diverged run
     leaves them alone. A run that begins removes what an earlier one left, unless it was saved at
-    step 0 and `resumed`.
+    step 0 and `resumed`. Of several processes this one is the first, and the others do
+    `train_along`.
     """
     if state.step == 0 and state.critic_step == 0 and not resumed:
         _clear(out)
@@ -146,7 +149,7 @@ def train_into(
             run(
                 state, pixels, rows=rows,
                 held_out=None if held_out is None else pixels_of(held_out),
-                on_step=stepped, should_stop=should_stop,
+                on_step=stepped, should_stop=should_stop, processes=processes,
             )  # fmt: skip
             return save()
         except DivergedError as error:
@@ -156,6 +159,22 @@ def train_into(
                 else "no model was saved yet"
             )
             raise DivergedError(f"{error}; {kept}") from error
+
+
+def train_along(
+    state: TrainState,
+    pictures: PixelSet,
+    processes: Processes,
+    *,
+    held_out: PixelSet,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """What `train_into` does, but for what only one process must: write."""
+    pixels, rows = placed(pictures, state.device)
+    run(
+        state, pixels, rows=rows, held_out=pixels_of(held_out), should_stop=should_stop,
+        processes=processes,
+    )  # fmt: skip
 
 
 def with_encoder(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from adgan_cli.atomic import write_text
+from adgan_cli.atomic import replacing, write_text
 from adgan_cli.results.names import printable
 from adgan_cli.results.scores import COLUMNS, ScoreRow, count_rows, csv_cells, csv_line
 
@@ -22,15 +22,14 @@ class RankedRow(NamedTuple):
 
 def rank_rows(rows: Iterable[ScoreRow]) -> list[RankedRow]:
     """Sort by falling score, equal scores by path; files without a score last, by path."""
-    rows = list(rows)
-    scored = sorted(
-        ((-row.score, row.path, row) for row in rows if row.score is not None),
-        key=lambda item: item[:2],
-    )
-    failed = sorted((row for row in rows if row.score is None), key=lambda row: row.path)
+    rows = sorted(rows, key=_path)
+    scored = [row for row in rows if row.score is not None]
+    # by two sorts, the second of which keeps what the first did: a pair for each row takes more
+    # memory than the row
+    scored.sort(key=_score, reverse=True)
     return [
-        *(RankedRow(rank, row) for rank, (_, _, row) in enumerate(scored, start=1)),
-        *(RankedRow(None, row) for row in failed),
+        *(RankedRow(rank, row) for rank, row in enumerate(scored, start=1)),
+        *(RankedRow(None, row) for row in rows if row.score is None),
     ]
 
 
@@ -42,13 +41,14 @@ def write_ranking(
     flagged: paths beyond the cut that was asked for; a last column then says true or false.
     """
     last = [] if flagged is None else ["flagged"]
-    lines = [csv_line(("rank", *COLUMNS, *last))]
-    for rank, row in ranked:
-        cells = ["" if rank is None else str(rank), *csv_cells(row)]
-        if flagged is not None:
-            cells.append("" if row.p_value is None else str(row.path in flagged).lower())
-        lines.append(csv_line(cells))
-    write_text(path, "".join(lines))
+    with replacing(path) as temporary:
+        with open(temporary, "w", encoding="utf-8", newline="") as stream:
+            stream.write(csv_line(("rank", *COLUMNS, *last)))
+            for rank, row in ranked:  # line by line: a million of them need not be held at once
+                cells = ["" if rank is None else str(rank), *csv_cells(row)]
+                if flagged is not None:
+                    cells.append("" if row.p_value is None else str(row.path in flagged).lower())
+                stream.write(csv_line(cells))
 
 
 def write_summary(
@@ -71,9 +71,10 @@ def write_summary(
     scores of pictures held out of training, or as many as show where they lie. confounds: rank
     correlations of the score with simple things. fdr: the rate asked for, and how many are flagged.
     """
-    rows = sorted(rows, key=lambda row: row.path)
+    rows = list(rows)
     counts = count_rows(rows, found=found)
-    failures = [{"path": row.path, "error": row.error} for row in rows if row.score is None]
+    failed = sorted((row for row in rows if row.score is None), key=_path)
+    failures = [{"path": row.path, "error": row.error} for row in failed]
     summary = {
         "root": root,
         "found": counts.found,
@@ -98,6 +99,15 @@ def write_summary(
         allow_nan=False,
     )
     write_text(path, text + "\n")
+
+
+def _path(row: ScoreRow) -> str:
+    return row.path
+
+
+def _score(row: ScoreRow) -> float:
+    assert row.score is not None
+    return row.score
 
 
 def _quantiles(scores: Sequence[float]) -> dict[str, float] | None:

@@ -1,0 +1,232 @@
+"""Several processes at the work of one command, as PyTorch's torchrun starts them.
+
+torchrun gives each process a number in its environment and lends all of them a small store of keys
+and values. That is enough to agree on the work, to share it and to count what is done; gradients
+have a way of their own (engine/data_parallel.py). The first process leads: it alone talks, and
+writes what is not a journal.
+
+No torch at the top: nothing here costs anything where a command runs alone.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from adgan_cli.atomic import writing
+from adgan_cli.config import canonical_json, first_difference
+from adgan_cli.errors import ConfigError, ProcessError
+
+Result = TypeVar("Result")
+
+PATIENCE = 60.0  # seconds until a file of another machine shows, as network drives have caches
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that do the work of one command."""
+
+    number: int = 0
+    count: int = 1
+    local_number: int = 0  # among those on this machine
+    store: Any = None  # torch.distributed.Store, where there are several
+
+    @property
+    def leads(self) -> bool:
+        return self.number == 0
+
+    def share(self, count: int) -> slice:
+        """The part of so many things that is this process's; parts differ by one at most."""
+        return slice(count * self.number // self.count, count * (self.number + 1) // self.count)
+
+    def add(self, name: str, amount: int = 1) -> int:
+        """Add to a number that all processes share; return what it is then."""
+        with self._reached() as store:
+            return int(store.add(name, amount))
+
+    def tell(self, name: str, value: bytes) -> None:
+        """Let all processes know something, once."""
+        with self._reached() as store:
+            store.set(name, value)
+
+    def hear(self, name: str) -> bytes:
+        """What a process tells by this name, once it does."""
+        with self._reached() as store:
+            _wait_until(lambda: store.check([name]))
+            return bytes(store.get(name))
+
+    def meet(self, name: str) -> None:
+        """Wait for all the others, however long they take."""
+        self.add(name)
+        with self._reached() as store:
+            _wait_until(lambda: store.add(name, 0) == self.count)
+
+    def first_here(self, name: str, work: Callable[[], Result]) -> Result:
+        """Do work once on each machine, then in its other processes: they find it in the caches."""
+        if self.count == 1:
+            return work()
+        done = [work()] if self.local_number == 0 else []
+        self.meet(name)
+        return done[0] if done else work()
+
+    def agree(self, about: Mapping[str, Any]) -> None:
+        """Require that all processes say the same of what they are about to do.
+
+        Raises ConfigError, naming the first difference, where they do not.
+        """
+        if self.leads:
+            self.tell("about", canonical_json(about).encode())
+        different = first_difference(json.loads(self.hear("about")), about)
+        if different:
+            name, lead, here = different
+            raise ConfigError(
+                f"process {self.number} on {socket.gethostname()} has {name} {here}, process 0 has "
+                f"{lead}; all need the same adgan, model, settings and pictures"
+            )
+        self.meet("agreed")
+
+    def require_shared(self, folder: Path, patience: float = PATIENCE) -> None:
+        """Require that all processes see one and the same `folder`, whatever machine they are on.
+
+        Raises ConfigError where one does not.
+        """
+        if self.leads:
+            name = f".adgan-{os.getpid()}-{time.time_ns()}.tmp"
+            with writing(folder):
+                (folder / name).touch()
+            self.tell("token", name.encode())
+        token = folder / self.hear("token").decode()
+        if not _wait_until(token.exists, patience):
+            raise ConfigError(
+                f"process {self.number} on {socket.gethostname()} does not see what process 0 "
+                f"writes into {os.path.abspath(folder)}: give an -o that all machines share"
+            )
+        self.meet("seen")
+        if self.leads:
+            token.unlink(missing_ok=True)
+
+    @contextmanager
+    def _reached(self) -> Iterator[Any]:
+        assert self.store is not None, "one process alone has nobody to talk to"
+        try:
+            yield self.store
+        except RuntimeError as error:  # torch's errors of the network are such
+            raise ProcessError(
+                f"process 0 cannot be reached any more ({str(error).splitlines()[0]}); "
+                "start the same command again with --resume"
+            ) from error
+
+
+ALONE = Processes()
+
+
+@cache
+def join() -> Processes:
+    """This process among those that torchrun started; the only one where it was not used.
+
+    Raises ConfigError where torchrun's environment is there and cannot be made use of.
+    """
+    number, count = place_among()
+    if count == 1:
+        return ALONE
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if missing:
+        raise ConfigError(
+            f"WORLD_SIZE says {count} processes and {missing[0]} is not set; start with torchrun, "
+            "or unset WORLD_SIZE"
+        )
+    from torch import distributed as dist
+
+    if not dist.is_available():
+        raise ConfigError(
+            "this build of torch has no torch.distributed, so it cannot work in several "
+            "processes; start without torchrun, or install another build"
+        )
+    try:
+        store, _, _ = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
+        name = _common_name(store, number, count)
+        store = dist.PrefixStore(name, store)  # type: ignore[attr-defined]
+    except (RuntimeError, ValueError) as error:
+        raise ProcessError(
+            f"process {number} cannot reach process 0 at {os.environ['MASTER_ADDR']}:"
+            f"{os.environ['MASTER_PORT']} ({str(error).splitlines()[0]}); see torchrun's --rdzv-*"
+        ) from error
+    return Processes(number, count, int(os.environ.get("LOCAL_RANK", 0)), store)
+
+
+def place_among() -> tuple[int, int]:
+    """The number of this process, and how many there are, from the environment."""
+    try:
+        number, count = (int(os.environ.get(n, d)) for n, d in (("RANK", 0), ("WORLD_SIZE", 1)))
+    except ValueError:
+        raise ConfigError("RANK and WORLD_SIZE must be numbers; start with torchrun") from None
+    return (number, count) if count > 1 else (0, 1)
+
+
+def follows() -> bool:
+    """Whether another process leads this one."""
+    return os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1"
+
+
+def restarted() -> bool:
+    """Whether torchrun has started these processes again, because one had died."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+
+
+def first_to_say(text: str) -> bool:
+    """Whether no other process has said this: a fault that all have in common is one line."""
+    if not join.cache_info().currsize:  # so early that all have it
+        return not follows()
+    processes = join()
+    if processes.store is None:
+        return True
+    try:
+        return processes.add("said " + blake2b(text.encode("utf-8", "replace")).hexdigest()) == 1
+    except ProcessError:
+        return True
+
+
+def _common_name(store: Any, number: int, count: int) -> str:
+    """A name that these processes give themselves, before all they put into the store.
+
+    torchrun keeps the store when it starts processes anew, with all that those before had put in.
+    So the first takes a new name, and tells it to whoever asks with a question as new as that.
+    """
+    mine, answered = uuid4().hex, set[bytes]()
+    if number:
+        store.set(f"question {number}", mine)
+        _wait_until(lambda: store.check([mine]))
+        name: str = store.get(mine).decode()
+        store.add(name, 1)
+        return name
+
+    def all_know() -> bool:
+        for other in range(1, count):
+            if store.check([f"question {other}"]):
+                question = store.get(f"question {other}")
+                if question not in answered:  # it may be one of those before: nobody hears it then
+                    answered.add(question)
+                    store.set(question.decode(), mine)
+        return bool(store.add(mine, 0) == count - 1)
+
+    _wait_until(all_know)
+    return mine
+
+
+def _wait_until(true: Callable[[], bool], patience: float = float("inf")) -> bool:
+    """Ask again and again, so that signals are heeded meanwhile; whether it became true in time."""
+    end, pause = time.monotonic() + patience, 0.001
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(pause)
+        pause = min(0.2, 1.5 * pause)
+    return True
