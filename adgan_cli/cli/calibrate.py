@@ -23,6 +23,7 @@ from adgan_cli.cli.options import (
     cache_place,
     selection,
 )
+from adgan_cli.processes import follows
 
 
 def calibrate(
@@ -58,6 +59,8 @@ def calibrate(
     Training does that by itself for its own settings of the search; this does it for others, or for
     a model that held nothing out. Example: adgan calibrate ./more-bedrooms --k 25
     """
+    if follows():
+        raise typer.Exit()  # there is nothing to share
     place = cache_place(cache_dir, no_cache, cache_limit)
     chosen = selection(recursive, include, exclude, follow_links)
     from adgan_cli.engine.model_file import save_model

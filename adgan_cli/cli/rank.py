@@ -169,6 +169,8 @@ def rank(
         with watch("loading the model"):
             loaded = scoring.open_model(model, device, verbose=verbose)
         config = scoring.search_config(loaded, preset, **given)
+        if cross_fit and follows():
+            raise typer.Exit()  # there is nothing to share
         if cross_fit and resume:
             raise ConfigError("--cross-fit goes on by itself; leave out --resume")
         scoring.require_p_values(loaded, config, fdr, trained_anew=cross_fit is not None)
