@@ -17,6 +17,7 @@ from adgan_cli.cli.options import (
     Verbose,
 )
 from adgan_cli.errors import ConfigError, NoImagesError
+from adgan_cli.processes import follows
 
 
 def explain(
@@ -49,6 +50,8 @@ def explain(
     Writes index.html, a PNG for each picture, and losses.csv: the loss of every starting point at
     every step. Example: adgan explain ./val/001.jpg
     """
+    if follows():
+        raise typer.Exit()  # there is nothing to share
     if not paths:
         raise ConfigError("give PICTURES to explain; see adgan explain --help")
     from adgan_cli.images.selection import Selection
