@@ -155,7 +155,8 @@ def evaluate(
         raise ConfigError("give --dataset NAME or FOLDER, or --normal DIR with --anomalous DIR")
     limit = parse_duration(max_time, "--max-time")
     reading, place = ReadConfig(fit=fit), cache_place(cache_dir, no_cache, cache_limit)
-    train = replace(PRESETS["default"].train, objective=objective, flip=flip)
+    # nothing is held out: the paper trains on all of a class
+    train = replace(PRESETS["default"].train, objective=objective, flip=flip, holdout=0.0)
     train = replace(train, iters=iters) if iters is not None else train
     given: dict[str, Any] = {"k": k, "lr_z": lr_z, "lr_theta": lr_theta, "theta": theta}
     search = replace(SearchConfig(), **{n: v for n, v in given.items() if v is not None})

@@ -47,10 +47,10 @@ def flagged_note(found: Collection[str], rows: Collection[ScoreRow], rate: float
     p = [row.p_value for row in rows if row.p_value is not None]
     if found:
         return (
-            f"{_counted(len(found))} of {len(p):,} flagged; about {rate:.0%} of those flagged "
-            f"would be ordinary (--fdr {rate:g})."
+            f"{_counted(len(found))} of {len(p):,} flagged; at a false discovery rate of {rate:g} "
+            f"about {rate:.0%} of those flagged are ordinary."
         )
-    return f"No picture is flagged at a false discovery rate of {rate:g} (--fdr)."
+    return f"No picture is flagged at a false discovery rate of {rate:g}."
 
 
 def chance_note(shown: Sequence[RankedRow], rows: Collection[ScoreRow]) -> str | None:
