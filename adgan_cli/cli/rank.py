@@ -142,6 +142,7 @@ def rank(
         ) as scores:
             rows = _follow(scores, listing, out, quiet)
         source = report.Source(listing.root, described(loaded), to_dict(config))
+        del listing, scores  # of a million pictures: memory for the report
     else:
         raise ConfigError("give PATHS to score, or --from scores.csv to draw again")
     with watch("writing the report"):
