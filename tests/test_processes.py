@@ -260,6 +260,7 @@ def test_methods_that_share_a_network_stay_together() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.skipif(not os.path.exists("/proc"), reason="finds processes by /proc")
 @pytest.mark.slow
 @pytest.mark.parametrize("restarts", [0, 1])
 def test_a_killed_process_costs_nothing_that_was_scored(
