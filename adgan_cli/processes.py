@@ -164,8 +164,10 @@ def join() -> Processes:
 
 def place_among() -> tuple[int, int]:
     """The number of this process, and how many there are, from the environment."""
+    if "RANK" not in os.environ:  # a WORLD_SIZE alone is somebody else's
+        return 0, 1
     try:
-        number, count = (int(os.environ.get(n, d)) for n, d in (("RANK", 0), ("WORLD_SIZE", 1)))
+        number, count = int(os.environ["RANK"]), int(os.environ.get("WORLD_SIZE", 1))
     except ValueError:
         raise ConfigError("RANK and WORLD_SIZE must be numbers; start with torchrun") from None
     return (number, count) if count > 1 else (0, 1)

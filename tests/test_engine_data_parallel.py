@@ -160,6 +160,7 @@ def test_processes_that_train_on_other_pictures_stop_before_any_work(
         first.communicate()
 
 
+@pytest.mark.skipif(not os.path.exists("/proc"), reason="finds processes by /proc")
 @pytest.mark.slow
 def test_training_goes_on_after_a_process_was_killed(discs: Folder, tmp_path: Path) -> None:
     from test_processes import worker_of

@@ -120,9 +120,12 @@ def test_a_store_that_is_gone_is_one_line() -> None:
 # what torchrun says, and what it cannot help
 
 
-def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    monkeypatch.setenv("RANK", "3")  # of a scheduler that has nothing to do with us
+@pytest.mark.parametrize(("given", "missing"), [("RANK", "WORLD_SIZE"), ("WORLD_SIZE", "RANK")])
+def test_without_torchrun_a_process_is_alone(
+    given: str, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(missing, raising=False)
+    monkeypatch.setenv(given, "3")  # of a scheduler that has nothing to do with us
     join.cache_clear()
     assert join() == Processes()
 
@@ -161,6 +164,7 @@ def test_several_processes_need_a_file_for_their_rows(
     discs: Folder, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
     line = refused("score", discs(1), "-m", tiny_model, *FAST, code=2)
     assert line == "several processes do not go with -o - or a pipe; give a file"
 
@@ -256,6 +260,7 @@ def test_methods_that_share_a_network_stay_together() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.skipif(not os.path.exists("/proc"), reason="finds processes by /proc")
 @pytest.mark.slow
 @pytest.mark.parametrize("restarts", [0, 1])
 def test_a_killed_process_costs_nothing_that_was_scored(

@@ -197,6 +197,7 @@ def rank(
         with watch("what the order follows"):
             simple = confounds(rows, listing, loaded.rules(), workers=workers, place=place)
         source = replace(source_of(loaded, listing.root, config, cross_fit), confounds=simple)
+        del listing  # of a million pictures: memory for the report
     else:
         raise ConfigError("give PATHS to score, or --from scores.csv to draw again")
     source = report.assessed(source, rows, top=top, fdr=fdr)

@@ -1,6 +1,7 @@
 """adgan train: learn what a folder of pictures looks like."""
 
 import time
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,7 +56,7 @@ from adgan_cli.config import (
     flag,
     to_dict,
 )
-from adgan_cli.errors import ConfigError, ModelFileError
+from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
 from adgan_cli.processes import Processes, join, restarted
 
 if TYPE_CHECKING:
@@ -339,13 +340,14 @@ def _train(
         report = _Report(shown, aim.measure, first, known, limit)
         with grouped(processes, state.device):
             if not processes.leads:
-                train_along(
-                    state,
-                    pictures,
-                    processes,
-                    held_out=held_out,
-                    should_stop=lambda: asked() or late(),
-                )
+                with suppress(DivergedError):  # which all find, and the first one says
+                    train_along(
+                        state,
+                        pictures,
+                        processes,
+                        held_out=held_out,
+                        should_stop=lambda: asked() or late(),
+                    )
                 raise typer.Exit(INTERRUPTED if asked() and state.step < goal else 0)
             model = train_into(
                 out,
