@@ -66,6 +66,9 @@ def test_training_calibrates_by_what_it_held_out(discs: Folder, tmp_path: Path) 
     assert model.provenance["verdict"]["held_out"] == 6
     told = adgan("info", out).stdout
     assert "verdict" in told and "advice" in told
+    assert "p-values for\n  the search below, by 6 pictures it was not trained on\n" in told
+    adgan("calibrate", discs(30), "-m", out, "--k", "1", "--device", "cpu")
+    assert "  --k 1, by 6 pictures" in adgan("info", out).stdout
 
 
 def test_adjusted_scores_need_enough_pictures_held_out(discs: Folder, model: Path) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from adgan_cli.cli.console import readable
 from adgan_cli.cli.options import DEFAULT_MODEL
+from adgan_cli.config import flag
 
 
 def info(
@@ -39,7 +40,16 @@ def info(
         typer.echo(json.dumps(content, indent=2, sort_keys=True))
         return
     for name, value in content.items():
-        if isinstance(value, dict):
+        if name == "calibrations":
+            typer.echo("p-values for")
+            for number, way in enumerate(value):
+                unseen = header.shapes.get(f"calibration/{number}", (0,))[0]
+                own = {k: v for k, v in way.items() if content["search"].get(k) != v}
+                told = ", ".join(f"{flag(k)} {v}" for k, v in own.items()) or "the search below"
+                typer.echo(readable(f"  {told}, by {unseen:,} pictures it was not trained on"))
+            if not value:
+                typer.echo("  no search yet; see adgan calibrate")
+        elif isinstance(value, dict):
             typer.echo(name)
             for inner, entry in value.items():
                 typer.echo(readable(f"  {inner.replace('_', ' '):22}{entry}"))
