@@ -7,7 +7,7 @@ so importing adgan_cli costs nothing until torch is needed.
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 _HOMES = {
     "AdganError": "adgan_cli.errors",
