@@ -214,8 +214,8 @@ def _check_seed(got: int) -> None:
     _check(0 <= got < SEED_LIMIT, "seed", "at least 0 and below 2^63", got)
 
 
-# Tells more classes apart than the paper's settings do, at a third of the cost (README, Results): the
-# generator stays as it is, z takes smaller steps, and an error counts by the picture's contrast.
+# Tells more classes apart than the paper's settings do, at a third of the cost (README, Results):
+# the generator stays as it is, z takes smaller steps, an error counts by the picture's contrast.
 TUNED = SearchConfig(theta="none", lr_z=0.1, loss="relative")
 SEARCHES = {"paper": SearchConfig(), "tuned": TUNED}  # --preset of score and rank
 
