@@ -505,6 +505,16 @@ def test_flagged_pictures_are_a_column_a_note_and_a_mark(
     assert "flagged" not in (again / "ranking.csv").read_text(encoding="utf-8").splitlines()[0]
 
 
+@pytest.mark.parametrize("options", [["--preset", "paper"], ["--k", "3"], ["--cross-fit", "2"]])
+def test_drawing_again_takes_nothing_that_would_change_a_score(
+    tmp_path: Path, options: list[str]
+) -> None:
+    scores = tmp_path / "scores.csv"
+    scores.write_text("path,score\na.png,2.5\n", encoding="utf-8")
+    line = refused("rank", "--from", scores, *options, "-o", tmp_path / "report", code=2)
+    assert line == f"--from draws scores that are there; leave out {options[0]}"
+
+
 def test_a_rate_without_p_values_is_refused_before_any_work(
     discs: Folder, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -154,7 +154,7 @@ def rank(
         if resume or cross_fit:
             other = "--resume" if resume else "--cross-fit"
             raise ConfigError(f"--from draws scores that are there; leave out {other}")
-        rows, source = _read(from_scores, paths, given)
+        rows, source = _read(from_scores, paths, {"preset": preset, **given})
         if explain:
             loaded = scoring.open_model(model, device, verbose=verbose)
             config = _config_of(source, loaded, from_scores, model)
