@@ -13,7 +13,7 @@ from adgan_cli.results.calibration import (
     flagged_note,
     p_value,
 )
-from adgan_cli.results.ranking import rank_rows
+from adgan_cli.results.ranking import most_anomalous
 from adgan_cli.results.scores import ScoreRow
 
 HELD_OUT = np.array([1.0, 2.0, 2.0, 3.0])
@@ -83,8 +83,8 @@ def test_rows_without_a_p_value_are_neither_flagged_nor_counted() -> None:
 
 
 def test_the_sentence_on_chance_goes_by_the_largest_p_value_shown() -> None:
-    shown = rank_rows(ROWS)[:3]  # seen.png, 99.png and 98.png: p 0.02 is the largest
+    shown = most_anomalous(ROWS, 3)  # seen.png, 99.png and 98.png: p 0.02 is the largest
     note = chance_note(shown, ROWS * 100)
     assert note is not None and "all 500 pictures" in note and "about 10 of them" in note
     assert "the 2 most anomalous" in note
-    assert chance_note(rank_rows(ROWS)[:1], ROWS) is None
+    assert chance_note(most_anomalous(ROWS, 1), ROWS) is None

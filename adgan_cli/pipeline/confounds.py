@@ -1,6 +1,7 @@
 """Is the ranking fooled? Reconstruction errors tend to follow simple things about a picture."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -26,18 +27,25 @@ def confounds(
     """Spearman's rank correlation of the score with each trait and the aspect ratio, in [-1, 1].
 
     Of at most 500 pictures, from all over the listing; they are read once more, or come from the
-    cache. A trait that all of them share is left out, and so are all where there are few pictures.
+    cache. rows: in the order of the listing, as score_inputs gives them. A trait that all pictures
+    share is left out, and so are all traits where there are few pictures.
     """
-    score_of = {row.path: row for row in rows if row.score is not None}
-    scored = [item for item in listing.found if item.name in score_of]
-    chosen = scored[:: max(1, -(-len(scored) // LOOKED_AT))]
+    # rows come in the listing's order; of a million of them no list is made
+    count = sum(row.score is not None for row in rows)
+    scored = (
+        (item, row.score)
+        for item, row in zip(listing.found, rows, strict=False)
+        if row.score is not None and row.path == item.name
+    )
+    some = list(islice(scored, 0, None, max(1, -(-count // LOOKED_AT))))
+    chosen, score_of = [item for item, _ in some], {item.name: score for item, score in some}
     scores, values = [], []
     with opened_cache(place, listing.root, rules, len(chosen)) as cache:
         reading = read_in_order(chosen, rules, workers=workers or default_workers(), cache=cache)
         for item, read in reading:
             if isinstance(read, Picture):  # it may be gone by now
                 aspect = np.log(read.width / read.height)
-                scores.append(score_of[item.name].score)
+                scores.append(score_of[item.name])
                 values.append([*traits(read.pixels), aspect])
     if len(scores) < FEWEST:
         return {}

@@ -26,7 +26,13 @@ from adgan_cli.results.explanation import Explanation
 from adgan_cli.results.figure import write_figure
 from adgan_cli.results.names import restored
 from adgan_cli.results.page import in_words
-from adgan_cli.results.ranking import RankedRow, rank_rows, write_ranking, write_summary
+from adgan_cli.results.ranking import (
+    RankedRow,
+    most_anomalous,
+    rank_rows,
+    write_ranking,
+    write_summary,
+)
 from adgan_cli.results.scores import ScoreRow, count_rows
 
 RANKING_FILE, PAGE_FILE = "ranking.csv", "index.html"
@@ -66,9 +72,8 @@ def assessed(source: Source, rows: Sequence[ScoreRow], *, top: int, fdr: float |
 
     Raises ConfigError where a rate is asked for and there is no p-value.
     """
-    most, _ = shown(rank_rows(rows), top=top, bottom=0)
-    scored = [row for row in rows if row.score is not None]
-    known = any(row.p_value is not None for row in scored)
+    scored = sum(row.score is not None for row in rows)
+    known = any(row.p_value is not None for row in rows)
     if fdr is not None and not known:
         raise ConfigError(f"--fdr {fdr:g} needs p-values, and no picture has one; {_REMEDY}")
     adjusted = source.settings.get("adjust", "none") != "none"
@@ -77,8 +82,8 @@ def assessed(source: Source, rows: Sequence[ScoreRow], *, top: int, fdr: float |
     if fdr is not None:
         chosen = flagged(rows, fdr)
         notes.append(flagged_note(chosen, rows, fdr))
-    notes.append(chance_note(most, rows))
-    if scored and all(row.in_training for row in scored):
+    notes.append(chance_note(most_anomalous(rows, top), rows))
+    if scored and all(row.in_training or row.score is None for row in rows):
         notes.append(
             "The model was trained on all of these pictures, which makes them look more ordinary "
             "than they are: rank --cross-fit 5 ranks them by models that have not seen them."

@@ -8,7 +8,6 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from adgan_cli.results.ranking import RankedRow
 from adgan_cli.results.scores import ScoreRow
 
 ENOUGH = 200  # held out; with fewer, p-values are coarse: none is below 1 / (n + 1)
@@ -53,9 +52,9 @@ def flagged_note(found: Collection[str], rows: Collection[ScoreRow], rate: float
     return f"No picture is flagged at a false discovery rate of {rate:g}."
 
 
-def chance_note(shown: Sequence[RankedRow], rows: Collection[ScoreRow]) -> str | None:
+def chance_note(shown: Sequence[ScoreRow], rows: Collection[ScoreRow]) -> str | None:
     """A sentence on how many of the most anomalous would be there if nothing were wrong."""
-    places = [row.p_value for _, row in shown if row.p_value is not None]
+    places = [row.p_value for row in shown if row.p_value is not None]
     total = sum(row.p_value is not None for row in rows)
     if not places:
         return None

@@ -1,5 +1,6 @@
 """The whole folder in order: ranking.csv and the summary of a run."""
 
+import heapq
 import json
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -31,6 +32,12 @@ def rank_rows(rows: Iterable[ScoreRow]) -> list[RankedRow]:
         *(RankedRow(rank, row) for rank, row in enumerate(scored, start=1)),
         *(RankedRow(None, row) for row in rows if row.score is None),
     ]
+
+
+def most_anomalous(rows: Iterable[ScoreRow], count: int) -> list[ScoreRow]:
+    """The first of rank_rows, without sorting all of them."""
+    scored = ((-row.score, row.path, row) for row in rows if row.score is not None)
+    return [row for _, _, row in heapq.nsmallest(count, scored, key=lambda item: item[:2])]
 
 
 def write_ranking(
