@@ -22,6 +22,7 @@ from adgan_cli.pipeline.held_out import (
     pixels_of,
     scores_of,
     verdict,
+    verdict_numbers,
 )
 
 SEARCH = SearchConfig(n_seed=2, k=1)
@@ -117,12 +118,14 @@ def test_scores_that_are_no_numbers_are_not_kept() -> None:
         ({"variety": 0.2}, "collapsed"),
         ({"trained_on": 50}, "too few pictures"),
         ({"gap": 0.8}, "too few pictures"),
+        ({"reconstruction": 1.6}, "too few pictures"),
         ({"no_improvement_for": 0.6}, "converged"),
         ({}, "train longer"),
     ],
 )
 def test_the_verdict_names_the_gravest_thing(told: dict[str, Any], word: str) -> None:
     fine = {"variety": 0.9, "trained_on": 900, "gap": 0.1, "no_improvement_for": 0.0}
+    fine["reconstruction"] = 1.05
     found, advice = verdict(fine | told, 2000)
     assert found == word and advice and not advice.endswith(".")
 
@@ -140,3 +143,20 @@ def test_a_generator_that_draws_one_picture_is_called_collapsed() -> None:
     assert told.provenance["verdict"]["verdict"] == "collapsed"
     assert math.isfinite(told.provenance["verdict"]["gap"])
     assert told.provenance["verdict"]["held_out"] == 5
+    assert "reconstruction" not in told.provenance["verdict"], "nothing tells what they score"
+
+
+def test_reconstruction_compares_pictures_held_out_with_those_trained_on() -> None:
+    config = TrainConfig(iters=1, batch_size=4)
+    state = new_state(
+        ModelConfig(16, 1, 4, 4), config, device=torch.device("cpu"), precision="fp32", pictures=40
+    )
+    run(state, pixels_of(pictures(40)))
+    flat = PixelSet(np.full((5, 16, 16, 1), 255, np.uint8), tuple("abcde"), ())
+    known = calibrated(model(), pixels_of(flat))
+    found = judged(known, state, pictures(40), flat).provenance["verdict"]
+    seen = scores_of(known, pixels_of(pictures(40)), SEARCH)
+    odd = scores_of(known, pixels_of(flat), SEARCH)
+    assert found["reconstruction"] == round(float(np.median(odd) / np.median(seen)), 3) > 1.3
+    numbers = verdict_numbers(found)
+    assert f"{found['reconstruction']:.2f} of those trained on" in numbers

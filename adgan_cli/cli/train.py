@@ -311,7 +311,7 @@ def _train(
     from adgan_cli.engine.data_parallel import grouped
     from adgan_cli.engine.model_file import save_model
     from adgan_cli.engine.objectives import objective
-    from adgan_cli.pipeline.held_out import calibrated, judged, pixels_of
+    from adgan_cli.pipeline.held_out import calibrated, judged, pixels_of, verdict_numbers
     from adgan_cli.pipeline.model_directory import train_along, train_into, with_encoder
 
     aim = objective(state.train_config)
@@ -365,8 +365,6 @@ def _train(
                 processes=processes,
             )
         stopped = asked() and state.step < goal
-        model = judged(model, state, pictures, held_out)
-        save_model(model, out)
         if encoder_iters and not stopped:
             task = shown.add_task("encoder", total=1.0, told="")
             model = with_encoder(
@@ -389,6 +387,7 @@ def _train(
                 should_stop=asked,
             )
             stopped = asked()
+        model = judged(model, state, pictures, held_out)
         digest = save_model(model, out)
     if not quiet:
         spent = duration(time.monotonic() - started)
@@ -399,6 +398,7 @@ def _train(
             say("warning: not one step was taken; this model has learnt nothing")
         else:
             say(f"verdict: {told['verdict']}; {told['advice']}")
+            say(f"it goes by: {verdict_numbers(told)}")
             if not model.calibrations:
                 say("no p-values yet: adgan calibrate FOLDER makes them possible")
         if state.step < min(goal, FEW_STEPS) and state.step and not stopped:

@@ -24,7 +24,9 @@ from adgan_cli.images.traits import traits
 MOST = 2_000  # pictures held out: p-values need no finer steps than 1 in 2,000
 FEW = 200  # to train on; below, a generator learns them by heart
 JUDGED = 100  # pictures of each kind that the verdict looks at
+COMPARED = 50  # pictures trained on that are searched for, to compare with those held out
 BY_HEART = 0.5  # of the critic's distance that is there only for pictures it was trained on
+WORSE = 1.3  # times the error of pictures trained on: the generator knows them by heart
 COLLAPSED = 0.5  # of the variety of real pictures
 CONVERGED = 0.3  # of the steps brought nothing new
 
@@ -103,8 +105,9 @@ def judged(model: Model, state: TrainState, pictures: PixelSet, held_out: PixelS
     pictures: those trained on; held_out: the others, or none. Told are, beside their numbers:
     variety, the mean distance between two generated pictures as a share of that between two real
     ones; gap, the share of the critic's distance from generated to training pictures that is not
-    there for pictures held out, 0 for a critic that knows none by heart; and for what share of the
-    steps nothing got better.
+    there for pictures held out, 0 for a critic that knows none by heart; for what share of the
+    steps nothing got better; and, where the model is calibrated, reconstruction, the median score
+    of the pictures held out as a multiple of that of pictures trained on.
     """
     real = to_unit_range(pixels_of(pictures, JUDGED).to(state.device))
     z = starting_points(JUDGED, model.config.latent_dim, seed=0).to(state.device)
@@ -120,6 +123,11 @@ def judged(model: Model, state: TrainState, pictures: PixelSet, held_out: PixelS
         if objective(state.train_config).has_critic:
             told["gap"] = round(_gap(state.critic, real, unseen, made), 3)
         told["no_improvement_for"] = round(since_best(state.checks), 2)
+        known = model.calibration(model.search)
+        if known is not None:
+            seen = scores_of(model, pixels_of(pictures, COMPARED), model.search)
+            ratio = np.median(known.scores) / max(np.median(seen), 1e-12)
+            told["reconstruction"] = round(float(ratio), 3)
     word, advice = verdict(told, state.step)
     told |= {"verdict": word, "advice": advice}
     return replace(model, provenance={**model.provenance, "verdict": told})
@@ -141,12 +149,27 @@ def verdict(told: Mapping[str, Any], steps: int) -> tuple[str, str]:
             f"{told['gap']:.0%} of what the critic goes by is there for training pictures only: "
             "more pictures would help, or --flip, or fewer steps"
         )
+    if told.get("reconstruction", 0) > WORSE:
+        return "too few pictures", (
+            f"pictures held out are reproduced {told['reconstruction']:.2g} times as badly as "
+            "those trained on: more pictures would help, or --flip, or fewer steps"
+        )
     if told.get("no_improvement_for", 0) > CONVERGED:
         return "converged", (
             f"pictures held out fared no better in the last {told['no_improvement_for']:.0%} of "
             f"{steps:,} steps"
         )
     return "train longer", "it was still getting better when it stopped"
+
+
+def verdict_numbers(told: Mapping[str, Any]) -> str:
+    """What the verdict goes by, on a line."""
+    said = [f"{told['trained_on']:,} pictures", f"variety {told['variety']:.2f} of real ones"]
+    if "gap" in told:
+        said.append(f"critic's gap {told['gap']:.2f}")
+    if "reconstruction" in told:
+        said.append(f"error of those held out {told['reconstruction']:.2f} of those trained on")
+    return ", ".join(said)
 
 
 def _spread(x: Tensor) -> float:

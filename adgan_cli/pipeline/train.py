@@ -66,9 +66,9 @@ def train(
         model = trained_model(state, trained_on, reading, search=search)
     if encoder_iters:
         model = with_encoder(model, trained_on, encoder_iters)
-    model = judged(model, state, trained_on, held_out)
     if len(held_out):
         model = calibrated(model, pixels_of(held_out))
+    model = judged(model, state, trained_on, held_out)
     return model if out is None else replace(model, digest=save_model(model, out))
 
 
