@@ -173,7 +173,8 @@ def rank(
             raise typer.Exit()  # there is nothing to share
         if cross_fit and resume:
             raise ConfigError("--cross-fit goes on by itself; leave out --resume")
-        scoring.require_p_values(loaded, config, fdr, trained_anew=cross_fit is not None)
+        if not cross_fit:  # those models calibrate themselves
+            scoring.require_p_values(loaded, config, fdr)
         report.prepare_report(out, listing.found)
         if cross_fit:
             explain = False  # what the model came to that has seen a picture says little about it

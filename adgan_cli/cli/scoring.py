@@ -235,14 +235,10 @@ class _Progress:
             say(f"{done:,} of {counted(total, 'picture')}, {speed}, {duration(left)} left")
 
 
-def require_p_values(
-    model: "Model", config: SearchConfig, fdr: float | None, *, trained_anew: bool
-) -> None:
+def require_p_values(model: "Model", config: SearchConfig, fdr: float | None) -> None:
     """Refuse what the scores could not be used for, before any is computed."""
     from adgan_cli.pipeline.adjust import held_out_scores
 
-    if trained_anew:
-        return  # those models calibrate themselves
     if held_out_scores(model, config) is None and fdr is not None:
         raise ConfigError(
             f"--fdr {fdr:g} needs p-values; adgan calibrate gives the model scores of ordinary "
