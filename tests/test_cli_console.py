@@ -1,6 +1,5 @@
 """What the commands say, and how they are stopped."""
 
-import os
 import signal
 
 import pytest
@@ -97,15 +96,15 @@ def test_the_first_signal_only_asks_to_stop(
 ) -> None:
     with stop_on_signal("stopping...") as asked:
         assert not asked()
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert asked()
     assert capsys.readouterr() == ("", "stopping...\n")
 
 
 def test_the_second_ctrl_c_ends_the_command() -> None:
     with pytest.raises(KeyboardInterrupt), stop_on_signal("stopping..."):
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_signals_mean_what_they_meant_before_once_the_block_is_left() -> None:
@@ -118,6 +117,6 @@ def test_signals_mean_what_they_meant_before_once_the_block_is_left() -> None:
 
 def test_a_quiet_command_stops_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     with stop_on_signal("stopping...", quiet=True) as asked:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert asked()
     assert capsys.readouterr() == ("", "")

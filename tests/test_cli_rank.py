@@ -241,7 +241,7 @@ def test_stopping_keeps_the_rows_so_far_and_says_how_to_see_them(
     def stopped(rows, total, *, keep, should_stop, quiet):  # type: ignore[no-untyped-def]
         def keep_and_stop(row: object) -> None:
             keep(row)
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
 
         return follow(rows, total, keep=keep_and_stop, should_stop=should_stop, quiet=quiet)
 
@@ -419,7 +419,7 @@ def test_stopping_while_explaining_still_writes_the_report(
     def stopped(*args, on_picture, should_stop, **more):  # type: ignore[no-untyped-def]
         def asked(done: int) -> None:
             on_picture(done)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
         return explain(*args, on_picture=asked, should_stop=should_stop, **more)
 

@@ -338,7 +338,7 @@ def test_stopping_keeps_the_rows_so_far(
     def stopped(rows, total, *, keep, should_stop, quiet):  # type: ignore[no-untyped-def]
         def keep_and_stop(row: object) -> None:
             keep(row)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
         return follow(rows, total, keep=keep_and_stop, should_stop=should_stop, quiet=quiet)
 
