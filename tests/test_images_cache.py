@@ -338,10 +338,10 @@ def write_and_die(self, slot, pixels):
     count += 1
     if count == 4 and moment == "half written":
         write(self, slot, pixels[: len(pixels) // 2 - 1])
-        signal.raise_signal(signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
     write(self, slot, pixels)
     if count == 4 and moment == "not committed":
-        signal.raise_signal(signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 tmp_path, moment = Path(sys.argv[1]), sys.argv[2]
 Store._write = write_and_die
