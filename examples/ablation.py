@@ -65,6 +65,7 @@ SEARCHES = {
     "paper": SearchConfig(k=10),
     "per-image": SearchConfig(k=10, theta="per-image"),
     "none": FIXED,
+    "none-25": replace(FIXED, k=25),
     "none-0.1": replace(FIXED, lr_z=0.1),
     "decay": replace(FIXED, lr_decay=0.9),
     "shell": replace(FIXED, z_radius=0.05),
@@ -82,7 +83,7 @@ SEARCHES = {
     "critic": replace(FIXED, loss="critic-features"),
     "anogan": replace(FIXED, loss="0.9*l1+0.1*critic-features"),
 }
-STEPS = (0, 1, 2, 3, 5, 10)  # of the searches, after which the table looks
+STEPS = (0, 1, 2, 3, 5, 10, 25)  # of the searches, after which the table looks
 BOOTSTRAPS = 200
 
 

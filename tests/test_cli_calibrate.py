@@ -34,6 +34,22 @@ def test_p_values_appear_for_the_settings_that_were_calibrated_and_no_others(
     assert [row.p_value for row in read_scores(out)] == [None] * 8
 
 
+def test_settings_become_the_models_own_only_when_asked(
+    discs: Folder, model: Path, tmp_path: Path
+) -> None:
+    squares, out = discs(8, shape="square", name="squares"), tmp_path / "scores.csv"
+    others = "--k", "2", "--init", "prior", "--loss", "l1", "--n-seed", "3"
+    before = load_model(model).search
+    adgan("calibrate", squares, "-m", model, *others)
+    assert load_model(model).search == before
+    said = adgan("calibrate", squares, "-m", model, *others, "--default").stderr
+    assert "unless told otherwise" in said
+    now = load_model(model).search
+    assert (now.k, now.loss, now.n_seed) == (2, "l1", 3)
+    adgan("score", squares, "-m", model, "-o", out)  # nothing said: p-values for these settings
+    assert all(row.p_value is not None for row in read_scores(out))
+
+
 def test_pictures_the_model_was_trained_on_are_left_out(
     discs: Folder, model: Path, tmp_path: Path
 ) -> None:

@@ -1,5 +1,8 @@
 """adgan calibrate: normal pictures that the model has not seen make p-values possible."""
 
+from dataclasses import replace
+from typing import Annotated
+
 import typer
 
 from adgan_cli.cli import scoring
@@ -42,6 +45,14 @@ def calibrate(
     precision: scoring.Precision = None,
     loss: scoring.Loss = None,
     seed: scoring.Seed = None,
+    default: Annotated[
+        bool,
+        typer.Option(
+            "--default",
+            help="Make these settings the model's own: score and rank start from them.",
+            rich_help_panel=scoring.SEARCH,
+        ),
+    ] = False,
     recursive: Recursive = True,
     include: Include = None,
     exclude: Exclude = None,
@@ -91,7 +102,7 @@ def calibrate(
         )
         if asked():
             raise typer.Exit(INTERRUPTED)
-    digest = save_model(done, model)
+    digest = save_model(replace(done, search=config) if default else done, model)
     if quiet:
         return
     if used.in_training:
@@ -99,5 +110,7 @@ def calibrate(
     if used.failed:
         say(f"warning: left out {counted(used.failed, 'file')} that cannot be read")
     say(f"p-values of {model} ({digest[:12]}) now go by {counted(used.unseen, 'picture')}")
+    if default:
+        say("score, rank and explain now search with these settings unless told otherwise")
     if used.unseen < ENOUGH:
         say(f"note: below {ENOUGH} p-values are coarse: none is below {1 / (used.unseen + 1):.2g}")
