@@ -8,13 +8,15 @@ of SEARCHES for test pictures, half of them of the class. The loss of every star
 every step is kept below --out; what is there is not done again. `table` derives everything else
 from those: fewer
 steps, fewer points, their mean or their least, the relative error instead of the squared one (which
-is divided by a number that belongs to the picture, so the search is the same). A row is a mean over
-classes, with a 95% bootstrap interval over the test pictures.
+is divided by a number that belongs to the picture, so the search is the same), and with --seeds
+the mean of several generators that differ in nothing but their seed. A row is a mean over classes,
+with a 95% bootstrap interval over the test pictures.
 
 Tune on some classes and look at the others once.
 """
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -47,6 +49,10 @@ GENERATORS = {
     "wgan-gp-32": (ModelConfig(latent_dim=32), TrainConfig(iters=FEW)),
     "wgan-gp-16": (ModelConfig(latent_dim=16), TrainConfig(iters=FEW)),
     "wgan-gp-64-flip": (ModelConfig(latent_dim=64), TrainConfig(iters=FEW, flip=True)),
+    "wgan-256": (ModelConfig(), TrainConfig(iters=FEW, objective="wgan")),
+    "gan-saturating-32": (
+        ModelConfig(latent_dim=32), TrainConfig(iters=MANY, objective="gan-saturating")
+    ),
     "lsgan-32": (ModelConfig(latent_dim=32), TrainConfig(iters=MANY, objective="lsgan")),
     "gan-32": (ModelConfig(latent_dim=32), TrainConfig(iters=MANY, objective="gan")),
     "mmd-32": (
@@ -80,6 +86,9 @@ SEARCHES = {
     "mix-0.1": replace(FIXED, loss="ssim+gradient", lr_z=0.1),
     "mix-both": replace(FIXED, loss="ssim+gradient", init="both"),
     "ssim-both": replace(FIXED, loss="ssim", init="both"),
+    "ssim-relative": replace(FIXED, loss="ssim+relative", lr_z=0.1),
+    "ssim-relative-both": replace(FIXED, loss="ssim+relative", init="both"),
+    "ssim-relative-near": replace(FIXED, loss="ssim+relative", init="both", z_radius=0.1),
     "critic": replace(FIXED, loss="critic-features"),
     "anogan": replace(FIXED, loss="0.9*l1+0.1*critic-features"),
 }
@@ -113,12 +122,22 @@ class Row:
     reduce: str
     relative: bool
     aucs: dict[str, float]  # by class
-    interval: tuple[float, float]  # of their mean
     milliseconds: float  # a picture
+    scored: list[tuple[np.ndarray, np.ndarray]]  # anomalous and score, (N,) each, of every class
 
     @property
     def mean(self) -> float:
         return float(np.mean(list(self.aucs.values())))
+
+    def interval(self) -> tuple[float, float]:
+        """95%, of the mean."""
+        rng, again = np.random.default_rng(0), np.zeros(BOOTSTRAPS)
+        for anomalous, score in self.scored:
+            for place in range(BOOTSTRAPS):
+                drawn = rng.integers(len(score), size=len(score))
+                again[place] += roc_auc(anomalous[drawn], score[drawn]) / len(self.scored)
+        low, high = np.quantile(again, [0.025, 0.975])
+        return low, high
 
 
 def main() -> None:
@@ -131,6 +150,7 @@ def main() -> None:
     runs.add_argument("--searches", nargs="+", default=["none"], choices=SEARCHES)
     runs.add_argument("--out", type=Path, default=Path("ablation"))
     runs.add_argument("--budget", type=float, default=1.0, help="times the steps of GENERATORS")
+    runs.add_argument("--seeds", type=int, nargs="+", default=[0], help="one generator for each")
     runs.add_argument("--width", type=int, default=32)
     runs.add_argument("--size", type=int, default=None)
     runs.add_argument("--items", type=int, default=600, help="test pictures, half of them normal")
@@ -140,6 +160,9 @@ def main() -> None:
     tables = commands.add_parser("table")
     tables.add_argument("out", type=Path, nargs="+")
     tables.add_argument("--top", type=int, default=40, help="rows")
+    tables.add_argument("--k", type=int, default=None, help="only after so many steps")
+    tables.add_argument("--points", type=int, default=None, help="only of so many points")
+    tables.add_argument("--reduce", choices=("mean", "min"), default=None)
     tables.add_argument("--all-losses", action="store_true", help="not the relative error alone")
     given = parser.parse_args()
     if given.command == "run":
@@ -154,18 +177,18 @@ def run(given: argparse.Namespace) -> None:
         download=False, reading=ReadConfig(), workers=default_workers(), place=None,
         normal_class=given.classes[0] if len(given.classes) == 1 else None,
     )  # fmt: skip
-    for name in given.generators:
-        for text in given.classes:
-            index = class_index(labelled, text)
-            place = given.out / f"{Path(labelled.name).name}-{labelled.classes[index]}" / name
-            model = trained(labelled, index, name, place, given)
-            for search in given.searches:
-                if not (place / f"{search}.npz").exists():
-                    searched(model, labelled, index, search, place, given)
+    for name, seed, text in itertools.product(given.generators, given.seeds, given.classes):
+        index = class_index(labelled, text)
+        of_class = given.out / f"{Path(labelled.name).name}-{labelled.classes[index]}"
+        place = of_class / (f"{name}@{seed}" if seed else name)
+        model = trained(labelled, index, name, seed, place, given)
+        for search in given.searches:
+            if not (place / f"{search}.npz").exists():
+                searched(model, labelled, index, search, place, given)
 
 
 def trained(
-    labelled: Labelled, index: int, name: str, place: Path, given: argparse.Namespace
+    labelled: Labelled, index: int, name: str, seed: int, place: Path, given: argparse.Namespace
 ) -> Model:
     device = pick_device(given.device)
     wants_encoder = any(SEARCHES[search].init != "prior" for search in given.searches)
@@ -176,8 +199,8 @@ def trained(
         shape = replace(shape, size=pixels.shape[1], channels=pixels.shape[3], width=given.width)
         aim = objective(train)
         state = new_state(
-            shape, replace(train, iters=round(given.budget * train.iters)), device=device,
-            precision=pick_precision("auto", device), pictures=len(pictures),
+            shape, replace(train, iters=round(given.budget * train.iters), seed=seed),
+            device=device, precision=pick_precision("auto", device), pictures=len(pictures),
         )  # fmt: skip
         started = time.monotonic()
         train_into(place, state, pictures, keep_critic=aim.has_critic)
@@ -233,17 +256,37 @@ def logs(outs: list[Path]) -> Iterator[Logged]:
     for path in sorted(path for out in outs for path in out.glob("*/*/*.npz")):
         with np.load(path, allow_pickle=False) as kept:
             dataset, _, name = path.parts[-3].partition("-")
+            config = SearchConfig(**json.loads(str(kept["config"])))
+            losses = kept["losses"].astype(np.float64)
+            if config.init == "both":  # the encoder's point, the last, is the first to be looked at
+                losses = np.roll(losses, 1, 1)
             yield Logged(
-                dataset, name, path.parts[-2], path.stem,
-                SearchConfig(**json.loads(str(kept["config"]))),
-                kept["losses"].astype(np.float64), kept["deviation"].astype(np.float64),
-                kept["anomalous"], float(kept["seconds"]),
+                dataset, name, path.parts[-2], path.stem, config, losses,
+                kept["deviation"].astype(np.float64), kept["anomalous"], float(kept["seconds"]),
             )  # fmt: skip
+
+
+def ensembles(single: list[Logged]) -> Iterator[Logged]:
+    """All of them, and what those that differ in the generator's seed alone find together."""
+    yield from single
+    alike: dict[tuple[str, str, str, str], list[Logged]] = {}
+    for log in single:
+        base = log.generator.partition("@")[0]
+        alike.setdefault((log.dataset, log.name, base, log.search), []).append(log)
+    for (_, _, base, _), several in alike.items():
+        if len(several) > 1:
+            # the first point of each, the second of each, ...
+            losses = np.stack([log.losses for log in several], 2)
+            losses = losses.reshape(len(losses), -1, losses.shape[-1])
+            seconds = float(np.mean([log.seconds for log in several]))
+            yield replace(
+                several[0], generator=f"{base} x{len(several)}", losses=losses, seconds=seconds
+            )
 
 
 def table(given: argparse.Namespace) -> None:
     found: dict[tuple[str, str], list[Logged]] = {}
-    for log in logs(given.out):
+    for log in ensembles(list(logs(given.out))):
         found.setdefault((log.generator, log.search), []).append(log)
     most = max(len(several) for several in found.values())
     rows = [
@@ -251,15 +294,18 @@ def table(given: argparse.Namespace) -> None:
         for several in found.values()
         if len(several) == most  # a mean over other classes is no rival
         for row in variants(several, given.all_losses)
+        if given.k in (None, row.k)
+        and given.points in (None, row.points)
+        and given.reduce in (None, row.reduce)
     ]
     rows.sort(key=lambda row: -row.mean)
     classes = sorted(rows[0].aucs)
-    print(f"{'generator':<18}{'search':<11}{'k':>3}{'points':>7} {'reduce':<7}{'error':<9}"
+    print(f"{'generator':<18}{'search':<19}{'k':>3}{'points':>7} {'reduce':<7}{'error':<9}"
           f"{'mean':<7}{'95%':<15}{'ms':>7}  " + "  ".join(classes))  # fmt: skip
     for row in rows[: given.top]:
         error = "relative" if row.relative else "as is"
-        low, high = row.interval
-        print(f"{row.generator:<18}{row.search:<11}{row.k:>3}{row.points:>7} {row.reduce:<7}"
+        low, high = row.interval()
+        print(f"{row.generator:<18}{row.search:<19}{row.k:>3}{row.points:>7} {row.reduce:<7}"
               f"{error:<9}{row.mean:.3f}  {low:.3f}-{high:.3f}  {row.milliseconds:>7.2f}  "
               + "  ".join(f"{row.aucs[name]:<{len(name)}.3f}" for name in classes))  # fmt: skip
 
@@ -267,7 +313,7 @@ def table(given: argparse.Namespace) -> None:
 def variants(several: list[Logged], all_losses: bool) -> Iterator[Row]:
     one = several[0]
     points = one.losses.shape[1]
-    counts = sorted({1, 2, 4, points} & set(range(1, points + 1)))
+    counts = sorted({1, 2, 4, 8, points} & set(range(1, points + 1)))
     for k in (k for k in STEPS if k < one.losses.shape[2]):
         for count in counts:
             for reduce in ("mean", "min") if count > 1 else ("mean",):
@@ -278,22 +324,16 @@ def variants(several: list[Logged], all_losses: bool) -> Iterator[Row]:
 
 
 def variant(several: list[Logged], k: int, count: int, reduce: str, relative: bool) -> Row:
-    rng = np.random.default_rng(0)
-    aucs, again = {}, np.zeros(BOOTSTRAPS)
+    aucs, scored = {}, []
     for log in several:
-        # the encoder's point is the last, and the first to be looked at
-        losses = np.roll(log.losses, 1, 1) if log.config.init == "both" else log.losses
-        some = losses[:, :count, k]
+        some = log.losses[:, :count, k]
         score = some.mean(1) if reduce == "mean" else some.min(1)
         score = score / log.deviation if relative else score
         aucs[f"{log.dataset}-{log.name}"] = roc_auc(log.anomalous, score)
-        for place in range(BOOTSTRAPS):
-            drawn = rng.integers(len(score), size=len(score))
-            again[place] += roc_auc(log.anomalous[drawn], score[drawn]) / len(several)
-    low, high = np.quantile(again, [0.025, 0.975])
+        scored.append((log.anomalous, score))
     one = several[0]
     cost = 1e3 * float(np.mean([log.seconds for log in several])) * (k + 1) * count
-    return Row(one.generator, one.search, k, count, reduce, relative, aucs, (low, high), cost)
+    return Row(one.generator, one.search, k, count, reduce, relative, aucs, cost, scored)
 
 
 if __name__ == "__main__":
