@@ -1,6 +1,7 @@
 """Fixtures of the whole suite: plain output, one thread, tiny pictures and models."""
 
 import os
+import signal
 
 # before typer and rich are imported: no colours, no line breaks that depend on the machine
 os.environ.update(TERM="dumb", TERMINAL_WIDTH="200", COLUMNS="200")
@@ -18,6 +19,9 @@ from PIL import Image, ImageDraw  # noqa: E402
 from adgan_cli.config import ModelConfig  # noqa: E402
 from adgan_cli.engine.model_file import Model, save_model  # noqa: E402
 from adgan_cli.engine.networks import Generator, initialise  # noqa: E402
+
+# a shell starts background jobs with Ctrl-C ignored, and tests press it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(1)  # tiny work: a second thread costs more than it brings
 
