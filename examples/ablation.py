@@ -151,6 +151,7 @@ def main() -> None:
     runs.add_argument("--out", type=Path, default=Path("ablation"))
     runs.add_argument("--budget", type=float, default=1.0, help="times the steps of GENERATORS")
     runs.add_argument("--seeds", type=int, nargs="+", default=[0], help="one generator for each")
+    runs.add_argument("--flip", action="store_true", help="mirror pictures, right for rooms")
     runs.add_argument("--width", type=int, default=32)
     runs.add_argument("--size", type=int, default=None)
     runs.add_argument("--items", type=int, default=600, help="test pictures, half of them normal")
@@ -197,9 +198,10 @@ def trained(
     if not (place / "trained.json").exists():
         shape, train = GENERATORS[name]
         shape = replace(shape, size=pixels.shape[1], channels=pixels.shape[3], width=given.width)
+        iters, flip = round(given.budget * train.iters), given.flip or train.flip
         aim = objective(train)
         state = new_state(
-            shape, replace(train, iters=round(given.budget * train.iters), seed=seed),
+            shape, replace(train, iters=iters, flip=flip, seed=seed),
             device=device, precision=pick_precision("auto", device), pictures=len(pictures),
         )  # fmt: skip
         started = time.monotonic()

@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 from adgan_cli.cli import app
 
 TINY = (
-    "--size 16 --width 4 --latent-dim 8 --batch-size 4 --iters 3 --device cpu --precision fp32"
+    "--size 16 --width 4 --latent-dim 8 --batch-size 4 --iters 3 --encoder-iters 2 "
+    "--device cpu --precision fp32"
 ).split()
 FAST = "--n-seed 1 --k 1 --device cpu".split()  # one step from one starting point
 

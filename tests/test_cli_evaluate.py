@@ -8,7 +8,10 @@ from commands import adgan, refused
 from conftest import draw_disc
 from test_house import loaded_by
 
-TINY = "--size 16 --width 4 --latent-dim 4 --iters 2 --k 1 --device cpu --precision fp32".split()
+TINY = (
+    "--size 16 --width 4 --latent-dim 4 --iters 2 --encoder-iters 2 --k 1 --device cpu "
+    "--precision fp32"
+).split()
 CHEAP = ["--methods", "pca,mean-image"]
 
 
@@ -39,7 +42,7 @@ def test_a_labelled_folder_gives_a_table_a_figure_and_scores(shapes: Path, out: 
     }  # fmt: skip
     told = json.loads((out / "results.json").read_text(encoding="utf-8"))
     assert len(told["results"]) == len(rows) == len(list((out / "scores").rglob("*.csv")))
-    assert told["settings"]["train"]["iters"] == 2
+    assert told["settings"]["gan"]["train"]["iters"] == 2
     assert "disc  pca: AUC " in ended.stderr
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -85,17 +86,37 @@ def test_every_objective_gives_a_model_that_scores(
     assert len(scored) == 1 + 12
 
 
-def test_an_encoder_can_be_trained_and_started_from(discs: Folder, out: Path) -> None:
-    folder, both = discs(), ["--init", "both", "--n-seed", "1", "--k", "0", "--device", "cpu"]
-    adgan("train", folder, *TINY, "-o", out)
-    assert "--encoder-iters" in one_error(adgan("score", folder, "-m", out, *both, code=2).stderr)
-    plain = load_model(out)
-    adgan("train", folder, *TINY, "-o", out, "--overwrite", "--encoder-iters", "2")
+def test_an_encoder_is_trained_and_started_from(discs: Folder, out: Path) -> None:
+    adgan("train", discs(), *TINY, "-o", out)
     model = load_model(out)
     assert model.encoder is not None and model.provenance["encoder"] == {"iters": 2}
-    assert torch.equal(model.generator.first.weight, plain.generator.first.weight)
-    assert len(adgan("score", folder, "-m", out, *both).stdout.splitlines()) == 1 + 12
+    assert model.search == model.usable() == TUNED and TUNED.init == "both"
+    assert len(adgan("score", discs(), "-m", out, "--device", "cpu").stdout.splitlines()) == 1 + 12
     assert "encoder" in adgan("info", out).stdout
+
+
+def test_without_an_encoder_the_search_starts_from_the_prior_alone(
+    discs: Folder, out: Path
+) -> None:
+    folder, asked = discs(), ["-m", out, "--n-seed", "1", "--k", "0", "--device", "cpu"]
+    adgan("train", folder, *TINY, "-o", out)
+    whole = load_model(out)
+    adgan("train", folder, *TINY, "-o", out, "--overwrite", "--encoder-iters", "0")
+    model = load_model(out)
+    assert model.encoder is None and model.usable() == replace(TUNED, init="prior")
+    assert torch.equal(model.generator.first.weight, whole.generator.first.weight)
+    prior = adgan("score", folder, *asked, "--init", "prior").stdout
+    for preset in ([], ["--preset", "tuned"]):
+        assert adgan("score", folder, *asked, *preset).stdout == prior
+    line = one_error(adgan("score", folder, *asked, "--init", "both", code=2).stderr)
+    assert "--encoder-iters" in line
+
+
+def test_an_objective_that_brings_an_encoder_gets_no_other(discs: Folder, out: Path) -> None:
+    tiny = [*TINY[: TINY.index("--encoder-iters")], "--device", "cpu"]
+    adgan("train", discs(), *tiny, "--objective", "vae", "-o", out)
+    model = load_model(out)
+    assert model.encoder is not None and "encoder" not in model.provenance
 
 
 def test_quiet_says_nothing(discs: Folder, out: Path) -> None:
@@ -460,7 +481,7 @@ def test_a_plan_for_a_folder_with_an_odd_name_can_be_printed(tmp_path: Path, out
 
 
 def test_a_run_that_diverges_keeps_the_model_there_was(discs: Folder, out: Path) -> None:
-    folder, wild = discs(), [*TINY, "--penalty", "1e60"]
+    folder, wild = discs(), [*TINY, "--objective", "wgan-gp", "--penalty", "1e60"]
     first = refused("train", folder, *wild, "-o", out, code=5)
     assert "diverged" in first and "no model was saved yet" in first
     adgan("train", folder, *wild, "--max-time", "0s", "--overwrite", "-o", out)
@@ -497,7 +518,7 @@ def test_resuming_a_finished_run_changes_nothing(discs: Folder, out: Path) -> No
     [
         ("--size 32", "--size 32 differs from the 16 of the run to resume"),
         ("--seed 7", "--seed 7 differs from the 0"),
-        ("--objective wgan", "--objective wgan differs from the wgan-gp"),
+        ("--objective wgan", "--objective wgan differs from the gan"),
         ("--channels 3", "--channels 3 differs from the 1"),
         ("--precision bf16", "--precision bf16 differs from the fp32"),
         ("--iters 2", "--iters 2: 3 steps are done already"),
@@ -574,8 +595,13 @@ def test_a_stopped_run_saves_and_can_go_on(
     assert process.returncode == 130
     assert stdout == "" and "Traceback" not in stderr
     assert "stopping: saving the model" in stderr and "with --resume" in stderr
-    done = load_model(out).provenance["training"]["iters"]
-    assert done >= 3
+    model = load_model(out)
+    done = model.provenance["training"]["iters"]
+    assert done >= 3 and model.encoder is None
+    adgan("train", folder, "--resume", "--max-time", "0s", "--device", "cpu", "-o", out)
+    finished = load_model(out)
+    assert finished.provenance["training"]["iters"] == done
+    assert finished.encoder is not None
     adgan("train", folder, "--resume", "--iters", str(done + 2), "--device", "cpu", "-o", out)
     assert load_model(out).provenance["training"]["iters"] == done + 2
 

@@ -44,6 +44,12 @@ def test_training_grows_with_the_batch_and_the_critic_and_the_penalty() -> None:
         assert training_operations(config, costlier) > training_operations(config, plain)
 
 
+def test_a_critic_that_takes_one_step_costs_one_whatever_critic_steps_says() -> None:
+    config, once = ModelConfig(16), TrainConfig(objective="wgan", critic_steps=1)
+    gan = TrainConfig(objective="gan", critic_steps=9)
+    assert training_operations(config, gan) == training_operations(config, once)
+
+
 def test_twice_the_speed_takes_half_the_time() -> None:
     model, train, search = ModelConfig(), TrainConfig(), SearchConfig()
     assert training_seconds(model, train, 2e11) == training_seconds(model, train, 1e11) / 2

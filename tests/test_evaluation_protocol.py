@@ -9,24 +9,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from adgan_cli.config import SearchConfig, TrainConfig
+from adgan_cli.engine.model_file import load_model
 from adgan_cli.errors import ConfigError
 from adgan_cli.evaluation import protocol
 from adgan_cli.evaluation.autoencoders import AutoencoderConfig
 from adgan_cli.evaluation.gan_scores import AnoganConfig
 from adgan_cli.evaluation.labels import Labelled
-from adgan_cli.evaluation.methods import DEFAULT_METHODS, METHODS, Cell, Settings
+from adgan_cli.evaluation.methods import DEFAULT_METHODS, METHODS, Cell, GanConfig, Settings
 from adgan_cli.evaluation.metrics import roc_auc
 from adgan_cli.evaluation.protocol import HOLDOUT, Plan, chosen_items, evaluate, read_kept_scores
 from adgan_cli.evaluation.task import NotApplicable, Outcome
 
 FAST = Settings(
-    train=TrainConfig(iters=2, batch_size=4),
+    gan=GanConfig(TrainConfig(iters=2, batch_size=4), latent_dim=4),
+    tuned_gan=GanConfig(TrainConfig(objective="gan", iters=2, batch_size=4, encoder_iters=2), 3),
     search=SearchConfig(n_seed=2, k=1),
     anogan=AnoganConfig(steps=2),
     autoencoder=AutoencoderConfig(iters=2, batch_size=4, latent_dim=4, width=4),
-    latent_dim=4,
     width=4,
 )
 GAN_METHODS = (
@@ -166,21 +168,36 @@ def test_every_method_that_trains_leaves_models_that_serve_again(tmp_path: Path)
     results = run(tmp_path, GAN_METHODS)
     assert [result.note for result in results] == [""] * len(GAN_METHODS)
     models = tmp_path / "models" / "00-dark" / "run-0"
-    made = {path.name: path.stat().st_mtime_ns for path in models.rglob("*.safetensors")}
+
+    def there() -> dict[str, int]:
+        files = models.rglob("*.safetensors")
+        return {path.relative_to(models).as_posix(): path.stat().st_mtime_ns for path in files}
+
+    made = there()
     assert set(made) == {
-        "model.safetensors", "checkpoint.safetensors", "search.safetensors",
+        "gan/model.safetensors", "gan/checkpoint.safetensors", "search.safetensors",
+        "gan-tuned/model.safetensors", "gan-tuned/checkpoint.safetensors",
         "search-tuned.safetensors", "dcae.safetensors", "vae.safetensors",
     }  # fmt: skip
     for table in (tmp_path / "scores").rglob("*.csv"):
         table.unlink()  # scores are lost, models are not
     again = run(tmp_path, GAN_METHODS)
     assert [result.auc for result in again] == [result.auc for result in results]
-    assert made == {path.name: path.stat().st_mtime_ns for path in models.rglob("*.safetensors")}
+    assert made == there()
 
 
 def test_one_gan_serves_all_that_need_one(tmp_path: Path) -> None:
     results = run(tmp_path, ("adgan", "discriminator", "anogan"))
     assert len({json.loads(result.settings)["gan"] for result in results}) == 1
+
+
+def test_the_tuned_gan_is_its_own(tmp_path: Path) -> None:
+    paper, tuned = run(tmp_path, ("adgan", "adgan-tuned"))
+    models = tmp_path / "models" / "00-dark" / "run-0"
+    cpu = torch.device("cpu")
+    assert load_model(models / "gan", cpu).config.latent_dim == 4
+    assert load_model(models / "gan-tuned", cpu).config.latent_dim == 3
+    assert json.loads(paper.settings)["gan"] != json.loads(tuned.settings)["gan"]
 
 
 def test_runs_differ_by_their_seed(tmp_path: Path) -> None:

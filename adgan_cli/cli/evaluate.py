@@ -29,7 +29,15 @@ from adgan_cli.cli.options import (
     Workers,
     cache_place,
 )
-from adgan_cli.config import OBJECTIVES, PRESETS, SIZES, ModelConfig, ReadConfig, SearchConfig
+from adgan_cli.config import (
+    OBJECTIVES,
+    PRESETS,
+    SIZES,
+    ModelConfig,
+    ReadConfig,
+    SearchConfig,
+    TrainConfig,
+)
 from adgan_cli.errors import ConfigError
 from adgan_cli.processes import Processes, join
 
@@ -105,14 +113,18 @@ def evaluate(
         str, typer.Option(help="Folders: crop, pad or squash.", rich_help_panel=READING)
     ] = ReadConfig.fit,
     latent_dim: Annotated[
-        int, typer.Option(help="Latent dimensions, d'.", rich_help_panel=TRAINING)
+        int,
+        typer.Option(help="Latent dimensions, d'; not of adgan-tuned.", rich_help_panel=TRAINING),
     ] = ModelConfig.latent_dim,
     width: Annotated[
         int, typer.Option(help="Feature maps next to the picture.", rich_help_panel=TRAINING)
     ] = ModelConfig.width,
     objective: Annotated[
-        str, typer.Option(help=f"{', '.join(OBJECTIVES)}.", rich_help_panel=TRAINING)
-    ] = "wgan-gp",
+        str,
+        typer.Option(
+            help=f"{', '.join(OBJECTIVES)}; not of adgan-tuned.", rich_help_panel=TRAINING
+        ),
+    ] = TrainConfig.objective,
     iters: Annotated[
         int | None, typer.Option(help="Generator steps, at most.", rich_help_panel=TRAINING)
     ] = None,
@@ -124,6 +136,10 @@ def evaluate(
         bool,
         typer.Option("--flip", help="Mirror pictures at random.", rich_help_panel=TRAINING),
     ] = False,
+    encoder_iters: Annotated[
+        int | None,
+        typer.Option(min=0, help="Steps of adgan-tuned's encoder.", rich_help_panel=TRAINING),
+    ] = None,
     k: scoring.K = None,
     lr_z: scoring.LrZ = None,
     lr_theta: scoring.LrTheta = None,
@@ -156,15 +172,20 @@ def evaluate(
     limit = parse_duration(max_time, "--max-time")
     reading, place = ReadConfig(fit=fit), cache_place(cache_dir, no_cache, cache_limit)
     # nothing is held out: the paper trains on all of a class
-    train = replace(PRESETS["default"].train, objective=objective, flip=flip, holdout=0.0)
-    train = replace(train, iters=iters) if iters is not None else train
+    both: dict[str, Any] = {"flip": flip, "holdout": 0.0}
+    both |= {} if iters is None else {"iters": iters}
+    train = TrainConfig(objective=objective, **both)
+    default = PRESETS["default"]
+    tuned_train = replace(default.train, **both)
+    if encoder_iters is not None:
+        tuned_train = replace(tuned_train, encoder_iters=encoder_iters)
     given: dict[str, Any] = {"k": k, "lr_z": lr_z, "lr_theta": lr_theta, "theta": theta}
     search = replace(SearchConfig(), **{n: v for n, v in given.items() if v is not None})
     ModelConfig(latent_dim=latent_dim, width=width)  # refuses what cannot be, before any work
 
     from adgan_cli.engine.device import pick_device, pick_precision
     from adgan_cli.evaluation.autoencoders import AutoencoderConfig
-    from adgan_cli.evaluation.methods import Settings
+    from adgan_cli.evaluation.methods import GanConfig, Settings
     from adgan_cli.evaluation.protocol import Plan
     from adgan_cli.images.load import default_workers
 
@@ -172,10 +193,10 @@ def evaluate(
     where = pick_device(device, processes.local_number)
     names = _methods(methods)
     settings = Settings(
-        train=train,
+        gan=GanConfig(train, latent_dim),
         search=search,
+        tuned_gan=GanConfig(tuned_train, default.model.latent_dim),
         autoencoder=AutoencoderConfig(latent_dim=latent_dim, width=width),
-        latent_dim=latent_dim,
         width=width,
         max_seconds=float("inf") if limit is None else limit,
         precision=pick_precision(precision, where),

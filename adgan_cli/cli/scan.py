@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,7 +27,7 @@ from adgan_cli.cli.options import (
     cache_place,
     selection,
 )
-from adgan_cli.config import PRESETS, SIZES, ModelConfig, SearchConfig
+from adgan_cli.config import PRESETS, SIZES, ModelConfig
 from adgan_cli.errors import ConfigError, NoImagesError
 from adgan_cli.results.names import printable
 
@@ -57,7 +58,7 @@ def scan(
 
     Decodes every picture in full; `train` then finds them decoded. Example: adgan scan ./bedrooms
     """
-    model = ModelConfig(size=size)
+    model = replace(PRESETS["default"].model, size=size)
     place = cache_place(cache_dir, no_cache, cache_limit)
     chosen = selection(recursive, include, exclude, follow_links)
     if not paths and files_from is None:
@@ -95,7 +96,7 @@ def _expected(model: ModelConfig, pictures: int) -> dict[str, float]:
     speed = product_speed()
     return {
         "training_step": training_seconds(model, PRESETS["default"].train, speed),
-        "rank": pictures * search_seconds(model, SearchConfig(), speed),
+        "rank": pictures * search_seconds(model, PRESETS["default"].search, speed),
     }
 
 

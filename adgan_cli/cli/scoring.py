@@ -145,7 +145,7 @@ def search_config(model: "Model", preset: str | None, **given: Any) -> SearchCon
     assert known == set(given), "every field is an option"
     if preset is not None and preset not in SEARCHES:
         raise ConfigError(f"--preset must be one of {', '.join(SEARCHES)}, got {preset}")
-    base = model.search if preset is None else SEARCHES[preset]
+    base = model.usable(None if preset is None else SEARCHES[preset])
     return replace(base, **{n: v for n, v in given.items() if v is not None})
 
 

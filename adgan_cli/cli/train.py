@@ -186,13 +186,13 @@ def train(
         ),
     ] = False,
     encoder_iters: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
-            help="Steps of an encoder afterwards, for --init encoder or both.",
+            help="Steps of an encoder afterwards, where the search starts too; 0: none.",
             rich_help_panel=TRAINING,
         ),
-    ] = 0,
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("-n", "--dry-run", help="Print the plan and exit.")
     ] = False,
@@ -210,7 +210,7 @@ def train(
 ) -> None:
     """Learn what the pictures in a folder look like, without labels.
 
-    Trains a DCGAN with the Wasserstein objective and writes a model directory. Ctrl-C saves and
+    Trains a DCGAN and an approximate inverse of it, and writes a model directory. Ctrl-C saves and
     stops; --resume goes on. Example: adgan train ./bedrooms
     """
     given = {
@@ -218,7 +218,7 @@ def train(
         **_goal(iters), "batch_size": batch_size, "critic_steps": critic_steps, "clip": clip,
         "penalty": penalty, "ema": ema, "flip": flip, "holdout": holdout, "seed": seed,
         "fit": fit, "alpha": alpha,
-        **({} if patience is None else {"patience": patience}),
+        **({} if patience is None else {"patience": patience}), "encoder_iters": encoder_iters,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     if preset not in PRESETS:
@@ -266,8 +266,9 @@ def train(
     pictures = load() if place is None else processes.first_here("decoded", load)
     model_config = replace(model_config, channels=pictures.pixels.shape[-1])
     if resume:
-        goal = given.get("iters")
-        state, trained_on, held_out = resumed_state(out, pictures, where, iters=goal)
+        state, trained_on, held_out = resumed_state(
+            out, pictures, where, iters=given.get("iters"), encoder_iters=encoder_iters
+        )
     else:
         trained_on, held_out = hold_out(pictures, train_config)
         state = new_state(
@@ -288,7 +289,7 @@ def train(
     search = searched_with(out) if resume else None  # as it was begun, whatever the preset is now
     _train(
         state, trained_on, held_out, reading, search or PRESETS[preset].search, out, limit,
-        save_seconds, resume, keep_critic, encoder_iters, quiet, verbose, processes,
+        save_seconds, resume, keep_critic, quiet, verbose, processes,
     )  # fmt: skip
 
 
@@ -303,7 +304,6 @@ def _train(
     save_seconds: float | None,
     resume: bool,
     keep_critic: bool,
-    encoder_iters: int,
     quiet: bool,
     verbose: bool,
     processes: Processes,
@@ -365,7 +365,8 @@ def _train(
                 processes=processes,
             )
         stopped = asked() and state.step < goal
-        if encoder_iters and not stopped:
+        encoder_iters = state.train_config.encoder_iters
+        if encoder_iters and model.encoder is None and state.step and not asked():
             task = shown.add_task("encoder", total=1.0, told="")
             model = with_encoder(
                 model,
@@ -405,6 +406,8 @@ def _train(
             say("warning: so few steps make a weak model; go on, or see --preset quick (32 px)")
         if state.step < goal and not auto:
             say("go on: the same command with --resume")
+        if stopped and state.step:
+            say("or finish what there is, encoder and p-values: with --resume --max-time 0s")
         say(f"look at {out / 'samples'}: the less they look like real.png, the longer to train")
     if stopped:
         raise typer.Exit(INTERRUPTED)
@@ -548,7 +551,7 @@ def _channels(text: str) -> dict[str, int]:
 
 
 def _refuse_other_settings(then: dict[str, Any], given: dict[str, Any]) -> None:
-    """What --resume continues has settings already; only the goal may move, and only onwards."""
+    """What --resume continues has settings already; only the goals may move, --iters onwards."""
     from adgan_cli.engine.checkpoint import reading_of
 
     try:
@@ -562,7 +565,7 @@ def _refuse_other_settings(then: dict[str, Any], given: dict[str, Any]) -> None:
         if name == "iters":
             if value < step:
                 raise ConfigError(f"--iters {value}: {step} steps are done already")
-        elif settings.get(name) != value:
+        elif name != "encoder_iters" and settings.get(name) != value:
             raise ConfigError(
                 f"{flag(name)} {value} differs from the {settings.get(name)} of the run to resume; "
                 "leave it out, or start anew with --overwrite"

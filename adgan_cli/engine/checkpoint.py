@@ -1,6 +1,5 @@
 """Training put down and taken up again: a TrainState as one safetensors file, no pickle."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from adgan_cli.engine.training import TrainState, new_state
 from adgan_cli.errors import ConfigError, ModelFileError
 
 CHECKS = "checks"  # (M, 2) float64: steps, and how pictures held out fared
-OLDER = {"holdout": 0.0, "patience": 0.0}  # what was done before there were these settings
+# what was done before there were these settings
+OLDER = {"holdout": 0.0, "patience": 0.0, "encoder_iters": 0}
 NETWORKS = ("generator", "critic", "averaged")
 OPTIMIZERS = ("generator_optimizer", "critic_optimizer")
 
@@ -66,14 +66,22 @@ def reading_of(content: dict[str, Any]) -> ReadConfig:
         raise ModelFileError(f"the checkpoint is corrupt ({error}); use --overwrite") from error
 
 
-def load_checkpoint(folder: Path, device: torch.device, *, iters: int | None = None) -> TrainState:
-    """The TrainState that save_checkpoint wrote, on `device`; `iters` can move the goal."""
+def load_checkpoint(
+    folder: Path,
+    device: torch.device,
+    *,
+    iters: int | None = None,
+    encoder_iters: int | None = None,
+) -> TrainState:
+    """The TrainState that save_checkpoint wrote, on `device`; the two goals can be moved."""
     file, content = folder / CHECKPOINT_FILE, read_checkpoint(folder)
     try:
-        train_config = from_dict(TrainConfig, OLDER | content["training"])
+        goals = {"iters": iters, "encoder_iters": encoder_iters}
+        moved = {name: goal for name, goal in goals.items() if goal is not None}
+        train_config = from_dict(TrainConfig, OLDER | content["training"] | moved)
         state = new_state(
             from_dict(ModelConfig, content["model"]),
-            replace(train_config, iters=iters or train_config.iters),
+            train_config,
             device=device,
             precision=content["precision"],
             pictures=content["data"]["pictures"],

@@ -31,8 +31,9 @@ def training_operations(model: ModelConfig, train: TrainConfig) -> int:
     picture, and the way back through both.
     """
     critic_step = 1 + (12 if train.objective == "wgan-gp" else 6)
+    critic_steps = train.critic_steps if train.objective in ("wgan", "wgan-gp") else 1
     generator_step = 3 + 2
-    passes = train.critic_steps * critic_step + generator_step
+    passes = critic_steps * critic_step + generator_step
     return passes * train.batch_size * generator_operations(model)
 
 

@@ -43,7 +43,7 @@ class Model:
 
     generator: Generator  # (N, Z) -> (N, C, S, S) in [-1, 1]; eval mode, no gradients
     config: ModelConfig
-    search: SearchConfig = SearchConfig()  # the settings `score` and `rank` start from
+    search: SearchConfig = SearchConfig()  # its own settings; see usable
     provenance: Mapping[str, Any] = field(default_factory=dict)  # how it was trained, plain JSON
     digest: str = ""  # of the file it was loaded from
     reading: ReadConfig = ReadConfig()  # how pictures became squares in training
@@ -60,6 +60,14 @@ class Model:
         return Rules(
             self.config.size, self.config.channels, reading.fit, reading.alpha, self.ranges
         )
+
+    def usable(self, search: SearchConfig | None = None) -> SearchConfig:
+        """The settings that `score` and `rank` start from: its own, or those of a preset.
+
+        Without an encoder, as long as training has not got there, from the prior alone.
+        """
+        search = search or self.search
+        return search if self.encoder is not None else replace(search, init="prior")
 
     def calibration(self, search: SearchConfig) -> Calibration | None:
         """What pictures not trained on score with these settings, before any adjustment."""

@@ -1,4 +1,4 @@
-"""Train DCGAN on the Wasserstein objective, eq. (2), one exact and resumable step after another.
+"""Train DCGAN by any objective, eq. (1) or (2), one exact and resumable step after another.
 
 Every random number comes from one generator on the CPU, kept in the state: with one thread on a
 CPU, stopping anywhere and going on gives the same bytes as never having stopped.

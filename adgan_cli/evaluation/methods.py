@@ -20,7 +20,7 @@ import torch
 
 from adgan_cli.atomic import write_text
 from adgan_cli.config import (
-    TUNED,
+    PRESETS,
     ModelConfig,
     SearchConfig,
     TrainConfig,
@@ -38,26 +38,36 @@ from adgan_cli.evaluation.features import alexnet_features
 from adgan_cli.evaluation.gan_scores import AnoganConfig
 from adgan_cli.evaluation.task import NotApplicable, Outcome, Task
 from adgan_cli.images.load import PixelSet
-from adgan_cli.pipeline.model_directory import HISTORY_FILE, described, train_into
+from adgan_cli.pipeline.model_directory import HISTORY_FILE, described, train_into, with_encoder
 
-GAN_FOLDER, TRAINED_FILE = "gan", "trained.json"
+GAN_FOLDER, TUNED_GAN_FOLDER, TRAINED_FILE = "gan", "gan-tuned", "trained.json"
 SEARCH_FILE, TUNED_FILE = "search.safetensors", "search-tuned.safetensors"
 SAVE_EVERY = 60.0  # seconds; what an interruption may cost
+DEFAULT = PRESETS["default"]
+
+
+@dataclass(frozen=True)
+class GanConfig:
+    """How a cell's generator is made, but for what depends on its pictures."""
+
+    train: TrainConfig = TrainConfig()
+    latent_dim: int = ModelConfig.latent_dim
 
 
 @dataclass(frozen=True)
 class Settings:
     """What the methods are run with, apart from the data."""
 
-    train: TrainConfig = TrainConfig()
+    gan: GanConfig = GanConfig()  # of all that need one but adgan-tuned
     search: SearchConfig = SearchConfig()  # the paper's; of adgan, adgan-1 and latent-prior
-    tuned: SearchConfig = TUNED  # of adgan-tuned
+    # of adgan-tuned, which does what train, score and rank do unless told otherwise
+    tuned_gan: GanConfig = GanConfig(DEFAULT.train, DEFAULT.model.latent_dim)
+    tuned: SearchConfig = DEFAULT.search
     anogan: AnoganConfig = AnoganConfig()
     autoencoder: AutoencoderConfig = AutoencoderConfig()
-    latent_dim: int = ModelConfig.latent_dim
     width: int = ModelConfig.width
     max_seconds: float = math.inf  # of training, for each model that is trained
-    precision: str = "fp32"  # of the GAN's training
+    precision: str = "fp32"  # of the GANs' training
     device: str = "cpu"
     model: Path | None = None  # an existing GAN instead of one trained here
     alexnet_weights: Path | None = None
@@ -66,7 +76,8 @@ class Settings:
         """The same with another seed everywhere."""
         return replace(
             self,
-            train=replace(self.train, seed=seed),
+            gan=replace(self.gan, train=replace(self.gan.train, seed=seed)),
+            tuned_gan=replace(self.tuned_gan, train=replace(self.tuned_gan.train, seed=seed)),
             search=replace(self.search, seed=seed),
             tuned=replace(self.tuned, seed=seed),
             anogan=replace(self.anogan, seed=seed),
@@ -113,16 +124,17 @@ def _searched(name: str, cell: Cell) -> Outcome:
 
 
 def _tuned_search(cell: Cell) -> Outcome:
-    """The same GAN, searched as score and rank do it unless they are told otherwise."""
-    model, count = gan(cell), max(1, len(cell.task.test))
+    """What train, score and rank do unless they are told otherwise."""
+    model, count = gan(cell, tuned=True), max(1, len(cell.task.test))
+    search = model.usable(cell.settings.tuned)
     scores = gan_scores.search_scores(
         model,
         cell.task.test,
-        cell.settings.tuned,
+        search,
         keep=cell.folder / TUNED_FILE,
         on_progress=lambda done: cell.tell("searching", done / count),
     )["adgan"]
-    return Outcome(scores, to_dict(cell.settings.tuned) | _of_gan(model))
+    return Outcome(scores, to_dict(search) | _of_gan(model))
 
 
 def _discriminator(cell: Cell) -> Outcome:
@@ -181,7 +193,7 @@ METHODS: Mapping[str, Method] = {
     "pca-relative": lambda cell: baselines.pca(cell.task, relative=True),
     "file-complexity": lambda cell: baselines.file_complexity(cell.task),
 }
-_OF_GAN = "adgan", "adgan-1", "adgan-tuned", "latent-prior", "discriminator", "anogan"
+_OF_GAN = "adgan", "adgan-1", "latent-prior", "discriminator", "anogan"
 # what a first look should have beside ADGAN: seconds each, and hard to beat
 DEFAULT_METHODS = (
     "adgan", "adgan-1", "adgan-tuned", "mean-image", "mean-image-relative", "pca",
@@ -204,8 +216,9 @@ def together(names: Sequence[str]) -> list[tuple[str, ...]]:
 def settings_of(name: str, settings: Settings) -> dict[str, Any]:
     """The settings that a method's scores depend on, plain JSON: equal ones need no second run."""
     told: dict[str, Any] = {"method": name}
-    if name in _OF_GAN:
-        told["gan"] = str(settings.model) if settings.model else _gan_settings(settings)
+    if name in (*_OF_GAN, "adgan-tuned"):
+        config = settings.tuned_gan if name == "adgan-tuned" else settings.gan
+        told["gan"] = str(settings.model) if settings.model else _gan_settings(settings, config)
         searches = {"anogan": settings.anogan, "adgan-tuned": settings.tuned}
         told["search"] = to_dict(searches.get(name, settings.search))
     elif name in ("dcae", "vae"):
@@ -215,51 +228,63 @@ def settings_of(name: str, settings: Settings) -> dict[str, Any]:
     return told
 
 
-def gan(cell: Cell) -> Model:
-    """The cell's GAN: the one that was given or trained before, or trained now and kept."""
+def gan(cell: Cell, *, tuned: bool = False) -> Model:
+    """The cell's GAN: the one that was given or trained before, or trained now and kept.
+
+    tuned: that of adgan-tuned, instead of that of all others.
+    """
     device = torch.device(cell.settings.device)
     if cell.settings.model is not None:
         model = load_model(cell.settings.model, device)
         gan_scores.check_shape(model, cell.task.test)
         return model
-    out = cell.folder / GAN_FOLDER
+    config = cell.settings.tuned_gan if tuned else cell.settings.gan
+    out = cell.folder / (TUNED_GAN_FOLDER if tuned else GAN_FOLDER)
     pictures = PixelSet(cell.task.train, tuple(map(str, range(len(cell.task.train)))), ())
-    wanted = canonical_json({"gan": _gan_settings(cell.settings), "data": described(pictures)})
+    made_by = _gan_settings(cell.settings, config)
+    wanted = canonical_json({"gan": made_by, "data": described(pictures)})
     if _read(out / TRAINED_FILE) != wanted:
-        _train_gan(cell, out, pictures, device)
+        _train_gan(cell, config, out, pictures, device)
         write_text(out / TRAINED_FILE, wanted)
     return load_model(out, device)
 
 
-def _train_gan(cell: Cell, out: Path, pictures: PixelSet, device: torch.device) -> None:
+def _train_gan(
+    cell: Cell, config: GanConfig, out: Path, pictures: PixelSet, device: torch.device
+) -> None:
     settings, shape = cell.settings, pictures.pixels.shape
-    model_config = ModelConfig(shape[1], shape[3], settings.latent_dim, settings.width)
+    model_config = ModelConfig(shape[1], shape[3], config.latent_dim, settings.width)
     state, spent = None, 0.0
-    if _is_same_run(out, model_config, settings, pictures):
+    if _is_same_run(out, model_config, config.train, settings.precision, pictures):
         state, spent = load_checkpoint(out, device), _seconds_spent(out / HISTORY_FILE)
     resumed = state is not None
     if state is None:
         state = new_state(
-            model_config, settings.train, device=device, precision=settings.precision,
+            model_config, config.train, device=device, precision=settings.precision,
             pictures=len(pictures),
         )  # fmt: skip
-    started, goal = time.monotonic() - spent, settings.train.iters
+    started, steps = time.monotonic() - spent, config.train.iters
 
     def late() -> bool:
         return time.monotonic() - started >= settings.max_seconds
 
     def told(step: TrainStep) -> None:
         seconds = time.monotonic() - started
-        cell.tell("training the GAN", max(step.step / goal, seconds / settings.max_seconds))
+        cell.tell("training the GAN", max(step.step / steps, seconds / settings.max_seconds))
 
-    train_into(
+    model = train_into(
         out, state, pictures, on_step=told, should_stop=late, save_every=SAVE_EVERY,
         resumed=resumed, keep_neighbours=False,  # no page is made with these
+    )  # fmt: skip
+    goal = config.train.encoder_iters
+    with_encoder(
+        model, pictures, goal, out=out,
+        on_step=lambda step, loss: cell.tell("training its encoder", step / goal),
     )  # fmt: skip
 
 
 def _is_same_run(
-    out: Path, model_config: ModelConfig, settings: Settings, pictures: PixelSet
+    out: Path, model_config: ModelConfig, train: TrainConfig, precision: str, pictures: PixelSet
 ) -> bool:
     if not (out / CHECKPOINT_FILE).exists():
         return False
@@ -268,8 +293,8 @@ def _is_same_run(
     except ModelFileError:
         return False  # torn: begin anew
     same = then.get("model") == to_dict(model_config)
-    same = same and then.get("training") == to_dict(settings.train)
-    same = same and then.get("precision") == settings.precision
+    same = same and then.get("training") == to_dict(train)
+    same = same and then.get("precision") == precision
     data, now = then.get("data") or {}, described(pictures)
     return same and all(data.get(key) == value for key, value in now.items())
 
@@ -317,10 +342,10 @@ def _autoencoder(
     return trained
 
 
-def _gan_settings(settings: Settings) -> dict[str, Any]:
+def _gan_settings(settings: Settings, config: GanConfig) -> dict[str, Any]:
     return {
-        **to_dict(settings.train),
-        "latent_dim": settings.latent_dim,
+        **to_dict(config.train),
+        "latent_dim": config.latent_dim,
         "width": settings.width,
         "precision": settings.precision,
         "max_seconds": _clock(settings),

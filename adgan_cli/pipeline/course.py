@@ -57,7 +57,7 @@ def explain_into(
 
     The search is the one that scores: what it does at each step depends on the picture alone.
     """
-    config = config or model.search
+    config = config or model.usable()
     rows: list[ScoreRow] = []
     explained: list[Explained] = []
     found = {item.name: item for item in listing.found}

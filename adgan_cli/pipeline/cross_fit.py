@@ -65,12 +65,11 @@ def cross_fit(
     part_of = _parts(pictures, parts)
     rows = {name: ScoreRow(name, None, error=reason) for name, reason in pictures.failures}
     items = {item.name: item for item in listing.found}
-    encoder_iters = (model.provenance.get("encoder") or {}).get("iters", 0)
     for part in range(parts):
         others = pictures.chosen(part_of != part)
         out = folder / f"part-{part + 1}"
         fitted = _fitted(
-            out, model, others, train_config, precision, device, config, encoder_iters,
+            out, model, others, train_config, precision, device, config,
             on_step=partial(told.on_step, part + 1),
             should_stop=told.should_stop,
         )  # fmt: skip
@@ -103,7 +102,8 @@ def _as_trained(model: Model) -> tuple[TrainConfig, str]:
         training: dict[str, Any] = dict(model.provenance["training"])
         precision = str(training.pop("precision"))
         # as many steps as it took, wherever patience ended it
-        training = {**to_dict(TrainConfig()), **training, "patience": 0.0}
+        made = {"encoder_iters": (model.provenance.get("encoder") or {}).get("iters", 0)}
+        training = {**to_dict(TrainConfig()), **training, **made, "patience": 0.0}
         return from_dict(TrainConfig, training), precision
     except (ConfigError, KeyError, TypeError) as error:
         raise ConfigError(
@@ -131,7 +131,6 @@ def _fitted(
     precision: str,
     device: torch.device,
     config: SearchConfig,
-    encoder_iters: int,
     *,
     on_step: Callable[[TrainStep], None],
     should_stop: Callable[[], bool],
@@ -150,8 +149,7 @@ def _fitted(
     )  # fmt: skip
     if should_stop():
         return None
-    if encoder_iters:
-        fitted = with_encoder(fitted, trained_on, encoder_iters, should_stop=should_stop)
+    fitted = with_encoder(fitted, trained_on, train_config.encoder_iters, should_stop=should_stop)
     fitted = calibrated(fitted, pixels_of(held_out), config, should_stop=should_stop)
     if should_stop():
         return None

@@ -40,7 +40,7 @@ def explain(
     depend on company, so neither does what comes of it. A picture that can no longer be read has
     no explanation; stopped early, those so far have one.
     """
-    config = config or model.search
+    config = config or model.usable()
     loss = loss_of(config.loss, model.critic)
     searcher = Searcher(
         model.generator, config, loss=loss, encoder=model.encoder, batch_size=batch_size

@@ -68,7 +68,7 @@ def calibrated(
     same settings are replaced, those for others stay. Stopped early, the model is returned as it
     was. Raises DivergedError where a score is not a number.
     """
-    config = replace(config or model.search, adjust="none")
+    config = replace(config or model.usable(), adjust="none")
     scores = scores_of(model, held_out, config, on_picture=on_picture, should_stop=should_stop)
     if len(scores) < len(held_out):
         return model
@@ -123,9 +123,9 @@ def judged(model: Model, state: TrainState, pictures: PixelSet, held_out: PixelS
         if objective(state.train_config).has_critic:
             told["gap"] = round(_gap(state.critic, real, unseen, made), 3)
         told["no_improvement_for"] = round(since_best(state.checks), 2)
-        known = model.calibration(model.search)
+        known = model.calibration(model.usable())
         if known is not None:
-            seen = scores_of(model, pixels_of(pictures, COMPARED), model.search)
+            seen = scores_of(model, pixels_of(pictures, COMPARED), model.usable())
             ratio = np.median(known.scores) / max(np.median(seen), 1e-12)
             told["reconstruction"] = round(float(ratio), 3)
     word, advice = verdict(told, state.step)

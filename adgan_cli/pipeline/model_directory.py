@@ -68,13 +68,18 @@ def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 def resumed_state(
-    out: Path, pictures: PixelSet, device: torch.device, *, iters: int | None
+    out: Path,
+    pictures: PixelSet,
+    device: torch.device,
+    *,
+    iters: int | None,
+    encoder_iters: int | None = None,
 ) -> tuple[TrainState, PixelSet, PixelSet]:
     """The run that `out` holds, ready to go on, the pictures it trains on and those it does not.
 
     Raises ModelFileError for a missing or damaged checkpoint, ConfigError for other pictures.
     """
-    state = load_checkpoint(out, device, iters=iters)
+    state = load_checkpoint(out, device, iters=iters, encoder_iters=encoder_iters)
     trained, held_out = hold_out(pictures, state.train_config)
     then, now = read_checkpoint(out)["data"], described(trained)
     if any(then[key] != now[key] for key in ("pictures", "digest")):
@@ -188,8 +193,11 @@ def with_encoder(
 ) -> Model:
     """The model with an encoder trained for it, kept in `out` too if that is given.
 
-    Stopped before the end, the model is returned, and left, as it was.
+    Stopped before the end, the model is returned, and left, as it was; also where `iters` is 0 or
+    its objective brought an encoder along.
     """
+    if iters == 0 or model.encoder is not None:
+        return model
     device = model.generator.first.weight.device
     pixels, rows = placed(pictures, device)
     done = 0

@@ -36,7 +36,7 @@ def rank(
     what the search came to, which it is done again for. fdr: flag pictures at this false discovery
     rate, which needs a model that knows what pictures it was not trained on score.
     """
-    out, listing, config = Path(out), list_inputs(paths, selection), config or model.search
+    out, listing, config = Path(out), list_inputs(paths, selection), config or model.usable()
     prepare_report(out, listing.found)
     rows = list(score_inputs(model, listing, config))
     bottom = top if bottom is None else bottom

@@ -70,7 +70,7 @@ def score_inputs(
     of their own, ahead of the search) and to search. on_trace: of a picture's losses, (n_seed,
     k + 1), at the starting points and after each step.
     """
-    config = config or model.search
+    config = config or model.usable()
     held_out = held_out_scores(model, config)
     rows = known.rows_of(listing)
     searched = _searched(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adgan_cli.config import TUNED, ModelConfig, ReadConfig, SearchConfig, TrainConfig
+from adgan_cli.config import PRESETS, ModelConfig, ReadConfig, SearchConfig, TrainConfig
 from adgan_cli.engine.device import pick_device, pick_precision
 from adgan_cli.engine.model_file import Model, save_model
 from adgan_cli.engine.training import TrainState, TrainStep, new_state, parameter_count, run
@@ -15,6 +15,8 @@ from adgan_cli.images.load import PixelSet, default_workers, load_pixels
 from adgan_cli.images.selection import Selection
 from adgan_cli.pipeline.held_out import calibrated, hold_out, judged, pixels_of
 from adgan_cli.pipeline.model_directory import placed, train_into, trained_model, with_encoder
+
+DEFAULT = PRESETS["default"]
 
 
 @dataclass(frozen=True)
@@ -27,22 +29,21 @@ class Estimate:
 
 def train(
     paths: str | Path | Sequence[str | Path],
-    model_config: ModelConfig = ModelConfig(),  # noqa: B008  frozen
-    train_config: TrainConfig = TrainConfig(),  # noqa: B008  frozen
+    model_config: ModelConfig = DEFAULT.model,
+    train_config: TrainConfig = DEFAULT.train,
     *,
     out: str | Path | None = None,
     reading: ReadConfig = ReadConfig(),  # noqa: B008  frozen
     selection: Selection = Selection(),  # noqa: B008  frozen
     device: str = "auto",
     precision: str = "auto",
-    encoder_iters: int = 0,
-    search: SearchConfig = TUNED,
+    search: SearchConfig = DEFAULT.search,
     on_step: Callable[[TrainStep], None] | None = None,
 ) -> Model:
     """Learn what the pictures in a folder (or several) look like; with `out`, keep a directory.
 
-    encoder_iters: steps of an encoder after that, for searches that start from it; 0: none.
-    search: how the model is searched, unless it is told otherwise; SearchConfig() is the paper's.
+    What is not given is as `adgan train` has it; ModelConfig(), TrainConfig() and SearchConfig()
+    are nearer to the paper. search: how the model is searched, unless it is told otherwise.
 
     Raises NoImagesError for a folder without one, DivergedError, ConfigError, OutputError.
     """
@@ -64,8 +65,7 @@ def train(
         pixels, rows = placed(trained_on, where)
         run(state, pixels, rows=rows, held_out=pixels_of(held_out), on_step=on_step)
         model = trained_model(state, trained_on, reading, search=search)
-    if encoder_iters:
-        model = with_encoder(model, trained_on, encoder_iters)
+    model = with_encoder(model, trained_on, train_config.encoder_iters)
     if len(held_out):
         model = calibrated(model, pixels_of(held_out))
     model = judged(model, state, trained_on, held_out)
