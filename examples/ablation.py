@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 
 from adgan_cli.atomic import replacing
 from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig, TrainConfig, to_dict
@@ -136,9 +137,12 @@ class Row:
         """95%, of the mean."""
         rng, again = np.random.default_rng(0), np.zeros(BOOTSTRAPS)
         for anomalous, score in self.scored:
-            for place in range(BOOTSTRAPS):
-                drawn = rng.integers(len(score), size=len(score))
-                again[place] += roc_auc(anomalous[drawn], score[drawn]) / len(self.scored)
+            drawn = rng.integers(len(score), size=(BOOTSTRAPS, len(score)))
+            odd, ranks = anomalous[drawn], rankdata(score[drawn], axis=1)
+            count = odd.sum(1)
+            # Mann and Whitney's U: all at once, where a table has hundreds of rows
+            above = (ranks * odd).sum(1) - count * (count + 1) / 2
+            again += above / (count * (len(score) - count)) / len(self.scored)
         low, high = np.quantile(again, [0.025, 0.975])
         return low, high
 

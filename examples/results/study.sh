@@ -18,7 +18,7 @@ rooms() {
 root=$1 folder=$2 bedrooms=$3
 core="none-0.1 mix-0.1 ssim-relative"
 both="both mix-both ssim-relative-both ssim-relative-near"
-started="mix-both both-0.1 ssim-relative-near"  # from an encoder too
+started="mix-both both-0.1 ssim-relative-near mix-both-near three-both three-both-near"
 every="paper per-image none none-25 decay shell encoder l1 laplacian ssim gradient critic anogan"
 
 mnist --generators vae-32 glo-32 vae-16 wgan-gp-256 --searches $core $both
@@ -38,10 +38,10 @@ for name in mnist cifar10; do
     show="python examples/ablation.py table $out/$name"
     $show --points 8 --k 5 --reduce mean --all-losses --top 200 > "$tables/$name-k5-mean.txt"
     $show --points 8 --k 10 --reduce min --top 200 > "$tables/$name-k10-min.txt"
-    $show --points 4 --k 10 --reduce mean --top 200 > "$tables/$name-k10-mean-4.txt"
+    $show --points 4 --k 5 --reduce mean --top 200 > "$tables/$name-default.txt"
     $show --top 60 > "$tables/$name-best.txt"
 done
-python examples/ablation.py table "$out/rooms" --k 10 --top 200 > "$tables/rooms-k10.txt"
+python examples/ablation.py table "$out/rooms" --points 4 > "$tables/rooms.txt"
 for of in "$out"/mnist/mnist-2/*/; do
     name=$(basename "$of")
     case $name in
