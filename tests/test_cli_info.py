@@ -29,8 +29,10 @@ def test_json_tells_all_there_is_to_know(trained: Path) -> None:
     assert told["bytes"] == file.stat().st_size
     assert told["model"] == {"size": 16, "channels": 1, "latent_dim": 8, "width": 4}
     assert told["training"]["iters"] == 3 and told["data"]["pictures"] == 4
-    tensors = load_model(trained).generator.state_dict().values()
-    assert told["numbers"] == sum(tensor.numel() for tensor in tensors)
+    model = load_model(trained)
+    assert model.encoder is not None
+    networks = model.generator.state_dict(), model.encoder.state_dict()
+    assert told["numbers"] == sum(each.numel() for network in networks for each in network.values())
     assert result.stderr == ""
 
 
