@@ -413,7 +413,7 @@ def test_presets_replace_the_model_s_own_search_and_options_win_over_them(
     model = tmp_path / "model"
     save_model(replace(load_model(tiny_model), search=SearchConfig(n_seed=1, k=0)), model)
     paper = "--n-seed 8 --k 5 --lr-z 0.25 --theta per-point --lr-theta 5e-5 --loss l2".split()
-    tuned = "--n-seed 3 --theta none --z-radius 0.1 --loss ssim+gradient+relative".split()
+    tuned = "--n-seed 3 --k 5 --theta none --z-radius 0.1 --loss ssim+gradient+relative".split()
     assert scored(model, "--preset", "paper") == scored(model, *paper)
     assert scored(model, "--preset", "tuned") == scored(model, *tuned)
     assert len({scored(model), scored(model, *paper), scored(model, *tuned)}) == 3
