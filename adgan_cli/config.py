@@ -217,9 +217,10 @@ def _check_seed(got: int) -> None:
     _check(0 <= got < SEED_LIMIT, "seed", "at least 0 and below 2^63", got)
 
 
-# Tell digits and vehicles apart better than the paper's settings do, animals on plain ground worse,
-# at a fraction of the cost (README, Results): a small latent space with an approximate inverse, a generator that stays as it is while z is
-# searched for near the prior's shell, and structure and edges counting beside squared differences.
+# Tell digits and vehicles apart better than the paper's settings, animals on plain ground worse,
+# at a fraction of the cost (README, Results): a small latent space with an approximate inverse, a
+# generator that stays as it is while z is searched for near the prior's shell, and structure and
+# edges counting beside squared differences.
 TUNED_TRAIN = TrainConfig(objective="gan", encoder_iters=1000)
 TUNED = SearchConfig(
     n_seed=3, init="both", theta="none", z_radius=0.1, loss="ssim+gradient+relative"
