@@ -27,7 +27,7 @@ from adgan_cli.errors import ConfigError, ProcessError
 
 Result = TypeVar("Result")
 
-PATIENCE = 60.0  # seconds until a file of another machine shows, as network drives have caches
+TIMEOUT = 60.0  # seconds until a file of another machine shows, as network drives have caches
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Processes:
 
     number: int = 0
     count: int = 1
-    local_number: int = 0  # among those on this machine
+    local_rank: int = 0  # among those on this machine
     store: Any = None  # torch.distributed.Store, where there are several
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         return self.number == 0
 
     def share(self, count: int) -> slice:
@@ -52,65 +52,65 @@ class Processes:
         with self._reached() as store:
             return int(store.add(name, amount))
 
-    def tell(self, name: str, value: bytes) -> None:
+    def broadcast(self, name: str, value: bytes) -> None:
         """Let all processes know something, once."""
         with self._reached() as store:
             store.set(name, value)
 
-    def hear(self, name: str) -> bytes:
+    def receive(self, name: str) -> bytes:
         """What a process tells by this name, once it does."""
         with self._reached() as store:
             _wait_until(lambda: store.check([name]))
             return bytes(store.get(name))
 
-    def meet(self, name: str) -> None:
+    def barrier(self, name: str) -> None:
         """Wait for all the others, however long they take."""
         self.add(name)
         with self._reached() as store:
             _wait_until(lambda: store.add(name, 0) == self.count)
 
-    def first_here(self, name: str, work: Callable[[], Result]) -> Result:
+    def main_first(self, name: str, work: Callable[[], Result]) -> Result:
         """Do work once on each machine, then in its other processes: they find it in the caches."""
         if self.count == 1:
             return work()
-        done = [work()] if self.local_number == 0 else []
-        self.meet(name)
+        done = [work()] if self.local_rank == 0 else []
+        self.barrier(name)
         return done[0] if done else work()
 
-    def agree(self, about: Mapping[str, Any]) -> None:
+    def require_equal(self, about: Mapping[str, Any]) -> None:
         """Require that all processes say the same of what they are about to do.
 
         Raises ConfigError, naming the first difference, where they do not.
         """
-        if self.leads:
-            self.tell("about", canonical_json(about).encode())
-        different = first_difference(json.loads(self.hear("about")), about)
+        if self.is_main:
+            self.broadcast("about", canonical_json(about).encode())
+        different = first_difference(json.loads(self.receive("about")), about)
         if different:
             name, lead, here = different
             raise ConfigError(
                 f"process {self.number} on {socket.gethostname()} has {name} {here}, process 0 has "
                 f"{lead}; all need the same adgan, model, settings and pictures"
             )
-        self.meet("agreed")
+        self.barrier("agreed")
 
-    def require_shared(self, folder: Path, patience: float = PATIENCE) -> None:
+    def require_shared(self, folder: Path, patience: float = TIMEOUT) -> None:
         """Require that all processes see one and the same `folder`, whatever machine they are on.
 
         Raises ConfigError where one does not.
         """
-        if self.leads:
+        if self.is_main:
             name = f".adgan-{os.getpid()}-{time.time_ns()}.tmp"
             with writing(folder):
                 (folder / name).touch()
-            self.tell("token", name.encode())
-        token = folder / self.hear("token").decode()
+            self.broadcast("token", name.encode())
+        token = folder / self.receive("token").decode()
         if not _wait_until(token.exists, patience):
             raise ConfigError(
                 f"process {self.number} on {socket.gethostname()} does not see what process 0 "
                 f"writes into {os.path.abspath(folder)}: give an -o that all machines share"
             )
-        self.meet("seen")
-        if self.leads:
+        self.barrier("seen")
+        if self.is_main:
             token.unlink(missing_ok=True)
 
     @contextmanager
@@ -125,7 +125,7 @@ class Processes:
             ) from error
 
 
-ALONE = Processes()
+SINGLE = Processes()
 
 
 @cache
@@ -134,9 +134,9 @@ def join() -> Processes:
 
     Raises ConfigError where torchrun's environment is there and cannot be made use of.
     """
-    number, count = place_among()
+    number, count = rank_from_env()
     if count == 1:
-        return ALONE
+        return SINGLE
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
     if missing:
         raise ConfigError(
@@ -162,7 +162,7 @@ def join() -> Processes:
     return Processes(number, count, int(os.environ.get("LOCAL_RANK", 0)), store)
 
 
-def place_among() -> tuple[int, int]:
+def rank_from_env() -> tuple[int, int]:
     """The number of this process, and how many there are, from the environment."""
     if "RANK" not in os.environ:  # a WORLD_SIZE alone is somebody else's
         return 0, 1
@@ -173,20 +173,20 @@ def place_among() -> tuple[int, int]:
     return (number, count) if count > 1 else (0, 1)
 
 
-def follows() -> bool:
+def is_worker() -> bool:
     """Whether another process leads this one."""
     return os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1"
 
 
-def restarted() -> bool:
+def is_restart() -> bool:
     """Whether torchrun has started these processes again, because one had died."""
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
-def first_to_say(text: str) -> bool:
+def is_first_to_report(text: str) -> bool:
     """Whether no other process has said this: a fault that all have in common is one line."""
     if not join.cache_info().currsize:  # so early that all have it
-        return not follows()
+        return not is_worker()
     processes = join()
     if processes.store is None:
         return True

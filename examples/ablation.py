@@ -28,49 +28,103 @@ import torch
 from scipy.stats import rankdata
 
 from adgan_cli.atomic import replacing
-from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig, TrainConfig, to_dict
+from adgan_cli.config import (
+    PAPER_SEARCH,
+    ModelConfig,
+    ReadConfig,
+    SearchConfig,
+    TrainConfig,
+    to_dict,
+)
 from adgan_cli.engine.device import pick_device, pick_precision
-from adgan_cli.engine.losses import GREY_LEVEL, loss_of
-from adgan_cli.engine.model_file import Model, load_model
-from adgan_cli.engine.objectives import objective
-from adgan_cli.engine.pixels import to_unit_range
-from adgan_cli.engine.search import Searcher
-from adgan_cli.engine.training import new_state
+from adgan_cli.engine.losses import GREY_LEVEL, make_loss
+from adgan_cli.engine.models.model import Model, load_model
+from adgan_cli.engine.pixels import to_model_range
+from adgan_cli.engine.search.algorithm1 import Searcher
+from adgan_cli.engine.training.objectives import objective
+from adgan_cli.engine.training.trainer import new_state
 from adgan_cli.evaluation.labelled import load_labelled
-from adgan_cli.evaluation.labels import Labelled, class_index
+from adgan_cli.evaluation.labels import LabelledDataset, class_index
 from adgan_cli.evaluation.metrics import roc_auc
+from adgan_cli.fitting.directory import train_into, with_encoder
 from adgan_cli.images.load import PixelSet, default_workers
-from adgan_cli.pipeline.model_directory import train_into, with_encoder
 
 # without a critic a step costs a fifth, so there are four times as many
 FEW, MANY = 1000, 4000
 GENERATORS = {
-    "wgan-gp-256": (ModelConfig(), TrainConfig(iters=FEW)),
-    "wgan-gp-64": (ModelConfig(latent_dim=64), TrainConfig(iters=FEW)),
-    "wgan-gp-32": (ModelConfig(latent_dim=32), TrainConfig(iters=FEW)),
-    "wgan-gp-16": (ModelConfig(latent_dim=16), TrainConfig(iters=FEW)),
-    "wgan-gp-64-flip": (ModelConfig(latent_dim=64), TrainConfig(iters=FEW, flip=True)),
-    "wgan-256": (ModelConfig(), TrainConfig(iters=FEW, objective="wgan")),
+    "wgan-gp-256": (
+        ModelConfig(latent_dim=256),
+        TrainConfig(objective="wgan-gp", encoder_iters=0, iters=FEW),
+    ),
+    "wgan-gp-64": (
+        ModelConfig(latent_dim=64),
+        TrainConfig(objective="wgan-gp", encoder_iters=0, iters=FEW),
+    ),
+    "wgan-gp-32": (
+        ModelConfig(latent_dim=32),
+        TrainConfig(objective="wgan-gp", encoder_iters=0, iters=FEW),
+    ),
+    "wgan-gp-16": (
+        ModelConfig(latent_dim=16),
+        TrainConfig(objective="wgan-gp", encoder_iters=0, iters=FEW),
+    ),
+    "wgan-gp-64-flip": (
+        ModelConfig(latent_dim=64),
+        TrainConfig(objective="wgan-gp", encoder_iters=0, iters=FEW, flip=True),
+    ),
+    "wgan-256": (
+        ModelConfig(latent_dim=256),
+        TrainConfig(encoder_iters=0, iters=FEW, objective="wgan"),
+    ),
     "gan-saturating-32": (
-        ModelConfig(latent_dim=32), TrainConfig(iters=MANY, objective="gan-saturating")
+        ModelConfig(latent_dim=32),
+        TrainConfig(encoder_iters=0, iters=MANY, objective="gan-saturating"),
     ),
-    "lsgan-32": (ModelConfig(latent_dim=32), TrainConfig(iters=MANY, objective="lsgan")),
-    "gan-32": (ModelConfig(latent_dim=32), TrainConfig(iters=MANY, objective="gan")),
+    "lsgan-32": (
+        ModelConfig(latent_dim=32),
+        TrainConfig(encoder_iters=0, iters=MANY, objective="lsgan"),
+    ),
+    "gan-32": (
+        ModelConfig(latent_dim=32),
+        TrainConfig(encoder_iters=0, iters=MANY, objective="gan"),
+    ),
     "mmd-32": (
-        ModelConfig(latent_dim=32), TrainConfig(iters=MANY, objective="mmd", batch_size=256)
+        ModelConfig(latent_dim=32),
+        TrainConfig(encoder_iters=0, iters=MANY, objective="mmd", batch_size=256),
     ),
-    "vae-256": (ModelConfig(latent_dim=256), TrainConfig(iters=MANY, objective="vae")),
-    "vae-64": (ModelConfig(latent_dim=64), TrainConfig(iters=MANY, objective="vae")),
-    "vae-32": (ModelConfig(latent_dim=32), TrainConfig(iters=MANY, objective="vae")),
-    "vae-16": (ModelConfig(latent_dim=16), TrainConfig(iters=MANY, objective="vae")),
-    "glo-64": (ModelConfig(latent_dim=64), TrainConfig(iters=MANY, objective="glo")),
-    "glo-32": (ModelConfig(latent_dim=32), TrainConfig(iters=MANY, objective="glo")),
-    "glo-16": (ModelConfig(latent_dim=16), TrainConfig(iters=MANY, objective="glo")),
-}  # fmt: skip
-FIXED = SearchConfig(theta="none", k=10)
+    "vae-256": (
+        ModelConfig(latent_dim=256),
+        TrainConfig(encoder_iters=0, iters=MANY, objective="vae"),
+    ),
+    "vae-64": (
+        ModelConfig(latent_dim=64),
+        TrainConfig(encoder_iters=0, iters=MANY, objective="vae"),
+    ),
+    "vae-32": (
+        ModelConfig(latent_dim=32),
+        TrainConfig(encoder_iters=0, iters=MANY, objective="vae"),
+    ),
+    "vae-16": (
+        ModelConfig(latent_dim=16),
+        TrainConfig(encoder_iters=0, iters=MANY, objective="vae"),
+    ),
+    "glo-64": (
+        ModelConfig(latent_dim=64),
+        TrainConfig(encoder_iters=0, iters=MANY, objective="glo"),
+    ),
+    "glo-32": (
+        ModelConfig(latent_dim=32),
+        TrainConfig(encoder_iters=0, iters=MANY, objective="glo"),
+    ),
+    "glo-16": (
+        ModelConfig(latent_dim=16),
+        TrainConfig(encoder_iters=0, iters=MANY, objective="glo"),
+    ),
+}
+FIXED = replace(PAPER_SEARCH, theta="none", k=10)
 SEARCHES = {
-    "paper": SearchConfig(k=10),
-    "per-image": SearchConfig(k=10, theta="per-image"),
+    "paper": replace(PAPER_SEARCH, k=10),
+    "per-image": replace(PAPER_SEARCH, k=10, theta="per-image"),
     "none": FIXED,
     "none-25": replace(FIXED, k=25),
     "none-0.1": replace(FIXED, lr_z=0.1),
@@ -196,7 +250,12 @@ def run(given: argparse.Namespace) -> None:
 
 
 def trained(
-    labelled: Labelled, index: int, name: str, seed: int, place: Path, given: argparse.Namespace
+    labelled: LabelledDataset,
+    index: int,
+    name: str,
+    seed: int,
+    place: Path,
+    given: argparse.Namespace,
 ) -> Model:
     device = pick_device(given.device)
     wants_encoder = any(SEARCHES[search].init != "prior" for search in given.searches)
@@ -225,7 +284,7 @@ def trained(
 
 def searched(
     model: Model,
-    labelled: Labelled,
+    labelled: LabelledDataset,
     index: int,
     search: str,
     place: Path,
@@ -235,9 +294,9 @@ def searched(
     if "critic" in config.loss and model.critic is None:
         return  # an objective without one
     pixels, anomalous = test_pictures(labelled, index, given.items)
-    x = to_unit_range(torch.from_numpy(pixels))
+    x = to_model_range(torch.from_numpy(pixels))
     searcher = Searcher(
-        model.generator, config, loss=loss_of(config.loss, model.critic), encoder=model.encoder
+        model.generator, config, loss=make_loss(config.loss, model.critic), encoder=model.encoder
     )
     searcher(x[: searcher.batch_size])
     started = time.perf_counter()
@@ -251,7 +310,9 @@ def searched(
     print(f"{place / search}: {time.perf_counter() - started:.0f} s", flush=True)
 
 
-def test_pictures(labelled: Labelled, index: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def test_pictures(
+    labelled: LabelledDataset, index: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
     """(N, S, S, C) uint8 and which are anomalous, (N,): half of the class, drawn by seed 0."""
     rng = np.random.default_rng(0)
     normal = np.flatnonzero(labelled.test_labels == index)
@@ -265,7 +326,7 @@ def logs(outs: list[Path]) -> Iterator[Logged]:
     for path in sorted(path for out in outs for path in out.glob("*/*/*.npz")):
         with np.load(path, allow_pickle=False) as kept:
             dataset, _, name = path.parts[-3].partition("-")
-            config = SearchConfig(**json.loads(str(kept["config"])))
+            config = replace(PAPER_SEARCH, **json.loads(str(kept["config"])))
             losses = kept["losses"].astype(np.float64)
             if config.init == "both":  # the encoder's point, the last, is the first to be looked at
                 losses = np.roll(losses, 1, 1)

@@ -7,7 +7,7 @@ or else of noise at every scale, as photographs have it. In every round each way
 one after the other; medians of five rounds. What is compared:
 
     usual    Image.open(path).convert("RGB").resize((size, size)), one thread
-    adgan    read_picture: upright, cropped, hashed, reduced by the decoder; one thread
+    adgan    decode_image: upright, cropped, hashed, reduced by the decoder; one thread
     threads  the same in as many threads as there are cores
     cached   the same pictures the second time
 
@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adgan_cli.images.cache import CachePlace, PixelCache
+from adgan_cli.images.cache import CacheConfig, PixelCache
 from adgan_cli.images.find import find_inputs
 from adgan_cli.images.load import default_workers, read_in_order
-from adgan_cli.images.read import Rules, read_picture
+from adgan_cli.images.read import Preprocessing, decode_image
 
 WIDTH, HEIGHT, ROUNDS = 4000, 3000, 5
 
@@ -69,9 +69,9 @@ def main() -> None:
 
 def measure(pictures: Path, cache: Path, size: int) -> dict[str, float]:
     """Median seconds a picture of each way."""
-    found = find_inputs([pictures]).found
-    rules = Rules(size, 3)
-    place = CachePlace(cache, 10**9)
+    found = find_inputs([pictures]).items
+    rules = Preprocessing(size, 3)
+    place = CacheConfig(cache, 10**9)
 
     def usual() -> None:
         for path in sorted(pictures.iterdir()):
@@ -79,7 +79,7 @@ def measure(pictures: Path, cache: Path, size: int) -> dict[str, float]:
 
     def ours() -> None:
         for item in found:
-            read_picture(item, rules)
+            decode_image(item, rules)
 
     def in_threads() -> None:
         list(read_in_order(found, rules, workers=default_workers()))
@@ -87,7 +87,7 @@ def measure(pictures: Path, cache: Path, size: int) -> dict[str, float]:
     def cached() -> None:
         with PixelCache(place, pictures, rules, expected=len(found)) as kept:
             list(read_in_order(found, rules, workers=1, cache=kept))
-            assert not kept.off, kept.off
+            assert not kept.disabled_reason, kept.disabled_reason
 
     cached()  # the first time fills it
     ways: dict[str, Callable[[], None]] = {
@@ -111,7 +111,7 @@ def mean_difference(pictures: Path, size: int) -> float:
         left, top = (whole.width - side) // 2, (whole.height - side) // 2
         square = whole.crop((left, top, left + side, top + side))
         exact = np.asarray(square.resize((size, size), Image.Resampling.BICUBIC), float)
-        differences.append(np.abs(exact - read_picture(path, Rules(size, 3)).pixels).mean())
+        differences.append(np.abs(exact - decode_image(path, Preprocessing(size, 3)).pixels).mean())
     return float(np.mean(differences))
 
 

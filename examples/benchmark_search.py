@@ -36,14 +36,14 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 
-from adgan_cli.config import ModelConfig, SearchConfig
+from adgan_cli.config import PAPER_SEARCH, ModelConfig, SearchConfig
 from adgan_cli.engine.cost import search_operations
 from adgan_cli.engine.device import pick_device
-from adgan_cli.engine.networks import Generator, initialise
-from adgan_cli.engine.search import Searcher, starting_points
+from adgan_cli.engine.models.dcgan import Generator, init_weights
+from adgan_cli.engine.search.algorithm1 import Searcher, starting_points
 
 ROUNDS = 5
-SEARCH = SearchConfig()
+SEARCH = PAPER_SEARCH
 BETAS, EPS = (0.5, 0.999), 1e-8  # of Adam, footnote 5
 Way = Callable[[Tensor], Tensor]  # pictures (N, C, S, S) -> losses (N, n_seed)
 
@@ -100,7 +100,7 @@ def machine(device: torch.device) -> str:
 def make_generator(size: int, device: torch.device) -> Generator:
     rng = torch.Generator().manual_seed(0)
     generator = Generator(ModelConfig(size=size))
-    initialise(generator, rng)
+    init_weights(generator, rng)
     with torch.no_grad():  # so that batch norm has seen something
         generator.train()(torch.randn(64, generator.config.latent_dim, generator=rng))
     return generator.to(device).eval().requires_grad_(False)

@@ -32,9 +32,9 @@ from torch.utils.data import DataLoader, Dataset
 from adgan_cli.config import ModelConfig, ReadConfig, TrainConfig
 from adgan_cli.engine.cost import training_operations
 from adgan_cli.engine.device import pick_device, pick_precision
-from adgan_cli.engine.networks import Critic, Generator, initialise
-from adgan_cli.engine.training import new_state
-from adgan_cli.engine.training import run as adgan_run
+from adgan_cli.engine.models.dcgan import Critic, Generator, init_weights
+from adgan_cli.engine.training.trainer import new_state
+from adgan_cli.engine.training.trainer import run as adgan_run
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.load import default_workers, load_pixels
 
@@ -181,7 +181,7 @@ def usual(pixels: Tensor, config: TrainConfig, device: torch.device, begin: int 
     rng = torch.Generator().manual_seed(config.seed)
     generator, critic = Generator(model), Critic(model, batch_norm=not penalised)
     for network in (generator, critic):
-        initialise(network, rng)
+        init_weights(network, rng)
         network.to(device)
     if penalised:
         of_generator, of_critic = (

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 import adgan_cli as adgan
-from adgan_cli.engine.networks import Generator, initialise
+from adgan_cli.engine.models.dcgan import Generator, init_weights
 
 SEARCH = "--theta none --n-seed 1 --k 0 --device cpu -b 16".split()
 PER_FOLDER = 1000
@@ -70,7 +70,7 @@ def link(pictures: Path, folder: Path, count: int) -> int:
 def untrained(model: Path, size: int) -> None:
     config = adgan.ModelConfig(size=size, channels=1, latent_dim=16, width=4)
     generator = Generator(config)
-    initialise(generator, torch.Generator().manual_seed(0))
+    init_weights(generator, torch.Generator().manual_seed(0))
     adgan.save_model(adgan.Model(generator.eval(), config), model)
 
 

@@ -18,6 +18,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 import adgan_cli as adgan
+from adgan_cli.config import PAPER_SEARCH
 
 COMPONENTS = 16
 
@@ -48,7 +49,7 @@ def main() -> None:
     pca = PCA(COMPONENTS, random_state=0).fit(digits[train])
 
     x = torch.tensor(digits[test], dtype=torch.float32).view(-1, 1, 8, 8)
-    config = adgan.SearchConfig(n_seed=4, k=20, theta=given.theta)
+    config = adgan.replace(PAPER_SEARCH, n_seed=4, k=20, theta=given.theta)
     z0 = adgan.starting_points(config.n_seed, COMPONENTS, seed=0)
     result = adgan.search(Principal(pca), x, config, z0=z0)
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import betabinom, ks_2samp
 
-from adgan_cli.engine.model_file import load_model
-from adgan_cli.pipeline.adjust import held_out_scores
-from adgan_cli.results.scores import read_scores
+from adgan_cli.engine.models.model import load_model
+from adgan_cli.scoring.adjust import held_out_scores
+from adgan_cli.scoring.rows import read_scores
 
 LEVELS = 0.01, 0.05, 0.1, 0.25, 0.5
 

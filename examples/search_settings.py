@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from adgan_cli.config import SearchConfig
+from adgan_cli.config import PAPER_SEARCH, SearchConfig
 from adgan_cli.engine.device import pick_device
-from adgan_cli.engine.model_file import Model, load_model
-from adgan_cli.engine.pixels import to_unit_range
-from adgan_cli.engine.search import Searcher
+from adgan_cli.engine.models.model import Model, load_model
+from adgan_cli.engine.pixels import to_model_range
+from adgan_cli.engine.search.algorithm1 import Searcher
 from adgan_cli.evaluation.metrics import roc_auc
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.load import default_workers, read_in_order
-from adgan_cli.images.read import Picture
+from adgan_cli.images.read import DecodedImage
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     print(f"{len(x)} pictures, {int(anomalous.sum())} of them anomalous, {model.config.size} px, "
           f"gan of {(model.provenance.get('training') or {}).get('iters', '?')} steps")  # fmt: skip
     print("theta       k  ms/point  " + "  ".join(f"AUC of {count:<2}" for count in counts))
-    base = SearchConfig(n_seed=given.points)
+    base = replace(PAPER_SEARCH, n_seed=given.points)
     exact = {}
     for k in given.steps:
         exact[k] = told(model, x, anomalous, replace(base, theta="none", k=k), "none", counts)
@@ -62,13 +62,13 @@ def main() -> None:
 
 def read(model: Model, folder: Path, normal: str, every: int) -> tuple[torch.Tensor, np.ndarray]:
     """The pictures, (N, C, S, S) in [-1, 1], and which are anomalous, (N,) bool."""
-    found = list_inputs([folder]).found[::every]
+    found = list_inputs([folder]).items[::every]
     pictures, anomalous = [], []
-    for item, picture in read_in_order(found, model.rules(), workers=default_workers()):
-        if isinstance(picture, Picture):
+    for item, picture in read_in_order(found, model.preprocessing(), workers=default_workers()):
+        if isinstance(picture, DecodedImage):
             pictures.append(picture.pixels)
             anomalous.append(not fnmatch(item.name, normal))
-    return to_unit_range(torch.from_numpy(np.stack(pictures))), np.array(anomalous)
+    return to_model_range(torch.from_numpy(np.stack(pictures))), np.array(anomalous)
 
 
 def told(

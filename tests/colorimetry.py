@@ -44,7 +44,7 @@ def srgb_from_lab(lab: np.ndarray) -> np.ndarray:
     return srgb_from_xyz(D50 * np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)))
 
 
-def laid_on(pixels: np.ndarray, alpha: np.ndarray, colour=(255, 255, 255)) -> np.ndarray:
+def composite(pixels: np.ndarray, alpha: np.ndarray, colour=(255, 255, 255)) -> np.ndarray:
     """Porter and Duff's `over`: (H, W[, 3]) with alpha 0 to 255 on a colour, as (H, W, 3)."""
     weight = alpha[..., None] / 255
     pixels = pixels if pixels.ndim == 3 else np.stack([pixels] * 3, -1)

@@ -17,8 +17,8 @@ import torch  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 
 from adgan_cli.config import ModelConfig  # noqa: E402
-from adgan_cli.engine.model_file import Model, save_model  # noqa: E402
-from adgan_cli.engine.networks import Generator, initialise  # noqa: E402
+from adgan_cli.engine.models.dcgan import Generator, init_weights  # noqa: E402
+from adgan_cli.engine.models.model import Model, save_model  # noqa: E402
 
 # a shell starts background jobs with Ctrl-C ignored, and tests press it
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -32,7 +32,7 @@ def make_generator(
     """A random generator whose batch norm has seen something, in eval mode."""
     rng = torch.Generator().manual_seed(seed)
     generator = Generator(ModelConfig(size, channels, latent_dim, width))
-    initialise(generator, rng)
+    init_weights(generator, rng)
     for weight in generator.parameters():
         weight.data.mul_(5)  # larger than DCGAN starts, so that the search has slopes to follow
     for norm in generator.norms:

@@ -14,10 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adgan_cli.pipeline.report import Source, link, write_report
-from adgan_cli.results.course import Course, Explained, shown_steps, write_course_page
-from adgan_cli.results.explanation import Explanation, explanations
-from adgan_cli.results.scores import ScoreRow
+from adgan_cli.reports.explanation import Explanation, explanations
+from adgan_cli.reports.report import ReportInfo, link, write_report
+from adgan_cli.reports.trajectory_page import (
+    Explained,
+    SearchTrajectory,
+    shown_steps,
+    write_course_page,
+)
+from adgan_cli.scoring.rows import ScoreRow
 
 driver = pytest.importorskip("playwright.sync_api")
 
@@ -115,7 +120,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for index, name in enumerate(names)
     ]  # fmt: skip
-    source = Source(
+    source = ReportInfo(
         root,
         {"model": "abc", "size": 32},
         {"k": 5},
@@ -139,7 +144,7 @@ def course_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = drawn(root / name, index, 16)
         rng = np.random.default_rng(index)
         made = rng.integers(0, 255, (3, len(shown_steps(9)), 16, 16, 3), np.uint8)
-        course = Course(pixels, made, np.cumsum(rng.random((3, 10)), axis=1)[:, ::-1])
+        course = SearchTrajectory(pixels, made, np.cumsum(rng.random((3, 10)), axis=1)[:, ::-1])
         (told,) = explanations(pixels[None], made[:1, -1], [made[0, :3]])
         pictures.append(
             Explained(
@@ -276,7 +281,7 @@ def test_two_thousand_pictures_with_hostile_names_make_a_page_that_opens(
         ScoreRow(name, 4000.0 - index, width=320, height=320) for index, name in enumerate(names)
     ]
     told = explained(names[:100] + names[1900:], 64)
-    write_report(tmp_path / "r", rows, Source(tmp_path), top=100, bottom=100, explanations=told)
+    write_report(tmp_path / "r", rows, ReportInfo(tmp_path), top=100, bottom=100, explanations=told)
     page_file = tmp_path / "r" / "index.html"
     assert page_file.stat().st_size < 15_000_000
     for scheme, width in SCREENS:

@@ -11,26 +11,26 @@ import pytest
 from commands import adgan, refused
 from PIL import Image
 
-from adgan_cli.images.cache import CachePlace, PixelCache
-from adgan_cli.images.read import Rules, read_picture
-from adgan_cli.images.sources import Folder, Found
+from adgan_cli.images.cache import CacheConfig, PixelCache
+from adgan_cli.images.read import Preprocessing, decode_image
+from adgan_cli.images.sources import Folder, ImageRef
 
 
-def keep(cache: Path, folder: Path, rules: Rules, count: int) -> None:
+def keep(cache: Path, folder: Path, rules: Preprocessing, count: int) -> None:
     """Put so many pictures into the cache, and nothing of adgan's in between."""
     folder.mkdir(exist_ok=True)
-    with PixelCache(CachePlace(cache, 10**9), folder, rules, expected=count) as opened:
+    with PixelCache(CacheConfig(cache, 10**9), folder, rules, expected=count) as opened:
         for index in range(count):
             name = f"{index}.png"
             Image.fromarray(np.full((9, 9), index, np.uint8)).save(folder / name)
-            found = Found(Folder(folder), name, name)
-            opened.put(found, found.stamp(), read_picture(found, rules))
+            found = ImageRef(Folder(folder), name, name)
+            opened.put(found, found.stamp(), decode_image(found, rules))
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    keep(tmp_path / "cache", tmp_path / "digits", Rules(16, 1), 3)
-    keep(tmp_path / "cache", tmp_path / "rooms", Rules(32, 3, "pad", "#8090a0"), 2)
+    keep(tmp_path / "cache", tmp_path / "digits", Preprocessing(16, 1), 3)
+    keep(tmp_path / "cache", tmp_path / "rooms", Preprocessing(32, 3, "pad", "#8090a0"), 2)
     return tmp_path / "cache"
 
 
@@ -75,7 +75,7 @@ def test_a_damaged_set_is_listed_too(cache: Path) -> None:
 
 
 def test_odd_names_can_be_told_of(tmp_path: Path) -> None:
-    keep(tmp_path / "cache", tmp_path / "new\nline\udcff", Rules(16, 1), 1)
+    keep(tmp_path / "cache", tmp_path / "new\nline\udcff", Preprocessing(16, 1), 1)
     told = adgan("cache", "info", "--cache-dir", tmp_path / "cache")
     assert r"new\nline\udcff" in told.stdout and len(told.stdout.splitlines()) == 3
     record = json.loads(adgan("cache", "info", "--json", "--cache-dir", tmp_path / "cache").stdout)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from commands import FAST, TINY, adgan, refused
 
-from adgan_cli.engine.model_file import load_model
-from adgan_cli.results.scores import read_scores
+from adgan_cli.engine.models.model import load_model
+from adgan_cli.scoring.rows import read_scores
 
 Folder = Callable[..., Path]
 

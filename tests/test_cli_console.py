@@ -5,13 +5,13 @@ import signal
 import pytest
 
 from adgan_cli.cli.console import (
-    counted,
     counting_bar,
     duration,
+    escape_control,
     parse_duration,
-    readable,
-    say,
+    plural,
     size,
+    status,
     stop_on_signal,
 )
 from adgan_cli.errors import ConfigError
@@ -50,9 +50,9 @@ def test_durations_are_told_in_the_unit_that_fits(seconds: float, text: str) -> 
 
 def test_sizes_and_counts_are_told_for_people() -> None:
     assert (size(52e3), size(37e6), size(1.23e9)) == ("52 KB", "37 MB", "1.2 GB")
-    assert counted(1, "picture") == "1 picture"
-    assert counted(0, "picture") == "0 pictures"
-    assert counted(3000, "entry", "entries") == "3,000 entries"
+    assert plural(1, "picture") == "1 picture"
+    assert plural(0, "picture") == "0 pictures"
+    assert plural(3000, "entry", "entries") == "3,000 entries"
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_sizes_and_counts_are_told_for_people() -> None:
     ],
 )
 def test_names_are_made_readable_on_one_line(name: str, shown: str) -> None:
-    assert readable(name) == shown
-    assert readable(name).encode("utf-8")
+    assert escape_control(name) == shown
+    assert escape_control(name).encode("utf-8")
 
 
 @pytest.mark.parametrize("name", ["[bold]a[/bold]", "[/]", ":smile:.png", "x" * 500, "a  b\\[c"])
 def test_a_name_is_said_as_it_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    say(name)  # not markup, not an emoji, not broken over lines
+    status(name)  # not markup, not an emoji, not broken over lines
     out, err = capsys.readouterr()
     assert (out, err) == ("", name + "\n")
 
@@ -80,7 +80,7 @@ def test_a_name_is_said_as_it_is(name: str, capsys: pytest.CaptureFixture[str]) 
 def test_a_name_with_line_ends_and_broken_bytes_is_said_on_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    say("cannot read a\nb\udcff.png")
+    status("cannot read a\nb\udcff.png")
     assert capsys.readouterr().err == "cannot read a\\nb\\udcff.png\n"
 
 

@@ -8,7 +8,7 @@ import pytest
 from commands import FAST, adgan, one_error, refused
 from conftest import draw_disc
 
-from adgan_cli.pipeline import course
+from adgan_cli.reports import trajectory as course
 
 Folder = Callable[..., Path]
 

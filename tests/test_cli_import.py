@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from commands import adgan, one_error
 from safetensors.torch import save_file
-from test_engine_foreign import Dcgan
+from test_models_import_dcgan import Dcgan
 
 
 def test_an_imported_model_scores(discs: Callable[..., Path], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from adgan_cli.cli import app
 from adgan_cli.cli.console import parse_size
 from adgan_cli.errors import ConfigError
 from adgan_cli.images.cache_folder import cached_sets
-from adgan_cli.results.scores import read_scores
+from adgan_cli.scoring.rows import read_scores
 
 Folder = Callable[..., Path]
 

@@ -21,11 +21,11 @@ from PIL import Image
 
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import INTERRUPTED
-from adgan_cli.config import SearchConfig
-from adgan_cli.engine.model_file import Calibration, Model, load_model, save_model
-from adgan_cli.images.traits import TRAITS
-from adgan_cli.pipeline.report import HELD_OUT
-from adgan_cli.results.scores import read_scores
+from adgan_cli.config import PAPER_SEARCH
+from adgan_cli.engine.models.model import Calibration, Model, load_model, save_model
+from adgan_cli.images.statistics import STATISTICS
+from adgan_cli.reports.report import HELD_OUT
+from adgan_cli.scoring.rows import read_scores
 
 Folder = Callable[..., Path]
 FILES = {"ranking.csv", "index.html", "figure.png", "summary.json"}
@@ -414,7 +414,7 @@ def test_a_ranking_of_models_that_are_gone_is_not_explained(
 def test_stopping_while_explaining_still_writes_the_report(
     discs: Folder, tiny_model: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from adgan_cli.pipeline import explain as module
+    from adgan_cli.reports import explain as module
 
     def stopped(*args, on_picture, should_stop, **more):  # type: ignore[no-untyped-def]
         def asked(done: int) -> None:
@@ -433,8 +433,10 @@ def test_scores_of_pictures_held_out_are_on_the_page_and_stay_when_it_is_drawn_a
     discs: Folder, tiny_model: Path, out: Path, tmp_path: Path
 ) -> None:
     model = load_model(tiny_model)
-    search = SearchConfig(n_seed=1, k=1)
-    calibration = Calibration(search, np.linspace(1.0, 900.0, 500), np.zeros((500, len(TRAITS))))
+    search = replace(PAPER_SEARCH, n_seed=1, k=1)
+    calibration = Calibration(
+        search, np.linspace(1.0, 900.0, 500), np.zeros((500, len(STATISTICS)))
+    )
     save_model(replace(model, calibrations=(calibration,)), tmp_path / "calibrated")
     adgan("rank", discs(3), "-m", tmp_path / "calibrated", *FAST, "-o", out, "--no-explain")
     page = (out / "index.html").read_text(encoding="utf-8")
@@ -473,20 +475,20 @@ def draw_noise(folder: Path, count: int, seed: int) -> Path:
 
 
 @pytest.fixture
-def calibrated(tiny_model: Path, tmp_path: Path) -> Path:
+def with_calibration(tiny_model: Path, tmp_path: Path) -> Path:
     """A model that knows what sixty pictures of noise score."""
     model = tmp_path / "calibrated"
-    save_model(replace(load_model(tiny_model), seen=np.empty(0, np.uint64)), model)
+    save_model(replace(load_model(tiny_model), training_fingerprints=np.empty(0, np.uint64)), model)
     adgan("calibrate", draw_noise(tmp_path / "known", 60, seed=0), "-m", model, *FAST)
     return model
 
 
 def test_flagged_pictures_are_a_column_a_note_and_a_mark(
-    discs: Folder, calibrated: Path, tmp_path: Path
+    discs: Folder, with_calibration: Path, tmp_path: Path
 ) -> None:
     folder, out = discs(30, shape="square", name="v"), tmp_path / "report"
     draw_noise(folder, 6, seed=1)
-    said = adgan("rank", folder, "-m", calibrated, *FAST, "--fdr", "0.05", "-o", out).stderr
+    said = adgan("rank", folder, "-m", with_calibration, *FAST, "--fdr", "0.05", "-o", out).stderr
     with open(out / "ranking.csv", encoding="utf-8", newline="") as stream:
         lines = list(csv.DictReader(stream))
     marked = [row["path"] for row in lines if row["flagged"] == "true"]

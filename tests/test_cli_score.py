@@ -19,10 +19,10 @@ from conftest import draw_disc, make_generator
 from PIL import Image
 
 from adgan_cli.cli.console import INTERRUPTED
-from adgan_cli.config import SearchConfig
-from adgan_cli.engine.model_file import Model, load_model, save_model
+from adgan_cli.config import PAPER_SEARCH
+from adgan_cli.engine.models.model import Model, load_model, save_model
 from adgan_cli.errors import OutputError
-from adgan_cli.results.scores import COLUMNS, read_scores
+from adgan_cli.scoring.rows import COLUMNS, read_scores
 
 Folder = Callable[..., Path]
 # the modules: in the package `cli` itself, a command hides the module of its name
@@ -411,7 +411,7 @@ def test_presets_replace_the_model_s_own_search_and_options_win_over_them(
         return ended.stdout
 
     model = tmp_path / "model"
-    save_model(replace(load_model(tiny_model), search=SearchConfig(n_seed=1, k=0)), model)
+    save_model(replace(load_model(tiny_model), search=replace(PAPER_SEARCH, n_seed=1, k=0)), model)
     paper = "--n-seed 8 --k 5 --lr-z 0.25 --theta per-point --lr-theta 5e-5 --loss l2".split()
     tuned = "--n-seed 3 --k 5 --theta none --z-radius 0.1 --loss ssim+gradient+relative".split()
     assert scored(model, "--preset", "paper") == scored(model, *paper)

@@ -17,10 +17,10 @@ from commands import FAST, TINY, adgan, one_error, refused, started, wait_until
 from conftest import draw_disc
 from PIL import Image
 
-from adgan_cli.config import OBJECTIVES, TUNED, ReadConfig, SearchConfig
-from adgan_cli.engine import training
-from adgan_cli.engine.model_file import load_model
-from adgan_cli.pipeline import model_directory
+from adgan_cli.config import OBJECTIVES, PAPER_SEARCH, ReadConfig, SearchConfig
+from adgan_cli.engine.models.model import load_model
+from adgan_cli.engine.training import trainer as training
+from adgan_cli.fitting import directory as model_directory
 
 Folder = Callable[..., Path]
 
@@ -90,7 +90,7 @@ def test_an_encoder_is_trained_and_started_from(discs: Folder, out: Path) -> Non
     adgan("train", discs(), *TINY, "-o", out)
     model = load_model(out)
     assert model.encoder is not None and model.provenance["encoder"] == {"iters": 2}
-    assert model.search == model.usable() == TUNED and TUNED.init == "both"
+    assert model.search == model.default_search() == SearchConfig()
     assert len(adgan("score", discs(), "-m", out, "--device", "cpu").stdout.splitlines()) == 1 + 12
     assert "encoder" in adgan("info", out).stdout
 
@@ -103,7 +103,7 @@ def test_without_an_encoder_the_search_starts_from_the_prior_alone(
     whole = load_model(out)
     adgan("train", folder, *TINY, "-o", out, "--overwrite", "--encoder-iters", "0")
     model = load_model(out)
-    assert model.encoder is None and model.usable() == replace(TUNED, init="prior")
+    assert model.encoder is None and model.default_search() == replace(SearchConfig(), init="prior")
     assert torch.equal(model.generator.first.weight, whole.generator.first.weight)
     prior = adgan("score", folder, *asked, "--init", "prior").stdout
     for preset in ([], ["--preset", "tuned"]):
@@ -625,12 +625,12 @@ def test_a_model_is_searched_as_its_preset_says_also_after_it_was_resumed(
 ) -> None:
     folder = discs()
     adgan("train", folder, *TINY, "-o", out)
-    assert load_model(out).search == TUNED
-    adgan("train", folder, *TINY, "-o", out, "--overwrite", "--preset", "paper")
     assert load_model(out).search == SearchConfig()
+    adgan("train", folder, *TINY, "-o", out, "--overwrite", "--preset", "paper")
+    assert load_model(out).search == PAPER_SEARCH
     longer = [*TINY[: TINY.index("--iters")], "--iters", "4", *TINY[TINY.index("--iters") + 2 :]]
     adgan("train", folder, *longer, "-o", out, "--resume")
-    assert load_model(out).search == SearchConfig()
+    assert load_model(out).search == PAPER_SEARCH
 
 
 def test_iters_auto_stops_when_pictures_held_out_fare_no_better(

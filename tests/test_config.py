@@ -16,9 +16,11 @@ from adgan_cli.config import (
 from adgan_cli.errors import ConfigError
 
 
-def test_the_search_defaults_are_the_papers():
-    assert SearchConfig() == SearchConfig(
+def test_the_papers_settings_are_a_preset():
+    assert PRESETS["paper"].search == SearchConfig(
         n_seed=8,
+        init="prior",
+        z_radius=0.0,
         k=5,
         lr_z=0.25,
         lr_theta=5e-5,
@@ -27,7 +29,13 @@ def test_the_search_defaults_are_the_papers():
         loss="l2",
         seed=0,
     )
-    assert ModelConfig().latent_dim == 256
+    assert PRESETS["paper"].model.latent_dim == 256
+
+
+def test_what_is_not_given_is_what_the_commands_do():
+    default = PRESETS["default"]
+    assert (default.model, default.train) == (ModelConfig(), TrainConfig())
+    assert default.search == SearchConfig()
 
 
 @pytest.mark.parametrize(
@@ -51,7 +59,7 @@ def test_the_search_defaults_are_the_papers():
         (lambda: SearchConfig(lr_decay=0.0), "--lr-decay"),
         (lambda: SearchConfig(z_radius=-0.1), "--z-radius"),
         (lambda: SearchConfig(precision="fp16"), "--precision"),
-        (lambda: SearchConfig(precision="bf16"), "--precision"),
+        (lambda: SearchConfig(precision="bf16", theta="per-point"), "--precision"),
         (lambda: SearchConfig(lr_z=float("inf")), "--lr-z"),
         (lambda: SearchConfig(loss="l7"), "--loss"),
         (lambda: TrainConfig(penalty=float("inf")), "--penalty"),

@@ -1,26 +1,27 @@
 """Losses have the values their formulas say, and slopes that lead to the picture."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 
-from adgan_cli.config import LOSSES, ModelConfig, SearchConfig, loss_terms
+from adgan_cli.config import LOSSES, PAPER_SEARCH, ModelConfig, loss_terms
 from adgan_cli.engine.losses import (
     critic_features,
     gradient,
     l1,
     l2,
     laplacian,
-    loss_of,
+    make_loss,
     relative,
     ssim,
 )
-from adgan_cli.engine.networks import Critic, initialise
+from adgan_cli.engine.models.dcgan import Critic, init_weights
 from adgan_cli.errors import ConfigError
 
 CRITIC = Critic(ModelConfig(16, 3, width=4), batch_norm=False).requires_grad_(False)
-initialise(CRITIC, torch.Generator().manual_seed(0))
+init_weights(CRITIC, torch.Generator().manual_seed(0))
 
 
 def noise(seed, count=2, channels=3, side=16):
@@ -109,17 +110,17 @@ def test_ssim_of_a_chequered_picture_and_its_negative_is_two():
 def test_every_loss_is_zero_where_pictures_agree(name):
     x = noise(0)
     torch.testing.assert_close(
-        loss_of(name, CRITIC)(x.clone(), x), torch.zeros(2), rtol=0, atol=1e-5
+        make_loss(name, CRITIC)(x.clone(), x), torch.zeros(2), rtol=0, atol=1e-5
     )
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_is_of_each_picture_alone(name):
     x, y = noise(0, 3), noise(1, 3)
-    together = loss_of(name, CRITIC)(y, x)
-    alone = torch.cat([loss_of(name, CRITIC)(y[i : i + 1], x[i : i + 1]) for i in range(3)])
-    assert together.shape == (3,)
-    torch.testing.assert_close(together, alone)
+    group_by_shared_model = make_loss(name, CRITIC)(y, x)
+    alone = torch.cat([make_loss(name, CRITIC)(y[i : i + 1], x[i : i + 1]) for i in range(3)])
+    assert group_by_shared_model.shape == (3,)
+    torch.testing.assert_close(group_by_shared_model, alone)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -129,7 +130,7 @@ def test_the_slope_of_every_loss_is_right(name, channels):
         pytest.skip("this critic sees colours")
     x, y = (noise(seed, 1, channels).double() for seed in (0, 1))
     y.requires_grad_()
-    loss = loss_of(name, copy.deepcopy(CRITIC).double())
+    loss = make_loss(name, copy.deepcopy(CRITIC).double())
     (slope,) = torch.autograd.grad(loss(y, x).sum(), y)
     with torch.no_grad():
         along = torch.randn(y.shape, generator=torch.Generator().manual_seed(2)).double()
@@ -140,8 +141,8 @@ def test_the_slope_of_every_loss_is_right(name, channels):
 
 def test_a_sum_of_losses_is_the_sum_of_their_values():
     x, y = noise(0), noise(1)
-    together = loss_of("l2 + 0.5*ssim+2*l1")(y, x)
-    torch.testing.assert_close(together, l2(y, x) + 0.5 * ssim(y, x) + 2 * l1(y, x))
+    group_by_shared_model = make_loss("l2 + 0.5*ssim+2*l1")(y, x)
+    torch.testing.assert_close(group_by_shared_model, l2(y, x) + 0.5 * ssim(y, x) + 2 * l1(y, x))
 
 
 def test_critic_features_are_what_its_verdict_is_linear_in():
@@ -155,7 +156,7 @@ def test_critic_features_are_what_its_verdict_is_linear_in():
 
 def test_a_loss_that_needs_a_critic_says_so():
     with pytest.raises(ConfigError, match="--keep-critic"):
-        loss_of("l1+critic-features")
+        make_loss("l1+critic-features")
 
 
 @pytest.mark.parametrize(
@@ -164,4 +165,4 @@ def test_a_loss_that_needs_a_critic_says_so():
 def test_what_is_no_loss_names_those_there_are(text):
     assert not loss_terms(text)
     with pytest.raises(ConfigError, match="^--loss must be one of l2, relative, .*, got "):
-        SearchConfig(loss=text)
+        replace(PAPER_SEARCH, loss=text)

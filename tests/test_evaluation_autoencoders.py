@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from adgan_cli.config import ModelConfig
-from adgan_cli.engine.networks import Critic, Generator
+from adgan_cli.engine.models.dcgan import Critic, Generator
 from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
 from adgan_cli.evaluation.autoencoders import (
     ELBO_SAMPLES,
@@ -28,7 +28,7 @@ from adgan_cli.evaluation.autoencoders import (
     vae_scores,
 )
 from adgan_cli.evaluation.metrics import roc_auc
-from adgan_cli.evaluation.task import NotApplicable
+from adgan_cli.evaluation.task import NotApplicableError
 
 CPU = torch.device("cpu")
 TINY = AutoencoderConfig(iters=3, batch_size=4, latent_dim=8, width=4)
@@ -51,7 +51,7 @@ def squares(count, first=4, seed=0):
     return pixels
 
 
-class Copies(nn.Module):
+class GeneratorBank(nn.Module):
     """Stands for an autoencoder that has nothing left to learn."""
 
     def __init__(self, flaw=0.0):
@@ -63,12 +63,12 @@ class Copies(nn.Module):
 
 
 def test_a_perfect_copy_scores_zero():
-    assert (dcae_scores(Copies(), noise(3)) == 0).all()
+    assert (dcae_scores(GeneratorBank(), noise(3)) == 0).all()
 
 
 def test_the_dcae_scores_by_the_squared_error_summed_over_the_picture():
     expected = 0.5**2 * 16 * 16 * 3
-    assert dcae_scores(Copies(0.5), noise(3, channels=3)) == pytest.approx([expected] * 3)
+    assert dcae_scores(GeneratorBank(0.5), noise(3, channels=3)) == pytest.approx([expected] * 3)
 
 
 def test_cross_entropy_is_that_of_pixels_moved_to_the_unit_interval():
@@ -149,12 +149,12 @@ def test_encoder_and_decoder_are_mirror_images(size, channels):
 def test_a_score_depends_on_the_picture_alone(train, scores, load):
     network = train(noise(20), TINY, device=CPU).network
     pixels = noise(7, seed=1)
-    together = scores(network, pixels)
+    group_by_shared_model = scores(network, pixels)
     order = [4, 0, 6, 2, 5, 1, 3]
-    assert scores(network, pixels[order]) == pytest.approx(together[order], rel=1e-5)
-    assert scores(network, pixels, 3) == pytest.approx(together, rel=1e-5)
+    assert scores(network, pixels[order]) == pytest.approx(group_by_shared_model[order], rel=1e-5)
+    assert scores(network, pixels, 3) == pytest.approx(group_by_shared_model, rel=1e-5)
     alone = [scores(network, pixels[i : i + 1])[0] for i in range(7)]
-    assert alone == pytest.approx(together, rel=1e-5)
+    assert alone == pytest.approx(group_by_shared_model, rel=1e-5)
 
 
 @both
@@ -250,8 +250,8 @@ def test_a_loss_that_is_no_number_ends_training():
 
 
 def test_a_score_that_is_no_number_is_not_given_out():
-    with pytest.raises(NotApplicable, match="3 of 3"):
-        dcae_scores(Copies(math.nan), noise(3))
+    with pytest.raises(NotApplicableError, match="3 of 3"):
+        dcae_scores(GeneratorBank(math.nan), noise(3))
 
 
 @pytest.mark.parametrize(

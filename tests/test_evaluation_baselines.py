@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from adgan_cli.evaluation.baselines import deviation, file_complexity, mean_image, pca
-from adgan_cli.evaluation.task import NotApplicable, Outcome, Task
+from adgan_cli.evaluation.task import MethodResult, NotApplicableError, Task
 
-Method = Callable[[Task], Outcome]
+Method = Callable[[Task], MethodResult]
 RELATIVE: list[Method] = [partial(mean_image, relative=True), partial(pca, relative=True)]
 ALL: list[Method] = [mean_image, pca, *RELATIVE, file_complexity]
 
@@ -75,7 +75,7 @@ def test_an_outlier_scores_above_the_inliers(method: Method) -> None:
 @pytest.mark.parametrize("relative", [False, True])
 @pytest.mark.parametrize("method", [mean_image, pca])
 def test_contrast_cancels_where_the_error_is_relative(
-    method: Callable[..., Outcome], relative: bool
+    method: Callable[..., MethodResult], relative: bool
 ) -> None:
     train, test = near_grey(40), near_grey(8, seed=1)
     flat = method(make_task(train, test), relative=relative).scores
@@ -125,5 +125,5 @@ def test_scores_repeat_and_follow_the_order_of_the_pictures(method: Method, chan
 
 @pytest.mark.parametrize("method", [mean_image, pca])
 def test_nothing_to_learn_from_is_said(method: Method) -> None:
-    with pytest.raises(NotApplicable, match="training pictures"):
+    with pytest.raises(NotApplicableError, match="training pictures"):
         method(make_task(near_grey(0), near_grey(2)))

@@ -23,9 +23,9 @@ from adgan_cli.evaluation.classical import (
 )
 from adgan_cli.evaluation.features import Features
 from adgan_cli.evaluation.metrics import roc_auc
-from adgan_cli.evaluation.task import NotApplicable, Outcome, Task
+from adgan_cli.evaluation.task import MethodResult, NotApplicableError, Task
 
-Method = Callable[..., Outcome]
+Method = Callable[..., MethodResult]
 METHODS: list[Method] = [kde, ocsvm, iforest, gmm]
 NOTHING = np.empty((0, 8, 8, 1), dtype=np.uint8)
 
@@ -116,7 +116,7 @@ def test_gmm_has_no_more_components_than_full_covariances_allow() -> None:
     few = make_features(points(70, 30), points(5, 30))  # two times (20 + 1), not three
     assert gmm(make_task(), features=few, tuned=False).settings["components"] in (2, 3)
     fewer = make_features(points(41, 20), points(5, 20))
-    with pytest.raises(NotApplicable, match="more than 41 training pictures"):
+    with pytest.raises(NotApplicableError, match="more than 41 training pictures"):
         gmm(make_task(), features=fewer, tuned=False)
 
 
@@ -163,9 +163,9 @@ def test_without_tuning_the_holdout_is_not_looked_at(method: Method) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_tuning_needs_a_holdout_of_both_kinds(method: Method) -> None:
     features = make_features(points(100, 20), points(5, 20), points(3, 20))
-    with pytest.raises(NotApplicable, match="smaller --n-test"):
+    with pytest.raises(NotApplicableError, match="smaller --n-test"):
         method(make_task(), features=features)
-    with pytest.raises(NotApplicable, match="normal and anomalous"):
+    with pytest.raises(NotApplicableError, match="normal and anomalous"):
         method(make_task(np.ones(3, dtype=bool)), features=features)
 
 

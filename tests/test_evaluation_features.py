@@ -21,7 +21,7 @@ from adgan_cli.evaluation.features import (
     pixels,
     sample,
 )
-from adgan_cli.evaluation.task import NotApplicable, Task
+from adgan_cli.evaluation.task import NotApplicableError, Task
 
 CPU = torch.device("cpu")
 
@@ -108,7 +108,7 @@ def test_without_labels_the_least_dimension_that_keeps_95_percent(
 
 def test_equal_training_pictures_have_no_components() -> None:
     for train in (np.full((30, 8, 8, 1), 7, dtype=np.uint8), noise(1), noise(0)):
-        with pytest.raises(NotApplicable, match="training pictures"):
+        with pytest.raises(NotApplicableError, match="training pictures"):
             pixel_features(make_task(train, noise(2, size=8)))
 
 
@@ -177,7 +177,7 @@ def test_alexnet_features_are_components_of_it(weights: Path) -> None:
 
 
 def test_alexnet_without_a_file_says_what_it_needs() -> None:
-    with pytest.raises(NotApplicable, match="--alexnet-weights"):
+    with pytest.raises(NotApplicableError, match="--alexnet-weights"):
         load_alexnet(None)
 
 

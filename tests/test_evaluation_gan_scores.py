@@ -9,13 +9,13 @@ import torch
 from conftest import make_generator
 from torch import nn
 
-from adgan_cli.config import ModelConfig, SearchConfig, TrainConfig, to_dict
-from adgan_cli.engine.checkpoint import save_checkpoint
-from adgan_cli.engine.model_file import Model, load_model, save_model
-from adgan_cli.engine.networks import Critic, initialise
-from adgan_cli.engine.pixels import to_unit_range
-from adgan_cli.engine.search import Searcher, search, starting_points
-from adgan_cli.engine.training import averaged_generator, new_state, run
+from adgan_cli.config import PAPER_SEARCH, ModelConfig, TrainConfig, to_dict
+from adgan_cli.engine.models.dcgan import Critic, init_weights
+from adgan_cli.engine.models.model import Model, load_model, save_model
+from adgan_cli.engine.pixels import to_model_range
+from adgan_cli.engine.search.algorithm1 import Searcher, search, starting_points
+from adgan_cli.engine.training.checkpoint import save_checkpoint
+from adgan_cli.engine.training.trainer import ema_generator, new_state, run
 from adgan_cli.errors import ConfigError, ModelFileError
 from adgan_cli.evaluation import gan_scores as module
 from adgan_cli.evaluation.gan_scores import (
@@ -26,7 +26,7 @@ from adgan_cli.evaluation.gan_scores import (
     load_critic,
     search_scores,
 )
-from adgan_cli.evaluation.task import NotApplicable
+from adgan_cli.evaluation.task import NotApplicableError
 
 CPU = torch.device("cpu")
 
@@ -37,7 +37,7 @@ def noise(count, channels=1, seed=0):
 
 
 def as_x(pixels):
-    return to_unit_range(torch.from_numpy(pixels))
+    return to_model_range(torch.from_numpy(pixels))
 
 
 def make_model(latent_dim=8):
@@ -47,7 +47,7 @@ def make_model(latent_dim=8):
 
 def make_critic(*, batch_norm=False):
     critic = Critic(ModelConfig(16, 1, 8, 4), batch_norm=batch_norm)
-    initialise(critic, torch.Generator().manual_seed(1))
+    init_weights(critic, torch.Generator().manual_seed(1))
     for weight in critic.parameters():
         weight.data.mul_(5)
     return critic.eval().requires_grad_(False)
@@ -57,7 +57,7 @@ def make_critic(*, batch_norm=False):
 
 
 def test_adgan_is_the_mean_over_the_points_and_adgan_1_the_first_of_them():
-    model, pixels, config = make_model(), noise(3), SearchConfig(n_seed=4, k=2)
+    model, pixels, config = make_model(), noise(3), replace(PAPER_SEARCH, n_seed=4, k=2)
     losses = search(model.generator, as_x(pixels), config).losses.double().numpy()
     scores = search_scores(model, pixels, config)
     assert scores["adgan"] == pytest.approx(losses.mean(1), rel=1e-12)
@@ -72,21 +72,21 @@ def test_the_first_of_eight_starting_points_is_the_only_one_of_one():
 
 def test_adgan_1_is_what_a_search_from_one_point_finds():
     model, pixels = make_model(latent_dim=16), noise(3)
-    both = search_scores(model, pixels, SearchConfig(n_seed=8, k=3))
-    alone = search_scores(model, pixels, SearchConfig(n_seed=1, k=3))
+    both = search_scores(model, pixels, replace(PAPER_SEARCH, n_seed=8, k=3))
+    alone = search_scores(model, pixels, replace(PAPER_SEARCH, n_seed=1, k=3))
     assert (both["adgan-1"] == alone["adgan"]).all()
     assert (both["adgan-1"] != both["adgan"]).all()
 
 
 def test_where_torch_draws_otherwise_adgan_1_still_is_one_search_from_the_first_point():
-    model, pixels, config = make_model(latent_dim=8), noise(3), SearchConfig(n_seed=8, k=3)
+    model, pixels, config = make_model(latent_dim=8), noise(3), replace(PAPER_SEARCH, n_seed=8, k=3)
     z0 = starting_points(8, 8, config.seed)[:1]
     alone = Searcher(model.generator, config, z0=z0)(as_x(pixels)).score.double().numpy()
     assert (search_scores(model, pixels, config)["adgan-1"] == alone).all()
 
 
 def test_without_steps_the_prior_is_that_of_the_starting_points():
-    config = SearchConfig(n_seed=4, k=0, seed=2)
+    config = replace(PAPER_SEARCH, n_seed=4, k=0, seed=2)
     z0 = starting_points(4, 8, 2).double()
     log_p = torch.distributions.Normal(0.0, 1.0).log_prob(z0).sum(1)
     constant = 8 / 2 * np.log(2 * np.pi)
@@ -97,7 +97,7 @@ def test_without_steps_the_prior_is_that_of_the_starting_points():
 def test_the_prior_is_that_of_the_final_latent_vectors():
     """Repeat the first step by hand: Adam's first is the learning rate, along the sign."""
     model, pixels = make_model(), noise(3)
-    config = SearchConfig(n_seed=2, k=1, lr_z=0.25)
+    config = replace(PAPER_SEARCH, n_seed=2, k=1, lr_z=0.25)
     expected = []
     for x in as_x(pixels):
         z = starting_points(2, 8, 0).requires_grad_()
@@ -109,7 +109,7 @@ def test_the_prior_is_that_of_the_final_latent_vectors():
 
 
 def test_searched_scores_depend_on_the_picture_alone():
-    model, pixels, config = make_model(), noise(5), SearchConfig(n_seed=2, k=3)
+    model, pixels, config = make_model(), noise(5), replace(PAPER_SEARCH, n_seed=2, k=3)
     together = search_scores(model, pixels, config)
     order = [3, 0, 4, 2, 1]
     turned = search_scores(model, pixels[order], config)
@@ -121,7 +121,7 @@ def test_searched_scores_depend_on_the_picture_alone():
 
 
 def test_progress_is_told_and_chunks_change_nothing(monkeypatch):
-    model, pixels, config, done = make_model(), noise(5), SearchConfig(n_seed=2, k=2), []
+    model, pixels, config, done = make_model(), noise(5), replace(PAPER_SEARCH, n_seed=2, k=2), []
     whole = search_scores(model, pixels, config)
     monkeypatch.setattr(module, "CHUNK", 2)
     parts = search_scores(model, pixels, config, batch_size=1, on_progress=done.append)
@@ -143,7 +143,7 @@ def interrupted_after(count):
 
 def test_an_interrupted_search_goes_on_where_it_was(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "CHUNK", 2)
-    model, pixels, config = make_model(), noise(7), SearchConfig(n_seed=2, k=2)
+    model, pixels, config = make_model(), noise(7), replace(PAPER_SEARCH, n_seed=2, k=2)
     keep, done = tmp_path / "scores" / "search.safetensors", []
     with pytest.raises(Interrupted):
         search_scores(
@@ -160,7 +160,7 @@ def test_an_interrupted_search_goes_on_where_it_was(monkeypatch, tmp_path):
 @pytest.mark.parametrize("what", ["model", "pixels", "config", "file"])
 def test_what_was_kept_of_another_search_is_not_used(what, tmp_path):
     keep = tmp_path / "search.safetensors"
-    model, pixels, config = make_model(), noise(3), SearchConfig(n_seed=2, k=1)
+    model, pixels, config = make_model(), noise(3), replace(PAPER_SEARCH, n_seed=2, k=1)
     search_scores(model, pixels, config, keep=keep)
     if what == "model":
         model.generator.norms[0].running_mean[0] += 1
@@ -181,8 +181,8 @@ def test_pictures_of_another_shape_are_refused():
 
 
 def test_a_search_that_leaves_the_numbers_has_no_scores():
-    with pytest.raises(NotApplicable, match="not numbers"):
-        search_scores(make_model(), noise(2), SearchConfig(n_seed=2, k=3, lr_theta=1e38))
+    with pytest.raises(NotApplicableError, match="not numbers"):
+        search_scores(make_model(), noise(2), replace(PAPER_SEARCH, n_seed=2, k=3, lr_theta=1e38))
 
 
 # The critic: discriminator
@@ -201,7 +201,7 @@ def test_what_the_critic_takes_for_real_is_the_least_anomalous(batch_norm):
 def test_a_trained_critic_finds_what_it_was_not_shown_as_real_anomalous():
     """The sign follows from eq. (2): real pictures high."""
     bright = np.full((32, 16, 16, 1), 230, np.uint8) - noise(32) // 16
-    config = TrainConfig(objective="wgan", iters=26, batch_size=8, critic_steps=1)
+    config = TrainConfig(encoder_iters=0, objective="wgan", iters=26, batch_size=8, critic_steps=1)
     state = new_state(ModelConfig(16, 1, 8, 4), config, device=CPU, precision="fp32")
     run(state, torch.from_numpy(bright), should_stop=lambda: state.critic_step >= 30)
     scores = discriminator_scores(state.critic, np.concatenate([bright[:8], noise(8, seed=1) // 2]))
@@ -221,13 +221,15 @@ def test_a_verdict_does_not_depend_on_company(batch_norm):
 
 @pytest.fixture
 def trained(tmp_path):
-    config = TrainConfig(iters=2, batch_size=4, critic_steps=1)
+    config = TrainConfig(
+        objective="wgan-gp", encoder_iters=0, iters=2, batch_size=4, critic_steps=1
+    )
     state = new_state(ModelConfig(16, 1, 8, 4), config, device=CPU, precision="fp32")
     run(state, torch.from_numpy(noise(8)))
     data = {"pictures": 8, "digest": "abc"}
     training = to_dict(config) | {"iters": state.step, "precision": "fp32"}
     model = Model(
-        averaged_generator(state),
+        ema_generator(state),
         state.model_config,
         provenance={"training": training, "data": data},
     )

@@ -21,18 +21,18 @@ from adgan_cli.errors import ConfigError
 from adgan_cli.evaluation import labelled as module
 from adgan_cli.evaluation.labelled import (
     DATASETS,
-    Labelled,
+    LabelledDataset,
     class_index,
     default_data_root,
     load_labelled,
 )
 from adgan_cli.evaluation.packed_sets import adapted
 from adgan_cli.evaluation.vision import torchvision
-from adgan_cli.images.cache import CachePlace
+from adgan_cli.images.cache import CacheConfig
 from adgan_cli.images.selection import Selection
 
 
-def load(dataset: str | Path = "", **options: Any) -> Labelled:
+def load(dataset: str | Path = "", **options: Any) -> LabelledDataset:
     settings: dict[str, Any] = dict(
         size=None,
         channels=None,
@@ -358,10 +358,10 @@ def test_the_split_of_digits_depends_on_the_seed_alone():
     np.testing.assert_array_equal(first.train, again.train)
 
 
-def tiny_set(pixels: np.ndarray) -> Labelled:
+def tiny_set(pixels: np.ndarray) -> LabelledDataset:
     labels = np.zeros(len(pixels), np.int64)
     names = tuple(map(str, range(len(pixels))))
-    return Labelled("tiny", ("a",), pixels, labels, pixels, labels, names, names)
+    return LabelledDataset("tiny", ("a",), pixels, labels, pixels, labels, names, names)
 
 
 def test_pictures_are_enlarged_without_smoothing_and_reduced_by_averaging():
@@ -557,7 +557,7 @@ def test_links_are_left_alone_and_counted_or_followed(rooms, tmp_path):
 def test_a_set_larger_than_memory_comes_out_of_the_cache(shapes, tmp_path, monkeypatch, twice):
     plain = load(shapes, size=16)
     monkeypatch.setattr("adgan_cli.images.load._MAPPED", 1)
-    place = CachePlace(tmp_path / "cache", 10**8)
+    place = CacheConfig(tmp_path / "cache", 10**8)
     if twice:  # pictures lie in the file in another order
         load(shapes, size=16, place=place, normal_class="square")
     mapped = load(shapes, size=16, place=place)
@@ -698,12 +698,14 @@ def test_the_data_root_can_stand_in_the_environment(monkeypatch, tmp_path):
     assert str(tmp_path / "lsun") in str(caught.value)
 
 
-def with_classes(classes: list[str], train: list[int], test: list[int]) -> Labelled:
+def with_classes(classes: list[str], train: list[int], test: list[int]) -> LabelledDataset:
     """A set of nothing but labels: so many pictures a class."""
     labels = [np.repeat(np.arange(len(counts)), counts) for counts in (train, test)]
     pixels = [np.zeros((len(part), 16, 16, 1), np.uint8) for part in labels]
     names = [tuple(map(str, range(len(part)))) for part in labels]
-    return Labelled("set", tuple(classes), pixels[0], labels[0], pixels[1], labels[1], *names)
+    return LabelledDataset(
+        "set", tuple(classes), pixels[0], labels[0], pixels[1], labels[1], *names
+    )
 
 
 def test_a_class_is_found_by_name_in_any_case_or_by_index():

@@ -11,22 +11,24 @@ import numpy as np
 import pytest
 import torch
 
-from adgan_cli.config import SearchConfig, TrainConfig
-from adgan_cli.engine.model_file import load_model
+from adgan_cli.config import PAPER_SEARCH, TrainConfig
+from adgan_cli.engine.models.model import load_model
 from adgan_cli.errors import ConfigError
 from adgan_cli.evaluation import protocol
 from adgan_cli.evaluation.autoencoders import AutoencoderConfig
 from adgan_cli.evaluation.gan_scores import AnoganConfig
-from adgan_cli.evaluation.labels import Labelled
+from adgan_cli.evaluation.labels import LabelledDataset
 from adgan_cli.evaluation.methods import DEFAULT_METHODS, METHODS, Cell, GanConfig, Settings
 from adgan_cli.evaluation.metrics import roc_auc
 from adgan_cli.evaluation.protocol import HOLDOUT, Plan, chosen_items, evaluate, read_kept_scores
-from adgan_cli.evaluation.task import NotApplicable, Outcome
+from adgan_cli.evaluation.task import MethodResult, NotApplicableError
 
 FAST = Settings(
-    gan=GanConfig(TrainConfig(iters=2, batch_size=4), latent_dim=4),
+    gan=GanConfig(
+        TrainConfig(objective="wgan-gp", encoder_iters=0, iters=2, batch_size=4), latent_dim=4
+    ),
     tuned_gan=GanConfig(TrainConfig(objective="gan", iters=2, batch_size=4, encoder_iters=2), 3),
-    search=SearchConfig(n_seed=2, k=1),
+    search=replace(PAPER_SEARCH, n_seed=2, k=1),
     anogan=AnoganConfig(steps=2),
     autoencoder=AutoencoderConfig(iters=2, batch_size=4, latent_dim=4, width=4),
     width=4,
@@ -36,7 +38,7 @@ GAN_METHODS = (
 )  # fmt: skip
 
 
-def labelled(count: int = 30, classes: int = 3) -> Labelled:
+def labelled(count: int = 30, classes: int = 3) -> LabelledDataset:
     """Noise around another grey for each class: 16 pixels, one channel."""
     rng = np.random.default_rng(0)
 
@@ -49,7 +51,9 @@ def labelled(count: int = 30, classes: int = 3) -> Labelled:
 
     train, test = part(count), part(count)
     names = tuple(map(str, range(count)))
-    return Labelled("greys", ("dark", "mid grey", "light")[:classes], *train, *test, names, names)
+    return LabelledDataset(
+        "greys", ("dark", "mid grey", "light")[:classes], *train, *test, names, names
+    )
 
 
 def run(out: Path, methods: tuple[str, ...], **plan: object) -> list[protocol.Result]:
@@ -88,11 +92,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The methods that ran, where two that need no training stand in for all."""
     made: list[str] = []
 
-    def counting(name: str, method: Callable[[Cell], Outcome]) -> Callable[[Cell], Outcome]:
+    def counting(
+        name: str, method: Callable[[Cell], MethodResult]
+    ) -> Callable[[Cell], MethodResult]:
         return lambda cell: made.append(name) or method(cell)  # type: ignore[func-returns-value]
 
-    counted = {name: counting(name, METHODS[name]) for name in ("mean-image", "pca")}
-    monkeypatch.setattr(protocol, "METHODS", {**METHODS, **counted})
+    plural = {name: counting(name, METHODS[name]) for name in ("mean-image", "pca")}
+    monkeypatch.setattr(protocol, "METHODS", {**METHODS, **plural})
     return made
 
 
@@ -215,9 +221,9 @@ def test_methods_hear_of_labels_only_in_the_holdout(
 ) -> None:
     seen: list[Cell] = []
 
-    def spy(cell: Cell) -> Outcome:
+    def spy(cell: Cell) -> MethodResult:
         seen.append(cell)
-        raise NotApplicable("it only looks")
+        raise NotApplicableError("it only looks")
 
     monkeypatch.setattr(protocol, "METHODS", {"spy": spy})
     run(tmp_path, ("spy",))

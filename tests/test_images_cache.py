@@ -23,18 +23,18 @@ from PIL import Image
 
 from adgan_cli.errors import OutputError
 from adgan_cli.images import cache_store
-from adgan_cli.images.cache import CachePlace, PixelCache, default_cache_folder
+from adgan_cli.images.cache import CacheConfig, PixelCache, default_cache_folder
 from adgan_cli.images.cache_folder import cached_sets, clear_cache
 from adgan_cli.images.cache_store import Store
-from adgan_cli.images.read import Picture, Rules, read_picture
-from adgan_cli.images.sources import Folder, Found
+from adgan_cli.images.read import DecodedImage, Preprocessing, decode_image
+from adgan_cli.images.sources import Folder, ImageRef
 
-RULES = Rules(size=8, channels=3)
+RULES = Preprocessing(size=8, channels=3)
 SLOT = 8 * 8 * 3
 NEEDED = 16384 + 6 * (256 + SLOT)  # what 6 pictures ask for
 
 
-def draw(folder: Path, count: int = 6, *, seed: int = 0) -> list[Found]:
+def draw(folder: Path, count: int = 6, *, seed: int = 0) -> list[ImageRef]:
     """A folder of small pictures of noise, each different."""
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(seed)
@@ -44,49 +44,51 @@ def draw(folder: Path, count: int = 6, *, seed: int = 0) -> list[Found]:
     return listed(folder)
 
 
-def listed(folder: Path) -> list[Found]:
+def listed(folder: Path) -> list[ImageRef]:
     names = sorted(path.name for path in folder.iterdir())
-    return [Found(Folder(folder), name, name) for name in names]
+    return [ImageRef(Folder(folder), name, name) for name in names]
 
 
-def place(tmp_path: Path, limit: int = 10**9) -> CachePlace:
-    return CachePlace(tmp_path / "cache", limit)
+def place(tmp_path: Path, limit: int = 10**9) -> CacheConfig:
+    return CacheConfig(tmp_path / "cache", limit)
 
 
 @contextmanager
-def opened(tmp_path: Path, found: Sequence[Found], *, limit: int = 10**9) -> Iterator[PixelCache]:
+def opened(
+    tmp_path: Path, found: Sequence[ImageRef], *, limit: int = 10**9
+) -> Iterator[PixelCache]:
     root = found[0].source.path
     with PixelCache(place(tmp_path, limit), root, RULES, expected=len(found)) as cache:
         yield cache
 
 
-def fill(cache: PixelCache, found: Sequence[Found]) -> int:
+def fill(cache: PixelCache, found: Sequence[ImageRef]) -> int:
     """Get every picture, put those that are not there; how many had to be decoded."""
     decoded = 0
     for item in found:
         if cache.get(item) is None:
             stamp = item.stamp()
-            cache.put(item, stamp, read_picture(item, RULES))
+            cache.put(item, stamp, decode_image(item, RULES))
             decoded += 1
     return decoded
 
 
-def filled(tmp_path: Path, found: Sequence[Found]) -> int:
+def filled(tmp_path: Path, found: Sequence[ImageRef]) -> int:
     """Do so in a run of its own, in which nothing goes wrong."""
     with opened(tmp_path, found) as cache:
         decoded = fill(cache, found)
-    assert cache.off == ""
+    assert cache.disabled_reason == ""
     return decoded
 
 
-def assert_same(kept: Picture, item: Found) -> None:
-    direct = read_picture(item, RULES)
+def assert_same(kept: DecodedImage, item: ImageRef) -> None:
+    direct = decode_image(item, RULES)
     np.testing.assert_array_equal(kept.pixels, direct.pixels)
     facts = ("width", "height", "mode", "format", "fingerprint")
     assert [getattr(kept, name) for name in facts] == [getattr(direct, name) for name in facts]
 
 
-def assert_right(tmp_path: Path, found: Sequence[Found], *, mappable: bool = True) -> int:
+def assert_right(tmp_path: Path, found: Sequence[ImageRef], *, mappable: bool = True) -> int:
     """Whatever the cache still has is what decoding gives, alone and mapped; how much it had."""
     with opened(tmp_path, found) as cache:
         kept = [cache.get(item) for item in found]
@@ -95,11 +97,11 @@ def assert_right(tmp_path: Path, found: Sequence[Found], *, mappable: bool = Tru
                 assert_same(picture, item)
         fill(cache, found)
         mapped = cache.mapped(found)
-    assert cache.off == ""
+    assert cache.disabled_reason == ""
     assert mapped is not None or not mappable
     pixels, rows = mapped or ([], [])
     for item, row in zip(found, rows, strict=mappable):
-        np.testing.assert_array_equal(pixels[row], read_picture(item, RULES).pixels)
+        np.testing.assert_array_equal(pixels[row], decode_image(item, RULES).pixels)
     return sum(picture is not None for picture in kept)
 
 
@@ -109,23 +111,23 @@ def the_set(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def found(tmp_path: Path) -> list[Found]:
+def found(tmp_path: Path) -> list[ImageRef]:
     return draw(tmp_path / "pictures")
 
 
-def test_what_was_put_is_got_by_later_runs(tmp_path: Path, found: list[Found]) -> None:
+def test_what_was_put_is_got_by_later_runs(tmp_path: Path, found: list[ImageRef]) -> None:
     assert filled(tmp_path, found) == len(found)
     assert filled(tmp_path, found) == 0
     assert assert_right(tmp_path, found) == len(found)
 
 
-def test_what_was_put_is_got_at_once(tmp_path: Path, found: list[Found]) -> None:
+def test_what_was_put_is_got_at_once(tmp_path: Path, found: list[ImageRef]) -> None:
     with opened(tmp_path, found) as cache:
         assert fill(cache, found) == len(found)
         assert fill(cache, found) == 0
 
 
-def test_got_pixels_may_be_written_to(tmp_path: Path, found: list[Found]) -> None:
+def test_got_pixels_may_be_written_to(tmp_path: Path, found: list[ImageRef]) -> None:
     filled(tmp_path, found)
     with opened(tmp_path, found) as cache:
         for _ in range(2):
@@ -136,7 +138,7 @@ def test_got_pixels_may_be_written_to(tmp_path: Path, found: list[Found]) -> Non
 
 
 @pytest.mark.parametrize("how", ["mtime", "size", "gone"])
-def test_a_changed_file_is_decoded_again(tmp_path: Path, found: list[Found], how: str) -> None:
+def test_a_changed_file_is_decoded_again(tmp_path: Path, found: list[ImageRef], how: str) -> None:
     filled(tmp_path, found)
     path = found[2].file
     assert path is not None
@@ -158,20 +160,22 @@ def test_a_changed_file_is_decoded_again(tmp_path: Path, found: list[Found], how
 
 
 def test_a_change_while_the_file_is_read_shows_the_next_time(
-    tmp_path: Path, found: list[Found]
+    tmp_path: Path, found: list[ImageRef]
 ) -> None:
     with opened(tmp_path, found) as cache:
         stamp = found[0].stamp()
         os.utime(tmp_path / "pictures" / found[0].name, ns=(0, 0))
-        cache.put(found[0], stamp, read_picture(found[0], RULES))
+        cache.put(found[0], stamp, decode_image(found[0], RULES))
         assert cache.get(found[0]) is None
 
 
-def test_sets_of_other_rules_and_other_roots_lie_apart(tmp_path: Path, found: list[Found]) -> None:
+def test_sets_of_other_rules_and_other_roots_lie_apart(
+    tmp_path: Path, found: list[ImageRef]
+) -> None:
     other = draw(tmp_path / "others", seed=1)
     filled(tmp_path, found)
     assert filled(tmp_path, other) == len(other)
-    for rules in (replace(RULES, channels=1), replace(RULES, fit="pad"), Rules(16, 3)):
+    for rules in (replace(RULES, channels=1), replace(RULES, fit="pad"), Preprocessing(16, 3)):
         root = tmp_path / "pictures"
         with PixelCache(place(tmp_path), root, rules, expected=6) as cache:
             assert cache.get(found[0]) is None
@@ -179,29 +183,31 @@ def test_sets_of_other_rules_and_other_roots_lie_apart(tmp_path: Path, found: li
 
 
 def test_a_root_is_the_same_however_it_is_written(
-    tmp_path: Path, found: list[Found], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, found: list[ImageRef], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(tmp_path, found)
     monkeypatch.chdir(tmp_path)
-    relative = [Found(Folder(Path("pictures")), item.key, item.name) for item in found]
+    relative = [ImageRef(Folder(Path("pictures")), item.key, item.name) for item in found]
     assert filled(tmp_path, relative) == 0
 
 
 def test_any_name_and_any_time_can_be_kept(tmp_path: Path) -> None:
     names = ["new\nline", "\udcff", "'; DROP TABLE pictures; --", "a/\ud800b", "日本", "x" * 5000]
     stamps = [(2**40, 2**63 + 5), (0, -(2**40)), (1, 0), (1, 2**62), (5, 6), (7, 8)]
-    picture = Picture(np.zeros((8, 8, 3), np.uint8), 10**6, 1, "F[-1e+300..0.5]", "", b"\0" * 8)
+    picture = DecodedImage(
+        np.zeros((8, 8, 3), np.uint8), 10**6, 1, "F[-1e+300..0.5]", "", b"\0" * 8
+    )
     for _ in range(2):
         with PixelCache(place(tmp_path), tmp_path / "\udcfe", RULES, expected=6) as cache:
             for name, stamp in zip(names, stamps, strict=True):
                 source: Any = SimpleNamespace(stamp=lambda key, stamp=stamp: stamp)
-                item = Found(source, name, name)
+                item = ImageRef(source, name, name)
                 kept = cache.get(item)
                 if kept is None:
                     cache.put(item, stamp, picture)
                 else:
                     assert (kept.mode, kept.format) == (picture.mode, "")
-        assert cache.off == ""
+        assert cache.disabled_reason == ""
     assert kept is not None
     assert cached_sets(tmp_path / "cache")[0].root == os.path.realpath(tmp_path / "\udcfe")
 
@@ -216,21 +222,21 @@ def flip(path: Path, at: int) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 1, SLOT, SLOT + 1, 3 * SLOT, 6 * SLOT - 1])
-def test_cut_pixels_are_not_believed(tmp_path: Path, found: list[Found], left: int) -> None:
+def test_cut_pixels_are_not_believed(tmp_path: Path, found: list[ImageRef], left: int) -> None:
     filled(tmp_path, found)
     os.truncate(the_set(tmp_path) / "pixels.bin", left)
     assert assert_right(tmp_path, found) == left // SLOT
     assert assert_right(tmp_path, found) == len(found)
 
 
-def test_a_flipped_bit_in_the_pixels_is_not_believed(tmp_path: Path, found: list[Found]) -> None:
+def test_a_flipped_bit_in_the_pixels_is_not_believed(tmp_path: Path, found: list[ImageRef]) -> None:
     filled(tmp_path, found)
     flip(the_set(tmp_path) / "pixels.bin", 2 * SLOT + 7)
     assert assert_right(tmp_path, found) == len(found) - 1
     assert assert_right(tmp_path, found) == len(found)
 
 
-def test_a_flipped_bit_in_the_index_is_not_believed(tmp_path: Path, found: list[Found]) -> None:
+def test_a_flipped_bit_in_the_index_is_not_believed(tmp_path: Path, found: list[ImageRef]) -> None:
     filled(tmp_path, found)
     path = the_set(tmp_path)
     whole = shutil.copytree(path, tmp_path / "whole")
@@ -246,7 +252,7 @@ def test_a_flipped_bit_in_the_index_is_not_believed(tmp_path: Path, found: list[
 
 
 @pytest.mark.parametrize("left", [0, 50, 4096, 6000, 8192, -1])
-def test_a_cut_index_is_not_believed(tmp_path: Path, found: list[Found], left: int) -> None:
+def test_a_cut_index_is_not_believed(tmp_path: Path, found: list[ImageRef], left: int) -> None:
     filled(tmp_path, found)
     index = the_set(tmp_path) / "index.sqlite"
     os.truncate(index, left % index.stat().st_size)
@@ -257,7 +263,7 @@ def test_a_cut_index_is_not_believed(tmp_path: Path, found: list[Found], left: i
 @pytest.mark.parametrize("name", ["index.sqlite", "pixels.bin", "index.sqlite-journal"])
 @pytest.mark.parametrize("how", ["garbage", "missing", "folder", "link"])
 def test_files_that_are_none_of_ours_are_not_believed(
-    tmp_path: Path, found: list[Found], name: str, how: str
+    tmp_path: Path, found: list[ImageRef], name: str, how: str
 ) -> None:
     filled(tmp_path, found)
     path = the_set(tmp_path) / name
@@ -287,7 +293,7 @@ def test_files_that_are_none_of_ours_are_not_believed(
     ],
 )
 def test_an_index_of_another_version_begins_anew(
-    tmp_path: Path, found: list[Found], sql: str
+    tmp_path: Path, found: list[ImageRef], sql: str
 ) -> None:
     filled(tmp_path, found)
     with sqlite3.connect(the_set(tmp_path) / "index.sqlite") as index:
@@ -312,7 +318,7 @@ def test_an_index_of_another_version_begins_anew(
     ],
 )
 def test_rows_that_were_tampered_with_are_not_believed(
-    tmp_path: Path, found: list[Found], sql: str
+    tmp_path: Path, found: list[ImageRef], sql: str
 ) -> None:
     filled(tmp_path, found)
     with sqlite3.connect(the_set(tmp_path) / "index.sqlite") as index:
@@ -351,7 +357,7 @@ sys.stdin.readline()
 with opened(tmp_path, found) as cache:
     fill(cache, found)
     pixels, rows = cache.mapped(found)
-assert not cache.off, cache.off
+assert not cache.disabled_reason, cache.disabled_reason
 print(int(pixels[rows].astype(int).sum()))
 """
 
@@ -404,7 +410,7 @@ def test_a_process_may_be_killed_at_any_moment(tmp_path: Path) -> None:
 
 def test_two_processes_fill_one_set_and_share_no_slot(tmp_path: Path) -> None:
     found = draw(tmp_path / "pictures", 60)
-    total = sum(int(read_picture(item, RULES).pixels.astype(int).sum()) for item in found)
+    total = sum(int(decode_image(item, RULES).pixels.astype(int).sum()) for item in found)
     with filling(tmp_path) as one, filling(tmp_path) as other:
         go(one)
         go(other)
@@ -419,9 +425,9 @@ def test_two_processes_fill_one_set_and_share_no_slot(tmp_path: Path) -> None:
 
 
 def test_what_was_mapped_outlives_changes_and_the_cache_itself(
-    tmp_path: Path, found: list[Found]
+    tmp_path: Path, found: list[ImageRef]
 ) -> None:
-    direct = np.stack([read_picture(item, RULES).pixels for item in found])
+    direct = np.stack([decode_image(item, RULES).pixels for item in found])
     with opened(tmp_path, found) as cache:
         fill(cache, found)
         mapped = cache.mapped(found[::-1])
@@ -434,7 +440,7 @@ def test_what_was_mapped_outlives_changes_and_the_cache_itself(
 
 
 def test_writing_to_what_was_mapped_changes_nothing_on_the_disk(
-    tmp_path: Path, found: list[Found]
+    tmp_path: Path, found: list[ImageRef]
 ) -> None:
     with opened(tmp_path, found) as cache:
         fill(cache, found)
@@ -444,7 +450,7 @@ def test_writing_to_what_was_mapped_changes_nothing_on_the_disk(
     assert assert_right(tmp_path, found) == len(found)
 
 
-def test_a_set_larger_than_memory_can_be_mapped(tmp_path: Path, found: list[Found]) -> None:
+def test_a_set_larger_than_memory_can_be_mapped(tmp_path: Path, found: list[ImageRef]) -> None:
     if sys.platform != "linux" or Path("/proc/sys/vm/overcommit_memory").read_text()[0] == "2":
         pytest.skip("this system counts every mapping as memory")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -454,10 +460,10 @@ def test_a_set_larger_than_memory_can_be_mapped(tmp_path: Path, found: list[Foun
         os.truncate(the_set(tmp_path) / "pixels.bin", 4 * memory)  # holes: takes no space
         mapped = cache.mapped(found)
     assert mapped is not None and mapped[0].nbytes > 3 * memory
-    np.testing.assert_array_equal(mapped[0][mapped[1][5]], read_picture(found[5], RULES).pixels)
+    np.testing.assert_array_equal(mapped[0][mapped[1][5]], decode_image(found[5], RULES).pixels)
 
 
-def test_nothing_is_mapped_if_one_picture_is_missing(tmp_path: Path, found: list[Found]) -> None:
+def test_nothing_is_mapped_if_one_picture_is_missing(tmp_path: Path, found: list[ImageRef]) -> None:
     with opened(tmp_path, found) as cache:
         assert cache.mapped(found) is None
         fill(cache, found[1:])
@@ -470,17 +476,19 @@ def test_nothing_is_mapped_if_one_picture_is_missing(tmp_path: Path, found: list
 # room
 
 
-def test_pictures_that_do_not_fit_turn_the_cache_off(tmp_path: Path, found: list[Found]) -> None:
+def test_pictures_that_do_not_fit_turn_the_cache_off(tmp_path: Path, found: list[ImageRef]) -> None:
     with opened(tmp_path, found, limit=NEEDED - 1) as cache:
-        assert "6 pictures need" in cache.off and "--cache-limit" in cache.off
+        assert (
+            "6 pictures need" in cache.disabled_reason and "--cache-limit" in cache.disabled_reason
+        )
         assert fill(cache, found) == fill(cache, found) == len(found)
         assert cache.mapped(found) is None
     assert not (tmp_path / "cache").exists()
     with opened(tmp_path, found, limit=NEEDED) as cache:
-        assert cache.off == ""
+        assert cache.disabled_reason == ""
 
 
-def aged(tmp_path: Path, name: str, seconds: int) -> list[Found]:
+def aged(tmp_path: Path, name: str, seconds: int) -> list[ImageRef]:
     """Pictures whose set was last used so many seconds ago."""
     found = draw(tmp_path / name)
     sets = tmp_path / "cache" / "pixels"
@@ -501,21 +509,21 @@ def taken(tmp_path: Path) -> int:
     return sum(p.stat().st_size for p in (tmp_path / "cache").rglob("*") if p.is_file())
 
 
-def test_the_longest_unused_go_first(tmp_path: Path, found: list[Found]) -> None:
+def test_the_longest_unused_go_first(tmp_path: Path, found: list[ImageRef]) -> None:
     for name, age in {"middle": 200, "old": 300, "young": 100}.items():
         aged(tmp_path, name, age)
     assert roots(tmp_path) == ["young", "middle", "old"]
     one = taken(tmp_path) // 3
     with opened(tmp_path, found, limit=NEEDED + 2 * one) as cache:
         fill(cache, found)
-    assert cache.off == "" and roots(tmp_path) == ["pictures", "young", "middle"]
+    assert cache.disabled_reason == "" and roots(tmp_path) == ["pictures", "young", "middle"]
     filled(tmp_path, listed(tmp_path / "middle"))  # used again
     with opened(tmp_path, draw(tmp_path / "last"), limit=NEEDED + one) as cache:
         fill(cache, listed(tmp_path / "last"))
     assert roots(tmp_path) == ["last", "middle"]
 
 
-def test_a_set_never_outgrows_the_limit(tmp_path: Path, found: list[Found]) -> None:
+def test_a_set_never_outgrows_the_limit(tmp_path: Path, found: list[ImageRef]) -> None:
     aged(tmp_path, "old", 100)
     limit = NEEDED + taken(tmp_path)
     seen = set()
@@ -526,14 +534,14 @@ def test_a_set_never_outgrows_the_limit(tmp_path: Path, found: list[Found]) -> N
         with opened(tmp_path, found, limit=limit) as cache:
             fill(cache, found)
         assert taken(tmp_path) <= limit
-        seen.add((cache.off.partition(": ")[2][:4], "old" in roots(tmp_path)))
+        seen.add((cache.disabled_reason.partition(": ")[2][:4], "old" in roots(tmp_path)))
     # the other set makes room at first, then this one goes itself and begins anew
     assert seen == {("", True), ("", False), ("full", False)}
     assert assert_right(tmp_path, found) == len(found)
 
 
 def test_a_set_of_mostly_unneeded_slots_begins_anew(
-    tmp_path: Path, found: list[Found], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, found: list[ImageRef], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache_store, "_SPARE", 0)
     sizes = []
@@ -550,11 +558,11 @@ Usage = namedtuple("Usage", "total used free")
 
 
 def test_the_disk_is_not_filled_up(
-    tmp_path: Path, found: list[Found], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, found: list[ImageRef], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(9, 9, 1000))
     with opened(tmp_path, found) as cache:
-        assert "are free" in cache.off
+        assert "are free" in cache.disabled_reason
         assert fill(cache, found) == len(found)
 
 
@@ -563,29 +571,29 @@ def test_the_disk_is_not_filled_up(
 
 @pytest.mark.parametrize("blocked", ["cache", "cache/pixels", "set"])
 def test_a_file_in_the_way_turns_the_cache_off(
-    tmp_path: Path, found: list[Found], blocked: str
+    tmp_path: Path, found: list[ImageRef], blocked: str
 ) -> None:
     filled(tmp_path, found)
     path = the_set(tmp_path) if blocked == "set" else tmp_path / blocked
     shutil.rmtree(path)
     path.write_text("mine")
     with opened(tmp_path, found) as cache:
-        assert str(tmp_path / "cache") in cache.off
+        assert str(tmp_path / "cache") in cache.disabled_reason
         assert fill(cache, found) == fill(cache, found) == len(found)
     assert path.read_text() == "mine"
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do anything")
-def test_a_read_only_folder_turns_the_cache_off(tmp_path: Path, found: list[Found]) -> None:
+def test_a_read_only_folder_turns_the_cache_off(tmp_path: Path, found: list[ImageRef]) -> None:
     (tmp_path / "cache").mkdir(mode=0o500)
     with opened(tmp_path, found) as cache:
-        assert "Permission denied" in cache.off
+        assert "Permission denied" in cache.disabled_reason
         assert fill(cache, found) == len(found)
 
 
 @pytest.mark.parametrize("how", ["raises", "writes half"])
 def test_a_full_disk_turns_the_cache_off(
-    tmp_path: Path, found: list[Found], monkeypatch: pytest.MonkeyPatch, how: str
+    tmp_path: Path, found: list[ImageRef], monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     write = Store._write
 
@@ -605,27 +613,27 @@ def test_a_full_disk_turns_the_cache_off(
         monkeypatch.setattr(Store, "_write", lambda self, *args: write(full, *args))
         fill(cache, found)
         assert cache.mapped(found) is None
-        assert "No space left on device" in cache.off
+        assert "No space left on device" in cache.disabled_reason
     monkeypatch.undo()
     assert assert_right(tmp_path, found) == 3
 
 
 def test_a_lock_that_is_never_released_turns_the_cache_off(
-    tmp_path: Path, found: list[Found], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, found: list[ImageRef], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(tmp_path, found)
     monkeypatch.setattr(cache_store, "_PATIENCE", 0.05)
     other = sqlite3.connect(the_set(tmp_path) / "index.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with opened(tmp_path, found) as cache:
-        assert "locked" in cache.off
+        assert "locked" in cache.disabled_reason
         assert fill(cache, found) == len(found)
     other.execute("ROLLBACK")
     with opened(tmp_path, found) as cache:
         assert fill(cache, found) == 0
         other.execute("BEGIN EXCLUSIVE")
         assert cache.get(found[0]) is None
-        assert "locked" in cache.off
+        assert "locked" in cache.disabled_reason
     other.close()
     monkeypatch.undo()
     assert assert_right(tmp_path, found) == len(found)
@@ -633,7 +641,7 @@ def test_a_lock_that_is_never_released_turns_the_cache_off(
 
 @pytest.mark.parametrize("anew", [False, True])
 def test_a_set_may_be_deleted_while_it_is_used(
-    tmp_path: Path, found: list[Found], anew: bool
+    tmp_path: Path, found: list[ImageRef], anew: bool
 ) -> None:
     with opened(tmp_path, found) as cache:
         fill(cache, found[:4])
@@ -642,29 +650,29 @@ def test_a_set_may_be_deleted_while_it_is_used(
         if anew:
             filled(tmp_path, found[::-1])
         assert cache.get(found[0]) is None
-        assert "deleted while in use" in cache.off
+        assert "deleted while in use" in cache.disabled_reason
         assert fill(cache, found) == len(found)
         assert cache.mapped(found) is None
     assert before is not None
     for item, row in zip(found[:4], before[1], strict=True):
-        np.testing.assert_array_equal(before[0][row], read_picture(item, RULES).pixels)
+        np.testing.assert_array_equal(before[0][row], decode_image(item, RULES).pixels)
     assert assert_right(tmp_path, found) == (len(found) if anew else 0)
 
 
 def test_what_waits_to_be_written_when_the_set_is_deleted_is_dropped(
-    tmp_path: Path, found: list[Found]
+    tmp_path: Path, found: list[ImageRef]
 ) -> None:
     with opened(tmp_path, found) as cache:
         fill(cache, found)
         clear_cache(tmp_path / "cache")
-    assert "deleted while in use" in cache.off
+    assert "deleted while in use" in cache.disabled_reason
     assert assert_right(tmp_path, found) == 0
 
 
 # the folder as a whole
 
 
-def test_what_is_kept_can_be_told(tmp_path: Path, found: list[Found]) -> None:
+def test_what_is_kept_can_be_told(tmp_path: Path, found: list[ImageRef]) -> None:
     assert cached_sets(tmp_path / "cache") == []
     started = time.time()
     filled(tmp_path, found)
@@ -679,7 +687,7 @@ def test_what_is_kept_can_be_told(tmp_path: Path, found: list[Found]) -> None:
     assert torn.bytes == taken(tmp_path)
 
 
-def test_clearing_frees_everything_and_nothing_else(tmp_path: Path, found: list[Found]) -> None:
+def test_clearing_frees_everything_and_nothing_else(tmp_path: Path, found: list[ImageRef]) -> None:
     assert clear_cache(tmp_path / "cache") == 0
     filled(tmp_path, found)
     size, sets = taken(tmp_path), tmp_path / "cache" / "pixels"
@@ -699,7 +707,7 @@ def test_clearing_frees_everything_and_nothing_else(tmp_path: Path, found: list[
 
 
 def test_a_set_that_cannot_be_deleted_is_named(
-    tmp_path: Path, found: list[Found], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, found: list[ImageRef], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(tmp_path, found)
 
@@ -712,17 +720,19 @@ def test_a_set_that_cannot_be_deleted_is_named(
 
 
 def test_a_torn_set_with_something_else_in_it_is_left_alone(
-    tmp_path: Path, found: list[Found]
+    tmp_path: Path, found: list[ImageRef]
 ) -> None:
     filled(tmp_path, found)
     (the_set(tmp_path) / "index.sqlite").write_bytes(b"garbage" * 1000)
     (the_set(tmp_path) / "mine.txt").write_text("mine")
     with opened(tmp_path, found) as cache:
-        assert "adgan has not put" in cache.off
+        assert "adgan has not put" in cache.disabled_reason
     assert (the_set(tmp_path) / "mine.txt").read_text() == "mine"
 
 
-def test_copies_of_pictures_are_for_their_owner_alone(tmp_path: Path, found: list[Found]) -> None:
+def test_copies_of_pictures_are_for_their_owner_alone(
+    tmp_path: Path, found: list[ImageRef]
+) -> None:
     filled(tmp_path, found)
     if os.name == "posix":
         assert the_set(tmp_path).stat().st_mode & 0o077 == 0

@@ -138,11 +138,11 @@ def test_a_transform_is_made_once_and_for_its_thread_only(monkeypatch):
     made = []
     build = ImageCms.buildTransform
 
-    def counted(*args):
+    def plural(*args):
         made.append(threading.get_ident())
         return build(*args)
 
-    monkeypatch.setattr(ImageCms, "buildTransform", counted)
+    monkeypatch.setattr(ImageCms, "buildTransform", plural)
     image = with_profile(COLOURS, matrix_profile(ADOBE, GAMMA, "once"))
     expected = finished(image)[0]
     same = []

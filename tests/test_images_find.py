@@ -13,11 +13,11 @@ from adgan_cli.errors import ConfigError, NoImagesError
 from adgan_cli.images.archives import TarArchive, ZipArchive
 from adgan_cli.images.find import Listing, find_images, find_inputs, list_inputs, locator
 from adgan_cli.images.selection import Selection
-from adgan_cli.images.sources import Folder, Found
+from adgan_cli.images.sources import Folder, ImageRef
 
 
 def listed(listing: Listing) -> list[str]:
-    return [item.name for item in listing.found]
+    return [item.name for item in listing.items]
 
 
 # folders
@@ -36,7 +36,7 @@ def test_strange_names_are_found_and_kept(tmp_path, name):
     assert list(find_images(tmp_path)) == [path]
     listing = find_inputs([tmp_path])
     assert listed(listing) == [os.fsdecode(name)]
-    assert listing.found[0].file == path
+    assert listing.items[0].file == path
 
 
 def test_pictures_come_before_the_walk_is_over(tmp_path):
@@ -105,9 +105,9 @@ def test_an_archive_lists_what_its_folder_would_with_the_same_bytes(tmp_path, ki
     inside, outside = find_inputs([archive]), find_inputs([folder])
     assert listed(inside) == listed(outside)
     assert inside.root == archive
-    assert [item.key for item in inside.found] == listed(inside)
-    assert {type(item.source) for item in inside.found} <= {ZipArchive, TarArchive}
-    for one, other in zip(inside.found, outside.found, strict=True):
+    assert [item.key for item in inside.items] == listed(inside)
+    assert {type(item.source) for item in inside.items} <= {ZipArchive, TarArchive}
+    for one, other in zip(inside.items, outside.items, strict=True):
         with one.open() as packed, other.open() as plain:
             assert packed.read() == plain.read()
 
@@ -127,7 +127,7 @@ def test_every_key_of_a_database_counts_in_its_order(tmp_path):
     path = make_lmdb(tmp_path / "set_lmdb", {key: b"value of " + key.encode() for key in keys})
     listing = find_inputs([path], Selection(recursive=False))
     assert (listing.root, listed(listing)) == (path, [".c", "a.b", "a.txt", "a/z", "b"])
-    assert listing.found[3].open().read() == b"value of a/z"
+    assert listing.items[3].open().read() == b"value of a/z"
     assert listed(find_inputs([path], Selection(include=("a*",), exclude=("*.txt",)))) == [
         "a.b",
         "a/z",
@@ -147,7 +147,7 @@ def test_several_inputs_of_all_kinds_are_named_below_their_common_folder(tmp_pat
     assert listing.root == tmp_path / "x"
     database = ["sub/set_lmdb/key"] if lmdb_there() else []
     assert listed(listing) == ["set.zip/a.png", "set.tar/a.png", *database, "in/a.png"]
-    assert [item.key for item in listing.found[:2]] == ["a.png", "a.png"]
+    assert [item.key for item in listing.items[:2]] == ["a.png", "a.png"]
 
 
 def test_an_archive_given_twice_is_read_once_and_is_its_own_root(tmp_path):
@@ -180,15 +180,15 @@ def test_a_file_in_place_of_the_folder_is_refused_with_the_remedy(tmp_path):
 def test_one_folder_is_its_own_root_and_its_names_are_its_keys(tmp_path):
     touch(tmp_path, "b.png", "sub/a.png")
     listing = find_inputs([tmp_path])
-    expected = [Found(Folder(tmp_path), name, name) for name in ("b.png", "sub/a.png")]
+    expected = [ImageRef(Folder(tmp_path), name, name) for name in ("b.png", "sub/a.png")]
     assert listing == Listing(tmp_path, expected, [], 0)
-    assert all(item.key is item.name for item in listing.found)  # a million times
+    assert all(item.key is item.name for item in listing.items)  # a million times
 
 
 def test_a_lone_file_counts_whatever_its_name_and_its_root_is_its_folder(tmp_path):
     path = tmp_path / ".odd.txt"
     path.touch()
-    expected = Found(Folder(tmp_path), ".odd.txt", ".odd.txt")
+    expected = ImageRef(Folder(tmp_path), ".odd.txt", ".odd.txt")
     assert find_inputs([path]) == Listing(tmp_path, [expected], [], 0)
 
 
@@ -198,7 +198,7 @@ def test_several_inputs_keep_their_order_under_the_deepest_common_folder(tmp_pat
     listing = find_inputs([late.parent, early])
     assert listing.root == tmp_path / "x"
     assert listed(listing) == ["late/z.png", "early/a.png"]
-    assert [item.file for item in listing.found] == [late, early]
+    assert [item.file for item in listing.items] == [late, early]
 
 
 def test_a_file_given_twice_comes_once_and_first(tmp_path, monkeypatch):
@@ -206,17 +206,17 @@ def test_a_file_given_twice_comes_once_and_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     listing = find_inputs([b, tmp_path, Path("a.png"), Path("./b.png")])
     assert listing.root == tmp_path
-    assert [item.file for item in listing.found] == [b, a]
+    assert [item.file for item in listing.items] == [b, a]
 
 
 def test_relative_paths_stay_relative(tmp_path, monkeypatch):
     touch(tmp_path, "sub/a.png")
     monkeypatch.chdir(tmp_path)
     listing = find_inputs(["sub"])
-    assert listing == Listing(Path("sub"), [Found(Folder(Path("sub")), "a.png", "a.png")], [], 0)
-    assert listing.found[0].file == Path("sub/a.png")
+    assert listing == Listing(Path("sub"), [ImageRef(Folder(Path("sub")), "a.png", "a.png")], [], 0)
+    assert listing.items[0].file == Path("sub/a.png")
     assert find_inputs([Path("sub/a.png")]).root == Path("sub")
-    assert find_inputs([Path("sub/../sub/a.png")]).found[0].name == "a.png"
+    assert find_inputs([Path("sub/../sub/a.png")]).items[0].name == "a.png"
     assert listed(find_inputs([Path(".")])) == ["sub/a.png"]
 
 
@@ -261,7 +261,7 @@ def test_a_list_of_files_is_read_relative_to_the_current_folder(tmp_path, monkey
     listing = from_list(f"x/sub/a.txt\r\n\n  \nx/b.png\n{tmp_path}/x/sub/a.txt")
     assert listing.root == tmp_path / "x"
     assert listed(listing) == ["sub/a.txt", "b.png"]
-    assert [item.file for item in listing.found] == [Path("x/sub/a.txt"), Path("x/b.png")]
+    assert [item.file for item in listing.items] == [Path("x/sub/a.txt"), Path("x/b.png")]
     assert listing.failures == []
 
 
@@ -276,7 +276,7 @@ def test_a_list_with_nul_may_have_any_name(tmp_path, end):
     lines = [os.path.join(os.fsencode(tmp_path), name) for name in strange]
     listing = from_list(b"\0".join(lines) + end)
     assert listed(listing) == [os.fsdecode(name) for name in strange]
-    assert listing.found[0].open().close() is None
+    assert listing.items[0].open().close() is None
 
 
 def test_listed_files_that_are_none_are_failures_and_the_rest_is_read(tmp_path):
@@ -324,7 +324,7 @@ def test_lists_as_windows_writes_them_are_read_or_refused(tmp_path):
 # back from a table
 
 
-def same(found: Found, other: Found) -> bool:
+def same(found: ImageRef, other: ImageRef) -> bool:
     with found.open() as one, other.open() as two:
         return one.read() == two.read() and (found.name, found.file) == (other.name, other.file)
 
@@ -341,8 +341,8 @@ def test_the_locator_leads_from_every_name_back_to_its_picture(tmp_path):
     for given in (paths, *([path] for path in paths)):
         listing = find_inputs(given)
         locate = locator(listing.root)
-        assert all(same(locate(item.name), item) for item in listing.found)
-        opened = {id(locate(item.name).source) for item in listing.found}
+        assert all(same(locate(item.name), item) for item in listing.items)
+        opened = {id(locate(item.name).source) for item in listing.items}
         assert len(opened) == len(given)  # each once
 
 
@@ -380,7 +380,7 @@ def test_a_file_beside_a_database_is_told_from_a_key(tmp_path):
 
 
 def test_a_found_picture_cannot_be_changed(tmp_path):
-    [found] = find_inputs([touch(tmp_path, "a.png")]).found
+    [found] = find_inputs([touch(tmp_path, "a.png")]).items
     with pytest.raises(AttributeError):
         found.name = "b.png"
 
@@ -394,5 +394,5 @@ def test_a_million_pictures_fit_into_400_megabytes(tmp_path):
         listing = find_inputs(paths)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert len(listing.found) == count
+        assert len(listing.items) == count
         assert peak / count < most  # bytes

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adgan_cli.errors import ImageError
-from adgan_cli.images.read import Rules, read_picture, read_thumbnail, value_range
+from adgan_cli.images.read import Preprocessing, decode_image, read_thumbnail, value_range
 
 BOUND = 5  # seconds for one file, read in every way; none of 50,000 took half a second
 DEEP_ENOUGH = (("F", 0.0, 1.0), ("I;16", 0.0, 4095.0), ("RGB;16", 9.0, 99.0))
@@ -160,7 +160,7 @@ def read_every_way(name: str, data: bytes, folder: Path) -> None:
     started = time.monotonic()
     for channels, fit, ranges in ((3, "crop", ()), (1, "pad", DEEP_ENOUGH)):
         try:
-            picture = read_picture(path, Rules(8, channels, fit, "#102030", ranges))
+            picture = decode_image(path, Preprocessing(8, channels, fit, "#102030", ranges))
         except ImageError as error:
             assert str(error)
         else:
@@ -186,7 +186,7 @@ def test_nearly_every_format_is_sound_before_it_is_damaged(tmp_path: Path) -> No
         path = tmp_path / NAMES.get(kind.split()[0], "x.png")
         path.write_bytes(data)
         try:
-            assert read_picture(path, Rules(8, 3)).pixels.shape == (8, 8, 3)
+            assert decode_image(path, Preprocessing(8, 3)).pixels.shape == (8, 8, 3)
         except ImageError:
             refused.append(kind)
     assert len(WHOLE) > 30

@@ -6,11 +6,11 @@ import zlib
 
 import numpy as np
 import pytest
-from colorimetry import ADOBE, GAMMA, LUMA, laid_on, srgb_from_lab, srgb_from_primaries
+from colorimetry import ADOBE, GAMMA, LUMA, composite, srgb_from_lab, srgb_from_primaries
 from handmade import apng, chunk, gif, ink_profile, matrix_profile, png, tiff
 from PIL import Image
 
-from adgan_cli.images.read import Rules, read_picture, read_thumbnail, value_range
+from adgan_cli.images.read import Preprocessing, decode_image, read_thumbnail, value_range
 
 GREY = np.array([[0, 40, 80], [120, 160, 200], [220, 240, 255]], np.uint8)
 COLOURS = np.stack([GREY, 255 - GREY, GREY.T], -1)  # (3, 3, 3)
@@ -43,7 +43,7 @@ def black_inks() -> bytes:
 
 PLTE = chunk(b"PLTE", PALETTE.tobytes())
 TIFF_PALETTE = tuple(int(v) * 257 for v in np.pad(PALETTE, ((0, 252), (0, 0))).T.ravel())
-ON_WHITE = laid_on(COLOURS, ALPHA)
+ON_WHITE = composite(COLOURS, ALPHA)
 SAME_AS_MIDDLE = (COLOURS == COLOURS[1, 1]).all(-1, keepdims=True)
 NEUTRAL = np.stack([GREY / 2.55, 0 * GREY, 0 * GREY], -1)  # CIELab
 
@@ -72,17 +72,22 @@ TABLE = {
         "L+white",
         0,
     ),
-    "grey and alpha": (png(np.dstack([GREY, ALPHA]), 4), laid_on(GREY, ALPHA), "LA+white", 0.6),
+    "grey and alpha": (
+        png(np.dstack([GREY, ALPHA]), 4),
+        composite(GREY, ALPHA),
+        "LA+white",
+        0.6,
+    ),
     "palette": (png(INDICES, 3, chunks=PLTE), PALETTE[INDICES], "P", 0),
     "palette with alphas": (
         png(INDICES, 3, bits=4, chunks=PLTE + chunk(b"tRNS", bytes([255, 51, 0]))),
-        laid_on(PALETTE[INDICES], np.array([255, 51, 0, 255])[INDICES]),
+        composite(PALETTE[INDICES], np.array([255, 51, 0, 255])[INDICES]),
         "P+white",
         0.6,
     ),
     "palette and alpha": (
         tiff(np.dstack([INDICES, ALPHA]), 3, tags={338: (2,), 320: TIFF_PALETTE}),
-        laid_on(PALETTE[INDICES], ALPHA),
+        composite(PALETTE[INDICES], ALPHA),
         "PA+white",
         0.6,
     ),
@@ -102,7 +107,7 @@ TABLE = {
     ),
     "colours multiplied by alpha": (
         tiff(np.dstack([COLOURS // 255 * ALPHA[..., None], ALPHA]), 2, tags={338: (1,)}),
-        laid_on(COLOURS // 255 * 255, ALPHA),
+        composite(COLOURS // 255 * 255, ALPHA),
         "RGBA+white",
         0.6,
     ),
@@ -172,7 +177,7 @@ TABLE = {
     "16 bits in PGM": (b"P5 3 3 65535\n" + DEEP.astype(">u2").tobytes(), GREY, "I;16[0..65535]", 0),
     "16 bits and alpha": (
         png(np.dstack([GREY, ALPHA]).astype(np.uint16) * 257, 4),
-        laid_on(GREY, ALPHA),
+        composite(GREY, ALPHA),
         "LA;16[0..65535]+white",
         0.6,
     ),
@@ -293,7 +298,7 @@ def in_colour(expected: np.ndarray) -> np.ndarray:
 @KINDS
 def test_it_becomes_the_right_pixels(file, kind):
     _, expected, mode, error = TABLE[kind]
-    picture = read_picture(file(kind), Rules(3, 3))
+    picture = decode_image(file(kind), Preprocessing(3, 3))
     assert (picture.mode, picture.width, picture.height) == (mode, 3, 3)
     assert (picture.pixels.dtype, picture.pixels.shape) == (np.uint8, (3, 3, 3))
     assert np.abs(picture.pixels - in_colour(expected)).max() <= error
@@ -302,7 +307,7 @@ def test_it_becomes_the_right_pixels(file, kind):
 @KINDS
 def test_one_channel_is_its_luma(file, kind):
     _, expected, mode, error = TABLE[kind]
-    picture = read_picture(file(kind), Rules(3, 1))
+    picture = decode_image(file(kind), Preprocessing(3, 1))
     grey = mode.startswith(("1", "L+", "LA+", "LA;16", "I", "F")) or mode == "L"
     assert picture.mode == (mode if grey else mode + ">L")
     assert picture.pixels.shape == (3, 3, 1)

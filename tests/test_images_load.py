@@ -10,13 +10,19 @@ from PIL import Image
 from adgan_cli.config import ReadConfig
 from adgan_cli.errors import ImageError, OutputError
 from adgan_cli.images import load
-from adgan_cli.images.cache import CachePlace, PixelCache
+from adgan_cli.images.cache import CacheConfig, PixelCache
 from adgan_cli.images.find import Listing, find_inputs
-from adgan_cli.images.load import PixelSet, default_workers, load_pixels, read_in_order, survey
-from adgan_cli.images.read import Picture, Rules
-from adgan_cli.images.sources import found_file
+from adgan_cli.images.load import (
+    PixelSet,
+    default_workers,
+    load_pixels,
+    read_in_order,
+    scan_value_ranges,
+)
+from adgan_cli.images.read import DecodedImage, Preprocessing
+from adgan_cli.images.sources import image_ref
 
-GREY = Rules(4, 1)
+GREY = Preprocessing(4, 1)
 
 
 @pytest.fixture
@@ -28,7 +34,7 @@ def found(tmp_path):
         Image.new("L", (4, 4), number).save(path)
         if number in (3, 11):
             path.write_bytes(b"damaged")
-        files.append(found_file(path))
+        files.append(image_ref(path))
     return files
 
 
@@ -51,20 +57,20 @@ def test_pictures_come_in_order_each_with_its_own_pixels(found, workers):
             assert isinstance(result, ImageError)
             assert str(result) == "not a picture Pillow can read"
         else:
-            assert isinstance(result, Picture)
+            assert isinstance(result, DecodedImage)
             assert set(result.pixels.ravel()) == {number}
     assert reading_threads() == []
 
 
 def test_order_holds_when_the_first_picture_is_the_slowest(found, monkeypatch):
-    real = load.read_picture
+    real = load.decode_image
 
     def slow_first(item, rules):
         if item.name == "00.png":
             time.sleep(0.1)
         return real(item, rules)
 
-    monkeypatch.setattr(load, "read_picture", slow_first)
+    monkeypatch.setattr(load, "decode_image", slow_first)
     assert [item for item, _ in read_in_order(found, GREY, workers=3)] == found
 
 
@@ -86,7 +92,7 @@ def test_only_a_few_pictures_are_read_ahead(found):
 def test_closing_early_stops_the_threads_after_the_pictures_they_are_on(found, monkeypatch):
     started = []
     closing = threading.Event()
-    real = load.read_picture
+    real = load.decode_image
 
     def held_up(item, rules):
         started.append(item)
@@ -94,7 +100,7 @@ def test_closing_early_stops_the_threads_after_the_pictures_they_are_on(found, m
             closing.wait(10)
         return real(item, rules)
 
-    monkeypatch.setattr(load, "read_picture", held_up)
+    monkeypatch.setattr(load, "decode_image", held_up)
     reading = read_in_order(found, GREY, workers=2)
     next(reading)
     threading.Timer(0.1, closing.set).start()
@@ -107,7 +113,7 @@ def test_a_bug_in_a_thread_is_not_swallowed(found, monkeypatch):
     def bug(item, rules):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(load, "read_picture", bug)
+    monkeypatch.setattr(load, "decode_image", bug)
     with pytest.raises(ZeroDivisionError):
         list(read_in_order(found, GREY, workers=2))
 
@@ -129,7 +135,7 @@ def test_grey_pictures_alone_make_one_channel_equal_to_asking_for_it(found, tmp_
     Image.new("RGB", (9, 5), (77, 77, 77)).save(tmp_path / "grey-in-rgb.jpg")
     noise = np.random.default_rng(0).integers(0, 255, (9, 9), np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
-    found += [found_file(tmp_path / name) for name in ("grey-in-rgb.jpg", "noise.png")]
+    found += [image_ref(tmp_path / name) for name in ("grey-in-rgb.jpg", "noise.png")]
     decided, asked = (loaded(found, channels) for channels in (None, 1))
     assert decided.pixels.shape == (12, 4, 4, 1)
     np.testing.assert_array_equal(decided.pixels, asked.pixels)
@@ -139,7 +145,7 @@ def test_grey_pictures_alone_make_one_channel_equal_to_asking_for_it(found, tmp_
 def test_one_coloured_picture_makes_three_channels(found, tmp_path):
     path = tmp_path / "colour.png"
     Image.new("RGB", (4, 4), (10, 11, 10)).save(path)
-    decided = loaded([*found, found_file(path)], None)
+    decided = loaded([*found, image_ref(path)], None)
     assert decided.pixels.shape == (11, 4, 4, 3)
     assert decided.pixels[-1, 0, 0].tolist() == [10, 11, 10]
 
@@ -170,14 +176,14 @@ def test_rows_reorder_a_set_without_changing_what_it_is():
     pixels = np.arange(48, dtype=np.uint8).reshape(3, 4, 4, 1)
     plain = PixelSet(pixels[:2], ("a", "b"), ())
     mapped = PixelSet(pixels[::-1], ("a", "b"), (), rows=np.array([2, 1]))
-    np.testing.assert_array_equal(mapped.part(slice(None)), plain.pixels)
+    np.testing.assert_array_equal(mapped.take(slice(None)), plain.pixels)
     assert mapped.digest == plain.digest
 
 
 def test_equal_files_have_equal_fingerprints_whatever_they_are_called(found, tmp_path):
     copy = tmp_path / "copy.png"
     copy.write_bytes((tmp_path / "05.png").read_bytes())
-    prints = loaded([*found, found_file(copy)], 1).fingerprints.tolist()
+    prints = loaded([*found, image_ref(copy)], 1).fingerprints.tolist()
     assert prints[-1] == prints[4] and len(set(prints)) == 10
 
 
@@ -191,7 +197,7 @@ def test_deep_pictures_are_scaled_by_the_range_of_their_set(tmp_path):
     Image.new("L", (2, 1), 7).save(tmp_path / "c.png")
     (tmp_path / "d.png").write_bytes(b"damaged")
     listing = find_inputs([tmp_path])
-    assert survey(listing.found, workers=2) == (("I;16", 1000, 5000),)
+    assert scan_value_ranges(listing.items, workers=2) == (("I;16", 1000, 5000),)
     pictures = load_pixels(listing, 2, 1, ReadConfig("squash"), workers=2)
     # 1 x 2 pixels stretched to 2 x 2: columns stay what they are
     assert pictures.pixels[:, 0, :, 0].tolist() == [[0, 128], [64, 255], [7, 7]]
@@ -201,15 +207,15 @@ def test_deep_pictures_are_scaled_by_the_range_of_their_set(tmp_path):
 @pytest.mark.parametrize("value", [0, 300])
 def test_a_set_of_one_deep_value_has_no_range(tmp_path, value):
     save_16_bit(tmp_path / "a.png", value, value)
-    assert survey(find_inputs([tmp_path]).found, workers=1) == ()
+    assert scan_value_ranges(find_inputs([tmp_path]).items, workers=1) == ()
 
 
 def test_a_second_reading_comes_from_the_cache(found, tmp_path, monkeypatch):
-    place = CachePlace(tmp_path / "cache", 10**9)
+    place = CacheConfig(tmp_path / "cache", 10**9)
     first = loaded(found, None, place=place)
     opened = []
-    real = load.read_picture
-    monkeypatch.setattr(load, "read_picture", lambda i, r: opened.append(i.name) or real(i, r))
+    real = load.decode_image
+    monkeypatch.setattr(load, "decode_image", lambda i, r: opened.append(i.name) or real(i, r))
     second = loaded(found, None, place=place)
     assert sorted(opened) == ["03.png", "11.png"]  # what failed is tried again
     np.testing.assert_array_equal(first.pixels, second.pixels)
@@ -221,28 +227,28 @@ def test_a_second_reading_comes_from_the_cache(found, tmp_path, monkeypatch):
 def test_a_set_too_large_for_memory_stays_in_the_cache(found, tmp_path, monkeypatch, channels):
     plain = loaded(found, channels)
     monkeypatch.setattr(load, "_MAPPED", 0)
-    place = CachePlace(tmp_path / "cache", 10**9)
+    place = CacheConfig(tmp_path / "cache", 10**9)
     for _ in range(2):
         mapped = loaded(found[::-1], channels, place=place)
         assert mapped.rows is not None and mapped.pixels.base is not None
-        np.testing.assert_array_equal(mapped.part(slice(None))[::-1], plain.pixels)
+        np.testing.assert_array_equal(mapped.take(slice(None))[::-1], plain.pixels)
 
 
 def test_a_cache_that_fails_a_large_set_is_an_error_with_the_remedy(found, tmp_path, monkeypatch):
     def full(cache, item, stamp, picture):
-        cache.off = "no space left"
+        cache.disabled_reason = "no space left"
 
     monkeypatch.setattr(load, "_MAPPED", 0)
     monkeypatch.setattr(PixelCache, "put", full)
     with pytest.raises(OutputError, match="no space left.*--no-cache"):
-        loaded(found, 1, place=CachePlace(tmp_path / "cache", 10**9))
+        loaded(found, 1, place=CacheConfig(tmp_path / "cache", 10**9))
 
 
 def test_a_cache_of_no_use_is_told_and_does_no_harm(found, tmp_path):
     told = []
     (tmp_path / "cache").write_text("a file")
-    place = CachePlace(tmp_path / "cache", 10**9)
-    pictures = loaded(found, 1, place=place, on_cache_off=told.append)
+    place = CacheConfig(tmp_path / "cache", 10**9)
+    pictures = loaded(found, 1, place=place, on_cache_disabled=told.append)
     assert len(pictures) == 10 and len(told) == 1
 
 

@@ -21,7 +21,7 @@ from adgan_cli.errors import ImageError
 from adgan_cli.images import opening
 from adgan_cli.images.archives import ZipArchive
 from adgan_cli.images.opening import fingerprint, opened
-from adgan_cli.images.sources import found_file
+from adgan_cli.images.sources import image_ref
 
 
 def reason(item) -> str:
@@ -41,7 +41,7 @@ def picture(path: Path) -> Path:
 def test_each_fault_has_its_plain_reason(tmp_path, as_found):
     def refused(name: str) -> str:
         path = tmp_path / name
-        return reason(found_file(path) if as_found else path)
+        return reason(image_ref(path) if as_found else path)
 
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.jpg").write_text("hello, this is no picture at all\n" * 9)
@@ -64,7 +64,7 @@ def test_links_to_nowhere_and_pipes_are_refused_at_once(tmp_path, as_found):
     os.mkfifo(tmp_path / "pipe.png")
     for name, expected in (("link.png", "broken link"), ("pipe.png", "not a regular file")):
         path = tmp_path / name
-        assert reason(found_file(path) if as_found else path) == expected
+        assert reason(image_ref(path) if as_found else path) == expected
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
@@ -85,7 +85,7 @@ def test_refusals_of_the_system_are_permission_denied(tmp_path, monkeypatch, num
 
 def test_a_file_that_vanishes_while_it_is_read_is_an_error_row(tmp_path):
     path = picture(tmp_path / "a.png")
-    item = found_file(path)
+    item = image_ref(path)
     path.unlink()
     assert reason(item) == "vanished"
 
@@ -212,7 +212,7 @@ def test_members_of_archives_open_like_files(tmp_path, compression):
     Image.fromarray(colours).save(buffer, "TIFF", compression=compression)
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("in/a.tif", buffer.getvalue())
-    found = found_file(tmp_path / "b.tif")
+    found = image_ref(tmp_path / "b.tif")
     member = type(found)(ZipArchive(tmp_path / "a.zip"), "in/a.tif", "a.zip/in/a.tif")
     with opened(member) as source, source.picture() as image:
         np.testing.assert_array_equal(np.asarray(image), colours)

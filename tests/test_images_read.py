@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from colorimetry import LUMA, laid_on
+from colorimetry import LUMA, composite
 from handmade import chunk, png, tiff
 from PIL import Image
 
@@ -18,8 +18,14 @@ from adgan_cli.errors import ImageError
 from adgan_cli.images.archives import TarArchive, ZipArchive
 from adgan_cli.images.decode import decode
 from adgan_cli.images.opening import opened
-from adgan_cli.images.read import Rules, read_image, read_picture, read_thumbnail, value_range
-from adgan_cli.images.sources import Found, found_file
+from adgan_cli.images.read import (
+    Preprocessing,
+    decode_image,
+    read_image,
+    read_thumbnail,
+    value_range,
+)
+from adgan_cli.images.sources import ImageRef, image_ref
 
 FITS = ("crop", "pad", "squash")
 
@@ -49,7 +55,7 @@ def exif(orientation: int) -> Image.Exif:
 
 def test_a_colour_picture_of_the_right_size_is_read_unchanged(tmp_path):
     path = save(tmp_path / "a.png", colours())
-    picture = read_picture(path, Rules(16, 3))
+    picture = decode_image(path, Preprocessing(16, 3))
     assert (picture.width, picture.height, picture.mode) == (16, 16, "RGB")
     assert picture.pixels.dtype == np.uint8
     np.testing.assert_array_equal(picture.pixels, np.asarray(colours()))
@@ -58,7 +64,7 @@ def test_a_colour_picture_of_the_right_size_is_read_unchanged(tmp_path):
 
 def test_one_channel_is_the_luma_and_says_so(tmp_path):
     path = save(tmp_path / "a.png", colours())
-    picture = read_picture(path, Rules(16, 1))
+    picture = decode_image(path, Preprocessing(16, 1))
     assert picture.mode == "RGB>L"
     assert np.abs(picture.pixels[..., 0] - np.asarray(colours()) @ LUMA).max() <= 0.51
     np.testing.assert_array_equal(read_image(path, 16, 1), picture.pixels)
@@ -75,7 +81,7 @@ def test_pixels_belong_to_the_caller(tmp_path):
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "JPEG2000"])
 def test_the_format_is_that_of_the_content(tmp_path, kind):
     colours().save(tmp_path / "a.jpg", kind)
-    assert read_picture(tmp_path / "a.jpg", Rules(8, 3)).format == kind
+    assert decode_image(tmp_path / "a.jpg", Preprocessing(8, 3)).format == kind
 
 
 @pytest.mark.parametrize(
@@ -99,7 +105,7 @@ def test_the_format_is_that_of_the_content(tmp_path, kind):
 def test_each_format_keeps_the_picture(tmp_path, name, mode, largest):
     options = {"quality": 100, "subsampling": 0} if name == "a.jpg" else {}
     options = {"lossless": True} if name == "a.webp" else options
-    picture = read_picture(save(tmp_path / name, colours(), **options), Rules(16, 3))
+    picture = decode_image(save(tmp_path / name, colours(), **options), Preprocessing(16, 3))
     assert picture.mode == mode
     assert np.abs(picture.pixels - np.asarray(colours(), int)).max() <= largest
 
@@ -109,7 +115,7 @@ def test_avif_is_read_where_its_decoder_is_built_in(tmp_path):
         path = save(tmp_path / "a.avif", colours(), quality=100, subsampling="4:4:4")
     except (KeyError, OSError, ValueError):
         pytest.skip("this Pillow has no AVIF")
-    picture = read_picture(path, Rules(16, 3))
+    picture = decode_image(path, Preprocessing(16, 3))
     assert (picture.mode, picture.format) == ("RGB", "AVIF")
     assert np.abs(picture.pixels - np.asarray(colours(), int)).max() <= 8
 
@@ -118,7 +124,7 @@ def test_heic_is_read_where_its_decoder_is_installed(tmp_path):
     heif = pytest.importorskip("pillow_heif")
     heif.register_heif_opener()
     path = save(tmp_path / "a.heic", colours(32, 32), quality=100, exif=exif(6))
-    picture = read_picture(path, Rules(32, 3))
+    picture = decode_image(path, Preprocessing(32, 3))
     assert (picture.format, picture.width) == ("HEIF", 32)
     assert picture.mode.startswith("RGB")
 
@@ -144,10 +150,10 @@ def test_a_turned_copy_gives_the_pixels_of_the_upright_one(tmp_path, fit, orient
         8: lambda a: np.rot90(a, -1),
     }[orientation]
     stored = Image.fromarray(np.ascontiguousarray(back(np.asarray(upright))))
-    rules = Rules(side, 3, fit)
-    expected = read_picture(save(tmp_path / "upright.png", upright), rules)
+    rules = Preprocessing(side, 3, fit)
+    expected = decode_image(save(tmp_path / "upright.png", upright), rules)
     for name in ("a.png", "a.tif"):
-        found = read_picture(save(tmp_path / name, stored, exif=exif(orientation)), rules)
+        found = decode_image(save(tmp_path / name, stored, exif=exif(orientation)), rules)
         assert found.mode == ("RGB" if orientation == 1 else f"RGB+exif{orientation}")
         assert (found.width, found.height) == size
         np.testing.assert_array_equal(found.pixels, expected.pixels)
@@ -159,7 +165,7 @@ def test_orientation_is_applied_in_formats_with_loss(tmp_path, name, orientation
     corner = Image.new("RGB", (64, 32), "black")
     corner.paste("white", (0, 0, 16, 16))  # the stored top left
     path = save(tmp_path / name, corner, quality=95, exif=exif(orientation))
-    pixels = read_picture(path, Rules(64, 1, "squash")).pixels[..., 0]
+    pixels = decode_image(path, Preprocessing(64, 1, "squash")).pixels[..., 0]
     # EXIF 2.32: where row 0 and column 0 are
     bottom, right = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
     bright = pixels[-4 if bottom else 3, -4 if right else 3]
@@ -172,7 +178,7 @@ def test_orientation_is_applied_in_formats_with_loss(tmp_path, name, orientation
 @pytest.mark.parametrize("data", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"\xff"])
 def test_broken_exif_does_not_lose_the_picture(tmp_path, data):
     for name in ("a.jpg", "a.png", "a.webp"):
-        picture = read_picture(save(tmp_path / name, colours(), exif=data), Rules(16, 3))
+        picture = decode_image(save(tmp_path / name, colours(), exif=data), Preprocessing(16, 3))
         assert picture.mode == "RGB"
 
 
@@ -213,7 +219,7 @@ def test_squash_keeps_all_of_it_out_of_proportion(tmp_path):
 def test_a_strip_of_one_pixel_is_read_by_every_fit(tmp_path, fit, size):
     for name in ("a.png", "a.jpg"):
         path = save(tmp_path / name, Image.new("RGB", size, (90, 90, 90)), quality=100)
-        picture = read_picture(path, Rules(16, 3, fit, "black"))
+        picture = decode_image(path, Preprocessing(16, 3, fit, "black"))
         assert (picture.width, picture.height) == size
         columns = set(np.unique(picture.pixels)) if fit != "pad" or size == (1, 1) else {90}
         assert columns == {90}
@@ -227,7 +233,7 @@ def test_a_strip_of_one_pixel_is_read_by_every_fit(tmp_path, fit, size):
 def test_a_strip_does_not_become_huge_on_the_way(tmp_path):
     path = save(tmp_path / "a.png", Image.new("RGB", (20000, 3), "red"))
     for fit in FITS:
-        assert read_picture(path, Rules(64, 3, fit)).pixels.shape == (64, 64, 3)
+        assert decode_image(path, Preprocessing(64, 3, fit)).pixels.shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize("alpha", ["white", "black", "drop", "#8090a0"])
@@ -235,11 +241,11 @@ def test_a_strip_does_not_become_huge_on_the_way(tmp_path):
 def test_transparency_follows_the_rules_and_the_mode_says_which(tmp_path, alpha, channels):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 4)).astype(np.uint8)
     path = write(tmp_path / "a", png(pixels, 6))
-    picture = read_picture(path, Rules(4, channels, alpha=alpha))
+    picture = decode_image(path, Preprocessing(4, channels, alpha=alpha))
     expected = pixels[..., :3].astype(float)
     if alpha != "drop":
         colour = {"white": (255, 255, 255), "black": (0, 0, 0)}.get(alpha, (128, 144, 160))
-        expected = laid_on(expected, pixels[..., 3], colour)
+        expected = composite(expected, pixels[..., 3], colour)
     expected = expected if channels == 3 else (expected @ LUMA)[..., None]
     assert np.abs(picture.pixels - expected).max() <= 1
     assert picture.mode == f"RGBA+{alpha}" + (">L" if channels == 1 else "")
@@ -248,18 +254,18 @@ def test_transparency_follows_the_rules_and_the_mode_says_which(tmp_path, alpha,
 def test_the_notes_come_in_the_documented_order(tmp_path):
     pixels = np.full((2, 2, 2), 30_000, np.uint16)
     content = png(pixels, 4, chunks=chunk(b"eXIf", exif(6).tobytes().removeprefix(b"Exif\0\0")))
-    rules = Rules(2, 1, alpha="#8090a0", ranges=(("I;16", 0.0, 20_000.0),))
-    picture = read_picture(write(tmp_path / "a", content), rules)
+    rules = Preprocessing(2, 1, alpha="#8090a0", ranges=(("I;16", 0.0, 20_000.0),))
+    picture = decode_image(write(tmp_path / "a", content), rules)
     assert picture.mode == "LA;16[0..20000]+clip+exif6+#8090a0>L"
 
 
 def test_a_stored_range_gives_files_of_12_bits_their_contrast(tmp_path):
     values = np.array([[0, 1000], [2048, 4095]], np.uint16)
     path = write(tmp_path / "a", tiff(values, 1))
-    plain = read_picture(path, Rules(2, 1))
+    plain = decode_image(path, Preprocessing(2, 1))
     assert (plain.pixels.max(), plain.mode) == (16, "I;16[0..65535]")
     kind, least, greatest = value_range(path)
-    ranged = read_picture(path, Rules(2, 1, ranges=((kind, least, greatest),)))
+    ranged = decode_image(path, Preprocessing(2, 1, ranges=((kind, least, greatest),)))
     assert ranged.pixels.ravel().tolist() == [0, 62, 128, 255]
     assert ranged.mode == "I;16[0..4095]"
     assert (
@@ -287,7 +293,7 @@ def test_a_stored_range_gives_files_of_12_bits_their_contrast(tmp_path):
 def test_the_range_is_that_of_the_values(tmp_path, content, expected):
     path = write(tmp_path / "a.jpg", content)  # the name does not count
     assert value_range(path) == expected
-    assert value_range(found_file(path)) == expected
+    assert value_range(image_ref(path)) == expected
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.gif", "a.webp", "a.bmp"])
@@ -309,8 +315,8 @@ def test_the_fingerprint_is_that_of_the_content_whatever_the_name(tmp_path):
     content = save(tmp_path / "a.png", colours()).read_bytes()
     expected = hashlib.blake2b(content, digest_size=8).digest()
     (tmp_path / "b.jpg").write_bytes(content)
-    for item in (tmp_path / "a.png", str(tmp_path / "b.jpg"), found_file(tmp_path / "b.jpg")):
-        assert read_picture(item, Rules(8, 3)).fingerprint == expected
+    for item in (tmp_path / "a.png", str(tmp_path / "b.jpg"), image_ref(tmp_path / "b.jpg")):
+        assert decode_image(item, Preprocessing(8, 3)).fingerprint == expected
 
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
@@ -320,14 +326,14 @@ def test_members_of_archives_are_read_like_files(tmp_path, compression):
         archive.write(path, "a.tif")
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         archive.add(path, "a.tif")
-    expected = read_picture(path, Rules(8, 3))
+    expected = decode_image(path, Preprocessing(8, 3))
     for source in (ZipArchive(tmp_path / "a.zip"), TarArchive(tmp_path / "a.tar")):
-        found = read_picture(Found(source, "a.tif", "a/a.tif"), Rules(8, 3))
+        found = decode_image(ImageRef(source, "a.tif", "a/a.tif"), Preprocessing(8, 3))
         np.testing.assert_array_equal(found.pixels, expected.pixels)
         assert replace(found, pixels=expected.pixels).fingerprint == expected.fingerprint
-        assert read_thumbnail(Found(source, "a.tif", "a"), 9)
+        assert read_thumbnail(ImageRef(source, "a.tif", "a"), 9)
         with pytest.raises(ImageError, match="^vanished$"):
-            read_picture(Found(source, "b.tif", "a/b.tif"), Rules(8, 3))
+            decode_image(ImageRef(source, "b.tif", "a/b.tif"), Preprocessing(8, 3))
 
 
 @pytest.mark.parametrize("fit", FITS)
@@ -336,10 +342,10 @@ def test_a_large_jpeg_is_scaled_by_the_decoder_and_keeps_its_size_and_quality(tm
     path = save(tmp_path / "a.jpg", large, quality=95, exif=exif(8))
     with opened(path) as source, source.picture() as image:
         assert decode(image, source.stream, (256, 192)).image.size == (256, 192)
-    picture = read_picture(path, Rules(32, 3, fit, "black"))
+    picture = decode_image(path, Preprocessing(32, 3, fit, "black"))
     exact = save(tmp_path / "a.png", large, exif=exif(8))  # no decoder scales this
     assert (picture.width, picture.height) == (768, 1024)
-    expected = read_picture(exact, Rules(32, 3, fit, "black")).pixels.astype(int)
+    expected = decode_image(exact, Preprocessing(32, 3, fit, "black")).pixels.astype(int)
     assert np.abs(picture.pixels - expected).max() <= 4
     assert np.abs(picture.pixels - expected).mean() < 1
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adgan_cli.images.cache import CachePlace
+from adgan_cli.images.cache import CacheConfig
 from adgan_cli.images.find import find_inputs
 from adgan_cli.images.load import read_in_order
 from adgan_cli.images.scan import Scan, scan
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def scanned(folder: Path, place: CachePlace | None = None) -> Scan:
+def scanned(folder: Path, place: CacheConfig | None = None) -> Scan:
     return scan(find_inputs([folder]), 16, workers=2, place=place)
 
 
@@ -64,17 +64,17 @@ def test_what_cannot_be_listed_counts_as_found(folder: Path) -> None:
 
 
 def test_training_finds_the_pictures_decoded(folder: Path, tmp_path: Path) -> None:
-    place = CachePlace(tmp_path / "cache", 10**9)
+    place = CacheConfig(tmp_path / "cache", 10**9)
     first = scanned(folder, place)
     for path in folder.iterdir():  # the same size and time, other pixels: only a cache can tell
         stamp, size = path.stat(), path.stat().st_size
         path.write_bytes(bytes(size))
         os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    from adgan_cli.images.load import opened_cache
-    from adgan_cli.images.read import Rules
+    from adgan_cli.images.load import open_cache
+    from adgan_cli.images.read import Preprocessing
 
-    rules = Rules(16, 3, ranges=first.ranges)
+    rules = Preprocessing(16, 3, ranges=first.ranges)
     listing = find_inputs([folder])
-    with opened_cache(place, listing.root, rules, 9) as cache:
-        read = list(read_in_order(listing.found, rules, workers=1, cache=cache))
+    with open_cache(place, listing.root, rules, 9) as cache:
+        read = list(read_in_order(listing.items, rules, workers=1, cache=cache))
     assert sum(hasattr(picture, "pixels") for _, picture in read) == first.readable

@@ -39,7 +39,7 @@ def test_patterns_choose_as_in_gitignore_in_folders_and_archives_alike(
     chosen = Selection(include=tuple(include), exclude=tuple(exclude))
     assert list(find_images(folder, chosen)) == [folder / name for name in expected]
     for path in (pack(folder, tmp_path / "a.zip"), pack(folder, tmp_path / "a.tar")):
-        assert [item.name for item in find_inputs([path], chosen).found] == expected
+        assert [item.name for item in find_inputs([path], chosen).items] == expected
 
 
 def test_a_folder_is_entered_unless_it_is_excluded_whatever_is_included():

@@ -15,16 +15,16 @@ from archives import CONTENT, MAKERS, make_folder
 
 from adgan_cli.errors import ImageError
 from adgan_cli.images.archives import LmdbDatabase, open_source
-from adgan_cli.images.sources import Folder, Found, Source, found_file, open_regular
+from adgan_cli.images.sources import Container, Folder, ImageRef, image_ref, open_regular
 
 
-def content_of(source: Source, key: str) -> bytes:
+def content_of(source: Container, key: str) -> bytes:
     with source.open(key) as file:
         return file.read()
 
 
 @pytest.fixture(params=MAKERS)
-def source(request, tmp_path) -> Source:
+def source(request, tmp_path) -> Container:
     opened = open_source(MAKERS[request.param](tmp_path / request.param))
     assert opened is not None
     return opened
@@ -110,7 +110,7 @@ def test_nothing_stays_open_when_a_source_is_dropped(tmp_path):
 
 
 def test_found_passes_on_to_its_source(tmp_path):
-    found = Found(Folder(make_folder(tmp_path)), "sub/b.png", "x/sub/b.png")
+    found = ImageRef(Folder(make_folder(tmp_path)), "sub/b.png", "x/sub/b.png")
     with found.open() as file:
         assert file.read() == CONTENT["sub/b.png"]
     assert found.stamp() == Folder(tmp_path).stamp("sub/b.png")
@@ -118,10 +118,10 @@ def test_found_passes_on_to_its_source(tmp_path):
 
 
 def test_a_lone_file_is_found_under_its_own_name_and_relative_paths_stay_relative():
-    found = found_file(Path("some/where/a.png"))
+    found = image_ref(Path("some/where/a.png"))
     assert (found.name, found.file) == ("a.png", Path("some/where/a.png"))
-    assert found_file(Path("a.png")).file == Path("a.png")
-    assert found == found_file(Path("some") / "where" / "a.png")
+    assert image_ref(Path("a.png")).file == Path("a.png")
+    assert found == image_ref(Path("some") / "where" / "a.png")
 
 
 # files
@@ -133,7 +133,7 @@ def test_what_is_no_regular_file_is_never_opened(tmp_path, monkeypatch):
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.png")
         with pytest.raises(ImageError, match="not a regular file"):
-            found_file(tmp_path / "pipe.png").open()
+            image_ref(tmp_path / "pipe.png").open()
     if hasattr(socket, "AF_UNIX"):
         monkeypatch.chdir(tmp_path)  # a socket's path must be short
         with socket.socket(socket.AF_UNIX) as listening:
@@ -150,6 +150,6 @@ def test_a_broken_link_is_named_as_such_and_a_sound_one_followed(tmp_path):
     except OSError:
         pytest.skip("no symbolic links here")
     with pytest.raises(ImageError, match="^broken link$"):
-        found_file(tmp_path / "gone.png").open()
-    with found_file(tmp_path / "link.png").open() as file:
+        image_ref(tmp_path / "gone.png").open()
+    with image_ref(tmp_path / "link.png").open() as file:
         assert file.read() == b"first"

@@ -14,7 +14,7 @@ from several import several, start_several, torchrun
 
 from adgan_cli import processes
 from adgan_cli.errors import ConfigError, ProcessError
-from adgan_cli.evaluation.methods import together
+from adgan_cli.evaluation.methods import group_by_shared_model
 from adgan_cli.processes import Processes, join
 
 Folder = Callable[..., Path]
@@ -54,12 +54,12 @@ def test_what_one_tells_all_hear_and_nobody_goes_on_alone() -> None:
     passed: list[int] = []
 
     def work(here: Processes) -> bytes:
-        if here.leads:
-            here.tell("bits", b"\x00\xff\x00")
+        if here.is_main:
+            here.broadcast("bits", b"\x00\xff\x00")
         passed.append(here.number)
-        here.meet("here")
+        here.barrier("here")
         assert len(passed) == 3
-        return here.hear("bits")
+        return here.receive("bits")
 
     assert in_threads(3, work) == [b"\x00\xff\x00"] * 3
 
@@ -79,7 +79,7 @@ def test_processes_that_are_started_anew_find_no_word_of_those_before() -> None:
 def test_a_process_that_differs_says_in_what() -> None:
     def work(here: Processes) -> None:
         try:
-            here.agree({"adgan": "0.4.0", "search k": 5 + here.number // 2})
+            here.require_equal({"adgan": "0.4.0", "search k": 5 + here.number // 2})
         except ConfigError:
             here.add("agreed")  # torchrun would end the others
             raise
@@ -254,7 +254,9 @@ def test_two_processes_evaluate_what_one_does(discs: Folder, tmp_path: Path) -> 
 
 
 def test_methods_that_share_a_network_stay_together() -> None:
-    parts = together(["pca", "adgan", "kde-alexnet", "anogan", "dcae", "ocsvm-alexnet"])
+    parts = group_by_shared_model(
+        ["pca", "adgan", "kde-alexnet", "anogan", "dcae", "ocsvm-alexnet"]
+    )
     assert parts == [
         ("adgan", "anogan"), ("pca",), ("kde-alexnet", "ocsvm-alexnet"), ("dcae",)
     ]  # fmt: skip

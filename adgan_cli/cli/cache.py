@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adgan_cli.cli.console import counted, readable, say, size
+from adgan_cli.cli.console import escape_control, plural, size, status
 from adgan_cli.cli.options import CacheDir
-from adgan_cli.results.names import printable
+from adgan_cli.text import escape_surrogates
 
 if TYPE_CHECKING:
     from adgan_cli.images.cache_folder import CachedSet
@@ -38,7 +38,7 @@ def info(
     total = sum(kept.bytes for kept in sets)
     if as_json:
         record = {
-            "folder": printable(str(folder)),
+            "folder": escape_surrogates(str(folder)),
             "bytes": total,
             "sets": list(map(_record, sets)),
         }
@@ -47,8 +47,8 @@ def info(
     if sets:
         typer.echo(f"{'pictures':>12}{'size':>10}  {'last used':18}{'read as':50}of")
     for kept in sets:
-        typer.echo(readable(_line(kept)))
-    typer.echo(readable(f"{size(total)} in {counted(len(sets), 'set')}, in {folder}"))
+        typer.echo(escape_control(_line(kept)))
+    typer.echo(escape_control(f"{size(total)} in {plural(len(sets), 'set')}, in {folder}"))
 
 
 @cache_app.command()
@@ -62,12 +62,12 @@ def clear(cache_dir: CacheDir = None) -> None:
 
     folder = cache_dir or default_cache_folder()
     freed = clear_cache(folder)
-    say(f"freed {size(freed)} in {folder}")
+    status(f"freed {size(freed)} in {folder}")
 
 
 def _record(kept: "CachedSet") -> dict[str, Any]:
     return {
-        "root": printable(kept.root),
+        "root": escape_surrogates(kept.root),
         "rules": json.loads(kept.rules or "null"),
         "pictures": kept.pictures,
         "bytes": kept.bytes,

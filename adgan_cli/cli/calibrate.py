@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from adgan_cli.cli import scoring
-from adgan_cli.cli.console import INTERRUPTED, counted, counting_bar, say, stop_on_signal
+from adgan_cli.cli.console import INTERRUPTED, counting_bar, plural, status, stop_on_signal
 from adgan_cli.cli.options import (
     DEFAULT_LIMIT,
     DEFAULT_MODEL,
@@ -23,10 +23,10 @@ from adgan_cli.cli.options import (
     Quiet,
     Recursive,
     Workers,
-    cache_place,
+    cache_config,
     selection,
 )
-from adgan_cli.processes import follows
+from adgan_cli.processes import is_worker
 
 
 def calibrate(
@@ -70,13 +70,13 @@ def calibrate(
     Training does that by itself for its own settings of the search; this does it for others, or for
     a model that held nothing out. Example: adgan calibrate ./more-bedrooms --k 25
     """
-    if follows():
+    if is_worker():
         raise typer.Exit()  # there is nothing to share
-    place = cache_place(cache_dir, no_cache, cache_limit)
+    place = cache_config(cache_dir, no_cache, cache_limit)
     chosen = selection(recursive, include, exclude, follow_links)
-    from adgan_cli.engine.model_file import save_model
-    from adgan_cli.pipeline.calibrate import calibrate as add
-    from adgan_cli.results.calibration import ENOUGH
+    from adgan_cli.engine.models.model import save_model
+    from adgan_cli.scoring.calibrate import calibrate as add
+    from adgan_cli.scoring.calibration import ENOUGH
 
     listing = scoring.find(paths, files_from, chosen, quiet=quiet)
     loaded = scoring.open_model(model, device, verbose=False)
@@ -89,7 +89,7 @@ def calibrate(
         stop_on_signal("stopping: the model stays as it was", quiet=quiet) as asked,
         counting_bar(quiet=quiet) as shown,
     ):
-        task = shown.add_task("calibrating", total=len(listing.found))
+        task = shown.add_task("calibrating", total=len(listing.items))
         done, used = add(
             loaded,
             listing,
@@ -98,7 +98,7 @@ def calibrate(
             place=place,
             on_picture=lambda done, total: shown.update(task, completed=done, total=total),
             should_stop=asked,
-            on_cache_off=scoring.cache_off(quiet),
+            on_cache_disabled=scoring.cache_off(quiet),
         )
         if asked():
             raise typer.Exit(INTERRUPTED)
@@ -106,11 +106,13 @@ def calibrate(
     if quiet:
         return
     if used.in_training:
-        say(f"left out {counted(used.in_training, 'picture')} that the model was trained on")
+        status(f"left out {plural(used.in_training, 'picture')} that the model was trained on")
     if used.failed:
-        say(f"warning: left out {counted(used.failed, 'file')} that cannot be read")
-    say(f"p-values of {model} ({digest[:12]}) now go by {counted(used.unseen, 'picture')}")
+        status(f"warning: left out {plural(used.failed, 'file')} that cannot be read")
+    status(f"p-values of {model} ({digest[:12]}) now go by {plural(used.unseen, 'picture')}")
     if default:
-        say("score, rank and explain now search with these settings unless told otherwise")
+        status("score, rank and explain now search with these settings unless told otherwise")
     if used.unseen < ENOUGH:
-        say(f"note: below {ENOUGH} p-values are coarse: none is below {1 / (used.unseen + 1):.2g}")
+        status(
+            f"note: below {ENOUGH} p-values are coarse: none is below {1 / (used.unseen + 1):.2g}"
+        )

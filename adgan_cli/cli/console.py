@@ -22,12 +22,12 @@ from rich.progress import (
 from typer.core import TyperGroup
 
 from adgan_cli.errors import AdganError, ConfigError
-from adgan_cli.processes import first_to_say, follows
+from adgan_cli.processes import is_first_to_report, is_worker
 
 INTERRUPTED = 130  # exit code: stopped by Ctrl-C or SIGTERM, state saved
 
 # of several processes the first alone talks; of their errors all may
-stderr = Console(stderr=True, highlight=False, quiet=follows())
+stderr = Console(stderr=True, highlight=False, quiet=is_worker())
 errors = Console(stderr=True, highlight=False)
 
 
@@ -38,18 +38,18 @@ class ErrorsAsLines(TyperGroup):
         try:
             return super().invoke(ctx)
         except AdganError as error:
-            if first_to_say(str(error)):
-                say(f"error: {error}", errors)
+            if is_first_to_report(str(error)):
+                status(f"error: {error}", errors)
             raise typer.Exit(error.exit_code) from error
 
 
-def say(text: str, console: Console = stderr) -> None:
+def status(text: str, console: Console = stderr) -> None:
     """One line to a person, whatever characters a file name brings."""
     # soft_wrap: a path that is broken over lines cannot be copied
-    console.print(readable(text), markup=False, soft_wrap=True, emoji=False)
+    console.print(escape_control(text), markup=False, soft_wrap=True, emoji=False)
 
 
-def readable(text: str) -> str:
+def escape_control(text: str) -> str:
     """The text on one line that any stream takes: what cannot be printed is escaped."""
     safe = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in safe)
@@ -70,7 +70,7 @@ def bar(*columns: ProgressColumn | str, quiet: bool = False) -> Progress:
 
 
 @contextmanager
-def beside(shown: Progress, told: Callable[[], RenderableType | None]) -> Iterator[None]:
+def with_table(shown: Progress, told: Callable[[], RenderableType | None]) -> Iterator[None]:
     """Within the block, what `told` gives stands below the bar, drawn anew four times a second.
 
     Nothing of it stays on the terminal, and where the bar shows nothing, this does neither.
@@ -112,7 +112,7 @@ def stop_on_signal(said: str, *, quiet: bool = False) -> Iterator[Callable[[], b
         asked.set()
         restore()
         if not quiet:
-            say(said)
+            status(said)
 
     for number in before:
         signal.signal(number, stop)
@@ -148,7 +148,7 @@ class Stopwatch:
             ("all else", whole - sum(self.seconds.values())),
             ("together", whole),
         ]:
-            say(f"{stage:<22}{seconds:>9.2f} s {seconds / whole:>5.0%}")
+            status(f"{stage:<22}{seconds:>9.2f} s {seconds / whole:>5.0%}")
 
 
 def parse_duration(text: str, option: str) -> float | None:
@@ -190,6 +190,6 @@ def size(count: float) -> str:
     return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"
 
 
-def counted(count: int, singular: str, plural: str = "") -> str:
+def plural(count: int, singular: str, plural: str = "") -> str:
     """1 picture, 3,000 pictures."""
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"

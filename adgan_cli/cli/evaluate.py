@@ -14,7 +14,15 @@ from rich.table import Table
 from adgan_cli import __version__
 from adgan_cli.atomic import writing
 from adgan_cli.cli import scoring
-from adgan_cli.cli.console import INTERRUPTED, bar, beside, duration, parse_duration, readable, say
+from adgan_cli.cli.console import (
+    INTERRUPTED,
+    bar,
+    duration,
+    escape_control,
+    parse_duration,
+    status,
+    with_table,
+)
 from adgan_cli.cli.options import (
     DEFAULT_LIMIT,
     MACHINE,
@@ -27,22 +35,22 @@ from adgan_cli.cli.options import (
     NoCache,
     Quiet,
     Workers,
-    cache_place,
+    cache_config,
 )
 from adgan_cli.config import (
     OBJECTIVES,
+    PAPER_SEARCH,
     PRESETS,
     SIZES,
     ModelConfig,
     ReadConfig,
-    SearchConfig,
     TrainConfig,
 )
 from adgan_cli.errors import ConfigError
 from adgan_cli.processes import Processes, join
 
 if TYPE_CHECKING:
-    from adgan_cli.evaluation.labels import Labelled
+    from adgan_cli.evaluation.labels import LabelledDataset
     from adgan_cli.evaluation.methods import Settings
     from adgan_cli.evaluation.protocol import Plan, Result
 
@@ -170,7 +178,7 @@ def evaluate(
     if not dataset and normal is None and anomalous is None:
         raise ConfigError("give --dataset NAME or FOLDER, or --normal DIR with --anomalous DIR")
     limit = parse_duration(max_time, "--max-time")
-    reading, place = ReadConfig(fit=fit), cache_place(cache_dir, no_cache, cache_limit)
+    reading, place = ReadConfig(fit=fit), cache_config(cache_dir, no_cache, cache_limit)
     # nothing is held out: the paper trains on all of a class
     both: dict[str, Any] = {"flip": flip, "holdout": 0.0}
     both |= {} if iters is None else {"iters": iters}
@@ -180,7 +188,7 @@ def evaluate(
     if encoder_iters is not None:
         tuned_train = replace(tuned_train, encoder_iters=encoder_iters)
     given: dict[str, Any] = {"k": k, "lr_z": lr_z, "lr_theta": lr_theta, "theta": theta}
-    search = replace(SearchConfig(), **{n: v for n, v in given.items() if v is not None})
+    search = replace(PAPER_SEARCH, **{n: v for n, v in given.items() if v is not None})
     ModelConfig(latent_dim=latent_dim, width=width)  # refuses what cannot be, before any work
 
     from adgan_cli.engine.device import pick_device, pick_precision
@@ -190,7 +198,7 @@ def evaluate(
     from adgan_cli.images.load import default_workers
 
     processes = join()
-    where = pick_device(device, processes.local_number)
+    where = pick_device(device, processes.local_rank)
     names = _methods(methods)
     settings = Settings(
         gan=GanConfig(train, latent_dim),
@@ -206,14 +214,14 @@ def evaluate(
     )
     items = None if n_test == "all" else _count(n_test)
     plan = Plan((), names, settings, n_test=items, runs=runs, seed=seed)
-    labelled = processes.first_here("decoded", lambda: _load(
+    labelled = processes.main_first("decoded", lambda: _load(
         dataset, normal, anomalous, normal_class, size, seed, data_root, download, reading,
         workers or default_workers(), place, quiet,
     ))  # fmt: skip
     plan = replace(plan, classes=_classes(labelled, normal_class, bool(dataset)))
     if not quiet:
         about = f"{labelled.name}: {len(plan.classes)} of {len(labelled.classes)} classes normal"
-        say(
+        status(
             f"{about} in turn, {len(names)} methods, on {where.type}; {labelled.note or 'as it is'}"
         )
     if processes.count > 1:
@@ -225,7 +233,7 @@ def evaluate(
 
 
 def _share(
-    labelled: "Labelled", plan: "Plan", out: Path, processes: Processes, quiet: bool
+    labelled: "LabelledDataset", plan: "Plan", out: Path, processes: Processes, quiet: bool
 ) -> None:
     """Let the processes share the work out; the first goes on from there, the others end."""
     from adgan_cli.evaluation.autoencoders import pictures_digest
@@ -233,7 +241,7 @@ def _share(
 
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    processes.agree({
+    processes.require_equal({
         "adgan": __version__,
         **_plain(replace(plan.settings, device=plan.settings.device.partition(":")[0])),
         "plan": [plan.classes, plan.methods, plan.n_test, plan.runs, plan.seed],
@@ -245,17 +253,17 @@ def _share(
 
         def start(index: int, run: int, method: str) -> None:
             doing = f"{labelled.classes[index]} {method}, others in {processes.count - 1} processes"
-            shown.update(task, completed=0.0, description=readable(doing), told="")
+            shown.update(task, completed=0.0, description=escape_control(doing), told="")
 
         evaluate_share(
             labelled, plan, out, processes, on_start=start,
             on_progress=lambda what, done: shown.update(task, completed=min(1.0, done), told=what),
         )  # fmt: skip
-    if not processes.leads:
+    if not processes.is_main:
         raise typer.Exit()
 
 
-def _run(labelled: "Labelled", plan: "Plan", out: Path, jobs: int, quiet: bool) -> None:
+def _run(labelled: "LabelledDataset", plan: "Plan", out: Path, jobs: int, quiet: bool) -> None:
     from adgan_cli.evaluation.protocol import evaluate as cells
     from adgan_cli.evaluation.report import table
 
@@ -270,10 +278,10 @@ def _run(labelled: "Labelled", plan: "Plan", out: Path, jobs: int, quiet: bool) 
 
     def start(index: int, run: int, method: str) -> None:
         doing = f"{len(results) + 1}/{total} {labelled.classes[index]} {method}"
-        shown.update(task, completed=0.0, description=readable(doing), told="")
+        shown.update(task, completed=0.0, description=escape_control(doing), told="")
 
     try:
-        with writing(out), beside(shown, lambda: _grid(table(results)) if results else None):
+        with writing(out), with_table(shown, lambda: _grid(table(results)) if results else None):
             found = cells(labelled, plan, out, jobs=jobs, on_start=start, on_progress=progress)
             for result in found:
                 results.append(result)
@@ -284,30 +292,32 @@ def _run(labelled: "Labelled", plan: "Plan", out: Path, jobs: int, quiet: bool) 
                 news = result.note and (result.method, result.note) not in noted
                 noted.add((result.method, result.note))
                 if not quiet and (shown.disable or news):
-                    say(_line(result))
+                    status(_line(result))
     except KeyboardInterrupt:
         if results:
             _write(labelled, plan, out, results)
-        say(f"stopped after {len(results)} of {total}; the same command goes on from there")
+        status(f"stopped after {len(results)} of {total}; the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
     _write(labelled, plan, out, results)
     header, rows = table(results)
     for row in _aligned([header, *rows]):
-        typer.echo(readable(row))
+        typer.echo(escape_control(row))
     if not quiet:
-        say(f"{out / 'table.md'}, roc.png, results.csv, results.json, scores/")
+        status(f"{out / 'table.md'}, roc.png, results.csv, results.json, scores/")
 
 
 def _grid(told: tuple[Sequence[str], Sequence[Sequence[str]]]) -> Table:
     """The table of what is finished, as a terminal shows it."""
     header, rows = told
-    grid = Table(*map(readable, header), box=None, padding=(0, 2, 0, 0), header_style="bold")
+    grid = Table(*map(escape_control, header), box=None, padding=(0, 2, 0, 0), header_style="bold")
     for row in rows:
-        grid.add_row(*map(readable, row))
+        grid.add_row(*map(escape_control, row))
     return grid
 
 
-def _write(labelled: "Labelled", plan: "Plan", out: Path, results: Sequence["Result"]) -> None:
+def _write(
+    labelled: "LabelledDataset", plan: "Plan", out: Path, results: Sequence["Result"]
+) -> None:
     from adgan_cli.evaluation.protocol import kept_curves
     from adgan_cli.evaluation.report import write_results, write_roc
 
@@ -337,7 +347,7 @@ def _load(
     workers: int,
     place: Any,
     quiet: bool,
-) -> "Labelled":
+) -> "LabelledDataset":
     from adgan_cli.cli.console import counting_bar
     from adgan_cli.evaluation.labelled import load_labelled
 
@@ -359,11 +369,11 @@ def _load(
             anomalous=anomalous,
             normal_class=one,
             on_picture=lambda done, total: shown.update(task, completed=done, total=total),
-            on_cache_off=scoring.cache_off(quiet),
+            on_cache_disabled=scoring.cache_off(quiet),
         )
 
 
-def _classes(labelled: "Labelled", normal_class: str, named: bool) -> tuple[int, ...]:
+def _classes(labelled: "LabelledDataset", normal_class: str, named: bool) -> tuple[int, ...]:
     from adgan_cli.evaluation.labelled import class_index
 
     if normal_class == "all":

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from adgan_cli.cli import scoring
-from adgan_cli.cli.console import counting_bar, say
+from adgan_cli.cli.console import counting_bar, status
 from adgan_cli.cli.options import (
     DEFAULT_MODEL,
     OUTPUT,
@@ -17,7 +17,7 @@ from adgan_cli.cli.options import (
     Verbose,
 )
 from adgan_cli.errors import ConfigError, NoImagesError
-from adgan_cli.processes import follows
+from adgan_cli.processes import is_worker
 
 
 def explain(
@@ -50,13 +50,13 @@ def explain(
     Writes index.html, a PNG for each picture, and losses.csv: the loss of every starting point at
     every step. Example: adgan explain ./val/001.jpg
     """
-    if follows():
+    if is_worker():
         raise typer.Exit()  # there is nothing to share
     if not paths:
         raise ConfigError("give PICTURES to explain; see adgan explain --help")
     from adgan_cli.images.selection import Selection
-    from adgan_cli.pipeline.course import MOST, explain_into, prepare_explanation
-    from adgan_cli.pipeline.report import PAGE_FILE
+    from adgan_cli.reports.report import PAGE_FILE
+    from adgan_cli.reports.trajectory import MOST, prepare_explanation, write_explanation
 
     listing = scoring.find(paths, None, Selection(), quiet=quiet)
     if listing.count > MOST:
@@ -73,13 +73,13 @@ def explain(
     prepare_explanation(out, listing)
     with counting_bar(quiet=quiet) as bar:
         task = bar.add_task("explaining", total=listing.count)
-        rows = explain_into(
+        rows = write_explanation(
             out, loaded, listing, config, on_picture=lambda done: bar.update(task, completed=done)
         )
     for row in rows if not quiet else ():
         known = "" if row.p_value is None else f", p = {row.p_value:#.2g}"
-        say(f"{row.path}: {row.error or f'score {row.score:.4g}{known}'}")
+        status(f"{row.path}: {row.error or f'score {row.score:.4g}{known}'}")
     if not any(row.score is not None for row in rows):
         raise NoImagesError(f"no usable picture: all {len(rows)} failed; see {out / PAGE_FILE}")
     if not quiet:
-        say(f"{out / PAGE_FILE}")
+        status(f"{out / PAGE_FILE}")

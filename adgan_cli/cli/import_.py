@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from adgan_cli.cli.console import say
+from adgan_cli.cli.console import status
 from adgan_cli.cli.options import OUTPUT, READING, Quiet
 from adgan_cli.config import ReadConfig
 
@@ -40,17 +40,17 @@ def import_(
     Example: adgan import generator.safetensors -o adgan-model
     """
     reading = ReadConfig(fit, alpha)
-    from adgan_cli.engine.foreign import import_generator
-    from adgan_cli.engine.model_file import Model, file_digest, save_model
-    from adgan_cli.pipeline.model_directory import check_out
+    from adgan_cli.engine.models.import_dcgan import import_generator
+    from adgan_cli.engine.models.model import Model, file_digest, save_model
+    from adgan_cli.fitting.directory import check_output_dir
 
     generator = import_generator(file)
-    check_out(out, resume=False, overwrite=overwrite)
+    check_output_dir(out, resume=False, overwrite=overwrite)
     made = {"imported": {"file": file.name, "sha256": file_digest(file)}}
     digest = save_model(Model(generator, generator.config, reading=reading, provenance=made), out)
     if not quiet:
         config = generator.config
-        say(
+        status(
             f"a generator of {config.size} px, {config.channels} channels, {config.latent_dim} "
             f"latent dimensions; model in {out} ({digest[:12]})"
         )

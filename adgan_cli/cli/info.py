@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from adgan_cli.cli.console import readable
+from adgan_cli.cli.console import escape_control
 from adgan_cli.cli.options import DEFAULT_MODEL
 from adgan_cli.config import flag
 
@@ -24,11 +24,11 @@ def info(
     import hashlib
     import math
 
-    from adgan_cli.engine.header import SEEN, model_path, read_header
+    from adgan_cli.engine.models.header import TRAINING_FINGERPRINTS, model_path, read_header
 
     path = model_path(model)
     header = read_header(path, "model")
-    shapes = {name: shape for name, shape in header.shapes.items() if name != SEEN}
+    shapes = {name: shape for name, shape in header.shapes.items() if name != TRAINING_FINGERPRINTS}
     content = {
         "file": str(path),
         "bytes": path.stat().st_size,
@@ -46,12 +46,14 @@ def info(
                 unseen = header.shapes.get(f"calibration/{number}", (0,))[0]
                 own = {k: v for k, v in way.items() if content["search"].get(k) != v}
                 told = ", ".join(f"{flag(k)} {v}" for k, v in own.items()) or "the search below"
-                typer.echo(readable(f"  {told}, by {unseen:,} pictures it was not trained on"))
+                typer.echo(
+                    escape_control(f"  {told}, by {unseen:,} pictures it was not trained on")
+                )
             if not value:
                 typer.echo("  no search yet; see adgan calibrate")
         elif isinstance(value, dict):
             typer.echo(name)
             for inner, entry in value.items():
-                typer.echo(readable(f"  {inner.replace('_', ' '):22}{entry}"))
+                typer.echo(escape_control(f"  {inner.replace('_', ' '):22}{entry}"))
         else:
-            typer.echo(readable(f"{name:24}{value}"))
+            typer.echo(escape_control(f"{name:24}{value}"))

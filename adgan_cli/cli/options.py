@@ -12,7 +12,7 @@ from adgan_cli.cli.console import parse_size
 from adgan_cli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adgan_cli.images.cache import CachePlace
+    from adgan_cli.images.cache import CacheConfig
     from adgan_cli.images.selection import Selection
 
 MODEL, TRAINING, OUTPUT, MACHINE = "Model", "Training", "Output", "Machine"
@@ -109,12 +109,12 @@ def selection(
     return Selection(recursive, tuple(include or ()), tuple(exclude or ()), follow_links)
 
 
-def cache_place(folder: Path | None, no_cache: bool, limit: str) -> "CachePlace | None":
+def cache_config(folder: Path | None, no_cache: bool, limit: str) -> "CacheConfig | None":
     """Where decoded pictures are kept, from the options that say it; None with --no-cache."""
-    from adgan_cli.images.cache import CachePlace, default_cache_folder
+    from adgan_cli.images.cache import CacheConfig, default_cache_folder
 
     bytes_kept = parse_size(limit, "--cache-limit")
-    return None if no_cache else CachePlace(folder or default_cache_folder(), bytes_kept)
+    return None if no_cache else CacheConfig(folder or default_cache_folder(), bytes_kept)
 
 
 @contextmanager

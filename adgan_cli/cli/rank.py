@@ -13,10 +13,10 @@ from adgan_cli.cli.console import (
     INTERRUPTED,
     Stopwatch,
     bar,
-    counted,
     counting_bar,
-    readable,
-    say,
+    escape_control,
+    plural,
+    status,
     stderr,
     stop_on_signal,
 )
@@ -38,22 +38,22 @@ from adgan_cli.cli.options import (
     Recursive,
     Verbose,
     Workers,
-    cache_place,
+    cache_config,
     selection,
 )
 from adgan_cli.config import SearchConfig, flag, from_dict, to_dict
 from adgan_cli.errors import ConfigError, NoImagesError
-from adgan_cli.processes import follows
+from adgan_cli.processes import is_worker
 
 if TYPE_CHECKING:
-    from adgan_cli.engine.model_file import Model
-    from adgan_cli.engine.training import TrainStep
-    from adgan_cli.images.cache import CachePlace
+    from adgan_cli.engine.models.model import Model
+    from adgan_cli.engine.training.trainer import StepMetrics
+    from adgan_cli.images.cache import CacheConfig
     from adgan_cli.images.find import Listing
-    from adgan_cli.pipeline.report import Source
-    from adgan_cli.results.explanation import Explanation
-    from adgan_cli.results.ranking import RankedRow
-    from adgan_cli.results.scores import ScoreRow
+    from adgan_cli.reports.explanation import Explanation
+    from adgan_cli.reports.ranking import RankedRow
+    from adgan_cli.reports.report import ReportInfo
+    from adgan_cli.scoring.rows import ScoreRow
 
 PARTIAL_FILE, JOURNAL_FOLDER = "scores.partial.csv", "journal"
 CROSS_FIT_FOLDER = "cross-fit"
@@ -137,7 +137,7 @@ def rank(
     Writes ranking.csv, index.html, figure.png and summary.json. With --from, PATHS says where the
     pictures are. Example: adgan rank ./val --top 30
     """
-    from adgan_cli.pipeline import report
+    from adgan_cli.reports import report
 
     given = {
         "n_seed": n_seed, "init": init, "k": k, "reduce": reduce, "lr_z": lr_z,
@@ -146,10 +146,10 @@ def rank(
     }  # fmt: skip
     if fdr is not None and not 0 < fdr < 1:
         raise ConfigError(f"--fdr must be above 0 and below 1, got {fdr:g}")
-    place, watch = cache_place(cache_dir, no_cache, cache_limit), Stopwatch()
+    place, watch = cache_config(cache_dir, no_cache, cache_limit), Stopwatch()
     loaded = None
     if from_scores is not None:
-        if follows():
+        if is_worker():
             raise typer.Exit()  # there is nothing to share
         if resume or cross_fit:
             other = "--resume" if resume else "--cross-fit"
@@ -160,8 +160,8 @@ def rank(
             config = _config_of(source, loaded, from_scores, model)
         report.prepare_report(out)
     elif paths or files_from:
-        from adgan_cli.pipeline.confounds import confounds
-        from adgan_cli.pipeline.rank import source_of
+        from adgan_cli.reports.rank import report_info
+        from adgan_cli.scoring.confounds import confounds
 
         chosen = selection(recursive, include, exclude, follow_links)
         with watch("finding pictures"):
@@ -169,13 +169,13 @@ def rank(
         with watch("loading the model"):
             loaded = scoring.open_model(model, device, verbose=verbose)
         config = scoring.search_config(loaded, preset, **given)
-        if cross_fit and follows():
+        if cross_fit and is_worker():
             raise typer.Exit()  # there is nothing to share
         if cross_fit and resume:
             raise ConfigError("--cross-fit goes on by itself; leave out --resume")
         if not cross_fit:  # those models calibrate themselves
             scoring.require_p_values(loaded, config, fdr)
-        report.prepare_report(out, listing.found)
+        report.prepare_report(out, listing.items)
         if cross_fit:
             explain = False  # what the model came to that has seen a picture says little about it
             rows = _cross_fitted(
@@ -196,12 +196,12 @@ def rank(
             ) as scores:
                 rows = _follow(scores, listing, out, quiet)
         with watch("what the order follows"):
-            simple = confounds(rows, listing, loaded.rules(), workers=workers, place=place)
-        source = replace(source_of(loaded, listing.root, config, cross_fit), confounds=simple)
+            simple = confounds(rows, listing, loaded.preprocessing(), workers=workers, place=place)
+        source = replace(report_info(loaded, listing.root, config, cross_fit), confounds=simple)
         del listing  # of a million pictures: memory for the report
     else:
         raise ConfigError("give PATHS to score, or --from scores.csv to draw again")
-    source = report.assessed(source, rows, top=top, fdr=fdr)
+    source = report.with_notes(source, rows, top=top, fdr=fdr)
     bottom, explanations = top if bottom is None else bottom, {}
     if loaded is not None and explain is not False:
         with watch("explaining"):
@@ -222,21 +222,21 @@ def rank(
     if not quiet:
         _print_table(ranked)
         if from_scores is not None and explain is None:
-            say("drawn without explanations; --explain searches for them again, with the model")
+            status("drawn without explanations; --explain searches for them again, with the model")
         for note in source.notes:
-            say(note)
-        say(f"{len(rows):,} found, {scored:,} scored, {failed:,} failed")
-        say(f"{out / report.PAGE_FILE}")
+            status(note)
+        status(f"{len(rows):,} found, {scored:,} scored, {failed:,} failed")
+        status(f"{out / report.PAGE_FILE}")
     if verbose:
         watch.tell()
 
 
 def _read(
     scores: Path, paths: list[Path] | None, given: dict[str, Any]
-) -> tuple[list["ScoreRow"], "Source"]:
+) -> tuple[list["ScoreRow"], "ReportInfo"]:
     from adgan_cli.images.find import find_inputs
-    from adgan_cli.pipeline.report import read_source
-    from adgan_cli.results.scores import read_scores
+    from adgan_cli.reports.report import read_source
+    from adgan_cli.scoring.rows import read_scores
 
     for name, value in given.items():
         if value is not None:
@@ -247,7 +247,7 @@ def _read(
     return rows, read_source(scores, find_inputs(paths).root if paths else None)
 
 
-def _config_of(source: "Source", model: "Model", scores: Path, given: Path) -> SearchConfig:
+def _config_of(source: "ReportInfo", model: "Model", scores: Path, given: Path) -> SearchConfig:
     """The search that made the scores, which `model` must have been searched in."""
     if source.model.get("cross_fit"):
         raise ConfigError(
@@ -266,19 +266,19 @@ def _config_of(source: "Source", model: "Model", scores: Path, given: Path) -> S
 def _explain(
     model: "Model",
     rows: list["ScoreRow"],
-    source: "Source",
+    source: "ReportInfo",
     config: SearchConfig,
     top: int,
     bottom: int,
     workers: int | None,
     batch_size: int | None,
-    place: "CachePlace | None",
+    place: "CacheConfig | None",
     quiet: bool,
 ) -> dict[str, "Explanation"]:
     """Search again for what is shown, under a bar; Ctrl-C ends that, not the report."""
-    from adgan_cli.pipeline.explain import explain
-    from adgan_cli.pipeline.report import shown
-    from adgan_cli.results.ranking import rank_rows
+    from adgan_cli.reports.explain import explain
+    from adgan_cli.reports.ranking import rank_rows
+    from adgan_cli.reports.report import shown
 
     most, least = shown(rank_rows(rows), top=top, bottom=bottom)
     few = [entry.row for entry in (*most, *least)]
@@ -307,16 +307,16 @@ def _cross_fitted(
     parts: int,
     out: Path,
     workers: int | None,
-    place: "CachePlace | None",
+    place: "CacheConfig | None",
     watch: Stopwatch,
     quiet: bool,
 ) -> list["ScoreRow"]:
     """The rows of models that have not seen their pictures, under a bar."""
-    from adgan_cli.pipeline.cross_fit import Told, cross_fit
+    from adgan_cli.fitting.cross_fit import CrossFitCallbacks, cross_fit
 
     steps = (model.provenance.get("training") or {}).get("iters", 0)
     if not quiet:
-        say(
+        status(
             f"training {parts} models of {steps:,} steps in {out / CROSS_FIT_FOLDER}, each without "
             "a part of the pictures; stopped, the same command goes on"
         )
@@ -327,7 +327,7 @@ def _cross_fitted(
     ):
         task, scored = shown.add_task(f"1/{parts}", total=1.0, told="reading pictures"), 0
 
-        def stepped(part: int, step: "TrainStep") -> None:
+        def stepped(part: int, step: "StepMetrics") -> None:
             done = (part - 1 + step.step / max(1, steps)) / parts
             told = f"training: step {step.step:,}"
             shown.update(task, completed=done, description=f"{part}/{parts}", told=told)
@@ -335,15 +335,15 @@ def _cross_fitted(
         def searched(part: int, row: "ScoreRow") -> None:
             nonlocal scored
             scored += 1
-            told = f"scored {scored:,} of {counted(listing.count, 'picture')}"
+            told = f"scored {scored:,} of {plural(listing.count, 'picture')}"
             shown.update(task, completed=part / parts, description=f"{part}/{parts}", told=told)
 
         rows = cross_fit(
             listing, model, config, parts, out / CROSS_FIT_FOLDER,
-            told=Told(stepped, searched, asked), workers=workers, place=place,
+            told=CrossFitCallbacks(stepped, searched, asked), workers=workers, place=place,
         )  # fmt: skip
     if rows is None:
-        say("stopped; the same command goes on from there")
+        status("stopped; the same command goes on from there")
         raise typer.Exit(INTERRUPTED)
     return rows
 
@@ -352,7 +352,7 @@ def _follow(
     scores: Iterator["ScoreRow"], listing: "Listing", out: Path, quiet: bool
 ) -> list["ScoreRow"]:
     """Collect the rows under a bar, each of them also in a table that survives a kill."""
-    from adgan_cli.results.scores import row_writer
+    from adgan_cli.scoring.rows import row_writer
 
     rows: list[ScoreRow] = []
     partial = out / PARTIAL_FILE
@@ -369,8 +369,8 @@ def _follow(
 
         scoring.follow(scores, listing.count, keep=keep, should_stop=asked, quiet=quiet)
     if len(rows) < listing.count:
-        say(
-            f"stopped after {len(rows):,} of {counted(listing.count, 'picture')}; --resume goes "
+        status(
+            f"stopped after {len(rows):,} of {plural(listing.count, 'picture')}; --resume goes "
             f"on; to see what is there: adgan rank {listing.root} --from {partial} -o {out}"
         )
         raise typer.Exit(INTERRUPTED)
@@ -391,5 +391,5 @@ def _print_table(ranked: list["RankedRow"]) -> None:
     for place, row in ranked[:TABLE]:
         if place is not None and row.score is not None:
             p = [] if not known else ["" if row.p_value is None else f"{row.p_value:.2g}"]
-            table.add_row(str(place), f"{row.score:.4g}", *p, Text(readable(row.path)))
+            table.add_row(str(place), f"{row.score:.4g}", *p, Text(escape_control(row.path)))
     stderr.print(table)

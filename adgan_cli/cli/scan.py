@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adgan_cli.cli import scoring
-from adgan_cli.cli.console import counted, counting_bar, duration, readable
+from adgan_cli.cli.console import counting_bar, duration, escape_control, plural
 from adgan_cli.cli.options import (
     DEFAULT_LIMIT,
     CacheDir,
@@ -24,12 +24,12 @@ from adgan_cli.cli.options import (
     Quiet,
     Recursive,
     Workers,
-    cache_place,
+    cache_config,
     selection,
 )
 from adgan_cli.config import PRESETS, SIZES, ModelConfig
 from adgan_cli.errors import ConfigError, NoImagesError
-from adgan_cli.results.names import printable
+from adgan_cli.text import escape_surrogates
 
 if TYPE_CHECKING:
     from adgan_cli.images.scan import Scan
@@ -59,7 +59,7 @@ def scan(
     Decodes every picture in full; `train` then finds them decoded. Example: adgan scan ./bedrooms
     """
     model = replace(PRESETS["default"].model, size=size)
-    place = cache_place(cache_dir, no_cache, cache_limit)
+    place = cache_config(cache_dir, no_cache, cache_limit)
     chosen = selection(recursive, include, exclude, follow_links)
     if not paths and files_from is None:
         raise ConfigError("give a folder, or a list with --files-from; see adgan scan --help")
@@ -70,21 +70,21 @@ def scan(
 
     started = time.monotonic()
     with counting_bar(quiet=quiet) as shown:
-        task = shown.add_task("reading pictures", total=len(listing.found))
+        task = shown.add_task("reading pictures", total=len(listing.items))
         found = scan_pictures(
             listing,
             size,
             workers=workers or default_workers(),
             place=place,
             on_picture=lambda done: shown.update(task, completed=done),
-            on_cache_off=scoring.cache_off(quiet),
+            on_cache_disabled=scoring.cache_off(quiet),
         )
     seconds = {"read": time.monotonic() - started, **_expected(model, found.readable)}
     if as_json:
         typer.echo(json.dumps(_record(found, seconds), indent=2))
     else:
         for line in _lines(found, seconds, model):
-            typer.echo(readable(line))
+            typer.echo(escape_control(line))
     if not found.readable:
         raise NoImagesError(f"no usable picture in {found.root}: all {found.found} failed")
 
@@ -102,15 +102,17 @@ def _expected(model: ModelConfig, pictures: int) -> dict[str, float]:
 
 def _record(found: "Scan", seconds: Mapping[str, float]) -> dict[str, Any]:
     return {
-        "root": printable(str(found.root)),
+        "root": escape_surrogates(str(found.root)),
         "found": found.found,
         "readable": found.readable,
-        "unreadable": [{"path": printable(n), "reason": why} for n, why in found.unreadable],
+        "unreadable": [
+            {"path": escape_surrogates(n), "reason": why} for n, why in found.unreadable
+        ],
         "formats": found.formats,
         "modes": found.modes,
         "sizes": {f"{width}x{height}": count for (width, height), count in found.sizes.items()},
         "ranges": {kind: [low, high] for kind, low, high in found.ranges},
-        "duplicates": [[printable(name) for name in names] for names in found.duplicates],
+        "duplicates": [[escape_surrogates(name) for name in names] for names in found.duplicates],
         "links": found.links,
         "seconds": {name: float(f"{value:.3g}") for name, value in seconds.items()},
     }
@@ -120,8 +122,8 @@ def _lines(found: "Scan", seconds: Mapping[str, float], model: ModelConfig) -> l
     sides = [side for size in found.sizes for side in size]
     repeated = sum(len(names) - 1 for names in found.duplicates)
     lines = [
-        f"{counted(found.found, 'picture')} in {found.root}: {found.readable:,} readable, "
-        f"{len(found.unreadable):,} not; {counted(repeated, 'exact duplicate')}",
+        f"{plural(found.found, 'picture')} in {found.root}: {found.readable:,} readable, "
+        f"{len(found.unreadable):,} not; {plural(repeated, 'exact duplicate')}",
         _table("formats", found.formats),
         _table("modes", found.modes),
         _table("sizes", {f"of {w}x{h}": count for (w, h), count in found.sizes.items()}),

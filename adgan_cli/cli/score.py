@@ -12,7 +12,7 @@ import typer
 
 from adgan_cli.atomic import replacing, writing
 from adgan_cli.cli import scoring
-from adgan_cli.cli.console import INTERRUPTED, Stopwatch, counted, say, stop_on_signal
+from adgan_cli.cli.console import INTERRUPTED, Stopwatch, plural, status, stop_on_signal
 from adgan_cli.cli.options import (
     DEFAULT_LIMIT,
     DEFAULT_MODEL,
@@ -30,14 +30,14 @@ from adgan_cli.cli.options import (
     Recursive,
     Verbose,
     Workers,
-    cache_place,
+    cache_config,
     selection,
 )
 from adgan_cli.errors import ConfigError, NoImagesError, OutputError
-from adgan_cli.processes import place_among
+from adgan_cli.processes import rank_from_env
 
 if TYPE_CHECKING:
-    from adgan_cli.results.scores import ScoreRow, TraceWriter
+    from adgan_cli.scoring.rows import ScoreRow, TraceWriter
 
 
 def score(
@@ -88,14 +88,14 @@ def score(
         raise ConfigError(f"--format must be csv or jsonl, got {format}")
     partial = _growing(out)
     journal = Path(f"{out}.journal") if partial and partial != Path(out) else None
-    several = place_among()[1] > 1
+    several = rank_from_env()[1] > 1
     if (resume or several) and (journal is None or trace):
         what = "--trace: rows that are kept have none" if journal else "-o - or a pipe; give a file"
         who = "--resume does" if resume else "several processes do"
         raise ConfigError(f"{who} not go with {what}")
-    place = cache_place(cache_dir, no_cache, cache_limit)
+    place = cache_config(cache_dir, no_cache, cache_limit)
     chosen = selection(recursive, include, exclude, follow_links)
-    from adgan_cli.results.scores import row_writer
+    from adgan_cli.scoring.rows import row_writer
 
     watch = Stopwatch()
     with watch("finding pictures"):
@@ -137,7 +137,7 @@ def score(
         done = scoring.follow(rows, listing.count, keep=keep, should_stop=asked, quiet=quiet)
     if done < listing.count:
         where = f"; the rows so far are in {partial}, --resume goes on" if partial else ""
-        say(f"stopped after {done:,} of {counted(listing.count, 'picture')}{where}")
+        status(f"stopped after {done:,} of {plural(listing.count, 'picture')}{where}")
         raise typer.Exit(INTERRUPTED)
     if partial and partial != Path(out):
         with writing(out):
@@ -147,7 +147,7 @@ def score(
         raise NoImagesError(f"no usable picture: all {failed} failed; the reasons went {where}")
     if not quiet:
         where = f" into {out}" if partial else ""
-        say(f"{listing.count:,} found, {done - failed:,} scored, {failed:,} failed{where}")
+        status(f"{listing.count:,} found, {done - failed:,} scored, {failed:,} failed{where}")
     if verbose:
         watch.tell()
 
@@ -155,7 +155,7 @@ def score(
 @contextmanager
 def _tracing(path: Path | None) -> "Iterator[TraceWriter | None]":
     """What writes a picture's losses into the table that --trace names; None without it."""
-    from adgan_cli.results.scores import trace_writer
+    from adgan_cli.scoring.rows import trace_writer
 
     if path is None:
         yield None

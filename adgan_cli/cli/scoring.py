@@ -11,24 +11,24 @@ import typer
 
 from adgan_cli.cli.console import (
     INTERRUPTED,
-    counted,
     counting_bar,
     duration,
-    say,
+    plural,
+    status,
     stop_on_signal,
 )
 from adgan_cli.cli.options import opened_list
 from adgan_cli.config import LOSSES, SEARCHES, SearchConfig
 from adgan_cli.errors import ConfigError
-from adgan_cli.processes import join, restarted
+from adgan_cli.processes import is_restart, join
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from adgan_cli.engine.model_file import Model
+    from adgan_cli.engine.models.model import Model
     from adgan_cli.images.find import Listing
     from adgan_cli.images.selection import Selection
-    from adgan_cli.results.scores import ScoreRow
+    from adgan_cli.scoring.rows import ScoreRow
 
 SEARCH = "Search"
 LINE_EVERY = 60.0  # seconds between lines where there is no terminal to draw a bar on
@@ -111,12 +111,12 @@ Resume = Annotated[
 def open_model(path: Path, device: str, *, verbose: bool) -> "Model":
     """Load a model onto the device that `--device` names."""
     from adgan_cli.engine.device import pick_device
-    from adgan_cli.engine.model_file import load_model
+    from adgan_cli.engine.models.model import load_model
 
-    where = pick_device(device, join().local_number)
+    where = pick_device(device, join().local_rank)
     model = load_model(path, where)
     if verbose:
-        say(f"model {path} ({model.digest[:12]}), {model.config.size} px, on {where.type}")
+        status(f"model {path} ({model.digest[:12]}), {model.config.size} px, on {where.type}")
     return model
 
 
@@ -129,14 +129,14 @@ def find(
     with opened_list(files_from) as stream:
         listing = list_inputs(paths or [], chosen, files_from=stream)
     if listing.links and not quiet:
-        left = counted(listing.links, "symbolic link")
-        say(f"note: left {left} alone; --follow-links reads them")
+        left = plural(listing.links, "symbolic link")
+        status(f"note: left {left} alone; --follow-links reads them")
     return listing
 
 
 def cache_off(quiet: bool) -> Callable[[str], None]:
     """What says that decoded pictures are not kept, and why."""
-    return lambda why: None if quiet else say(f"note: no cache of decoded pictures: {why}")
+    return lambda why: None if quiet else status(f"note: no cache of decoded pictures: {why}")
 
 
 def search_config(model: "Model", preset: str | None, **given: Any) -> SearchConfig:
@@ -145,7 +145,7 @@ def search_config(model: "Model", preset: str | None, **given: Any) -> SearchCon
     assert known == set(given), "every field is an option"
     if preset is not None and preset not in SEARCHES:
         raise ConfigError(f"--preset must be one of {', '.join(SEARCHES)}, got {preset}")
-    base = model.usable(None if preset is None else SEARCHES[preset])
+    base = model.default_search(None if preset is None else SEARCHES[preset])
     return replace(base, **{n: v for n, v in given.items() if v is not None})
 
 
@@ -165,21 +165,21 @@ def scored(
     journal: the folder of one, or None. With several processes, each has scored its share when
     this one, the first, gets here; for the others the command ends.
     """
-    from adgan_cli.pipeline.journal import about, clear_journal, read_journal, writing_journal
-    from adgan_cli.pipeline.score import score_inputs
+    from adgan_cli.scoring.journal import clear_journal, read_journal, scoring_key, writing_journal
+    from adgan_cli.scoring.run import score_inputs
 
-    how["on_cache_off"] = cache_off(quiet)
+    how["on_cache_disabled"] = cache_off(quiet)
     if journal is None:
         yield score_inputs(model, listing, config, **how)
         return
     if join().count > 1:
-        resume = resume or restarted()
+        resume = resume or is_restart()
         _in_shares(model, listing, config, journal, resume=resume, quiet=quiet, **how)
         resume = True
     elif not resume:
         clear_journal(journal)
-    known = read_journal(journal, about(model, config))
-    with writing_journal(journal, about(model, config), listing.root) as keep:
+    known = read_journal(journal, scoring_key(model, config))
+    with writing_journal(journal, scoring_key(model, config), listing.root) as keep:
         yield score_inputs(model, listing, config, known=known, keep=keep, **how)
 
 
@@ -194,24 +194,24 @@ def _in_shares(
     **how: Any,
 ) -> None:
     """Let each process score its share; the first goes on from here, the others end."""
-    from adgan_cli.pipeline.share import agreed_work, score_share
+    from adgan_cli.scoring.shares import plan_work, score_assigned
 
     processes = join()
     # before signals are only noted: waiting for others, this process has to end at once
-    work = agreed_work(processes, journal, model, listing, config, resume=resume)
+    work = plan_work(processes, journal, model, listing, config, resume=resume)
     with (
         stop_on_signal("stopping...", quiet=quiet) as asked,
         counting_bar("{task.fields[speed]}", quiet=quiet) as shown,
     ):
         progress = _Progress(shown, quiet)
-        done = score_share(
+        done = score_assigned(
             processes, work, model, listing, config, should_stop=asked, on_progress=progress,
             **how,
         )  # fmt: skip
     if not done:
-        say(f"stopped after {progress.done:,} of {progress.total:,} pictures; --resume goes on")
+        status(f"stopped after {progress.done:,} of {progress.total:,} pictures; --resume goes on")
         raise typer.Exit(INTERRUPTED)
-    if not processes.leads:
+    if not processes.is_main:
         raise typer.Exit()
 
 
@@ -232,12 +232,12 @@ class _Progress:
         if done and self.bar.disable and not self.quiet and now - self.said >= LINE_EVERY:
             self.said = now
             left = (total - done) * (now - self.started) / done
-            say(f"{done:,} of {counted(total, 'picture')}, {speed}, {duration(left)} left")
+            status(f"{done:,} of {plural(total, 'picture')}, {speed}, {duration(left)} left")
 
 
 def require_p_values(model: "Model", config: SearchConfig, fdr: float | None) -> None:
     """Refuse what the scores could not be used for, before any is computed."""
-    from adgan_cli.pipeline.adjust import held_out_scores
+    from adgan_cli.scoring.adjust import held_out_scores
 
     if held_out_scores(model, config) is None and fdr is not None:
         raise ConfigError(

@@ -13,13 +13,13 @@ from adgan_cli.cli import scoring
 from adgan_cli.cli.console import (
     INTERRUPTED,
     bar,
-    counted,
     counting_bar,
     duration,
+    escape_control,
     parse_duration,
-    readable,
-    say,
+    plural,
     size,
+    status,
     stop_on_signal,
 )
 from adgan_cli.cli.options import (
@@ -43,7 +43,7 @@ from adgan_cli.cli.options import (
     Recursive,
     Verbose,
     Workers,
-    cache_place,
+    cache_config,
     selection,
 )
 from adgan_cli.config import (
@@ -57,13 +57,13 @@ from adgan_cli.config import (
     to_dict,
 )
 from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
-from adgan_cli.processes import Processes, join, restarted
+from adgan_cli.processes import Processes, is_restart, join
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from adgan_cli.engine.training import TrainState, TrainStep
-    from adgan_cli.images.cache import CachePlace
+    from adgan_cli.engine.training.trainer import StepMetrics, TrainState
+    from adgan_cli.images.cache import CacheConfig
     from adgan_cli.images.find import Listing
     from adgan_cli.images.load import PixelSet
 
@@ -230,23 +230,23 @@ def train(
     model_config = _with(PRESETS[preset].model, {**given, **_channels(channels)})
     train_config = _with(PRESETS[preset].train, given)
     reading = _with(ReadConfig(), given)
-    place = cache_place(cache_dir, no_cache, cache_limit)
+    place = cache_config(cache_dir, no_cache, cache_limit)
     chosen = selection(recursive, include, exclude, follow_links)
     if not paths and files_from is None:
         raise ConfigError("give a folder, or a list with --files-from; see adgan train --help")
 
-    from adgan_cli.engine.checkpoint import read_checkpoint, reading_of
     from adgan_cli.engine.device import pick_device, pick_precision
-    from adgan_cli.engine.header import CHECKPOINT_FILE
-    from adgan_cli.engine.model_file import searched_with
-    from adgan_cli.engine.training import new_state
-    from adgan_cli.pipeline.held_out import hold_out
-    from adgan_cli.pipeline.model_directory import check_out, resumed_state
+    from adgan_cli.engine.models.header import CHECKPOINT_FILE
+    from adgan_cli.engine.models.model import read_search_config
+    from adgan_cli.engine.training.checkpoint import read_checkpoint, read_config_of
+    from adgan_cli.engine.training.trainer import new_state
+    from adgan_cli.fitting.directory import check_output_dir, resume_state
+    from adgan_cli.fitting.held_out import hold_out
 
     processes = join()
-    where = pick_device(device, processes.local_number)
+    where = pick_device(device, processes.local_rank)
     exact = pick_precision(precision, where)
-    if restarted() and not dry_run:  # by torchrun: whatever it was to do, it has begun
+    if is_restart() and not dry_run:  # by torchrun: whatever it was to do, it has begun
         resume = (out / CHECKPOINT_FILE).exists()
         overwrite = True
     if resume:
@@ -255,18 +255,18 @@ def train(
         _refuse_other_settings(then, {**given, **_channels(channels), **asked})
         model_config = replace(model_config, size=then["model"]["size"])
         channels = str(then["model"]["channels"])
-        reading = reading_of(then)
-    if not dry_run and processes.leads:
-        check_out(out, resume=resume, overwrite=overwrite)
+        reading = read_config_of(then)
+    if not dry_run and processes.is_main:
+        check_output_dir(out, resume=resume, overwrite=overwrite)
     listing = scoring.find(paths, files_from, chosen, quiet=quiet)
 
     def load() -> "PixelSet":
         return _load(listing, model_config.size, channels, reading, workers, place, quiet)
 
-    pictures = load() if place is None else processes.first_here("decoded", load)
+    pictures = load() if place is None else processes.main_first("decoded", load)
     model_config = replace(model_config, channels=pictures.pixels.shape[-1])
     if resume:
-        state, trained_on, held_out = resumed_state(
+        state, trained_on, held_out = resume_state(
             out, pictures, where, iters=given.get("iters"), encoder_iters=encoder_iters
         )
     else:
@@ -277,8 +277,8 @@ def train(
     if processes.count > 1:
         about = {"adgan": __version__, "device": where.type, "precision": state.precision}
         about |= to_dict(state.model_config) | to_dict(state.train_config)
-        processes.agree(about | {"steps done": state.step, "pictures": trained_on.digest})
-    if dry_run and not processes.leads:
+        processes.require_equal(about | {"steps done": state.step, "pictures": trained_on.digest})
+    if dry_run and not processes.is_main:
         raise typer.Exit()
     if dry_run:
         failed = len(pictures.failures)
@@ -286,7 +286,9 @@ def train(
         return
     if not quiet:
         _warn(trained_on, held_out)
-    search = searched_with(out) if resume else None  # as it was begun, whatever the preset is now
+    search = (
+        read_search_config(out) if resume else None
+    )  # as it was begun, whatever the preset is now
     _train(
         state, trained_on, held_out, reading, search or PRESETS[preset].search, out, limit,
         save_seconds, resume, keep_critic, quiet, verbose, processes,
@@ -308,11 +310,13 @@ def _train(
     verbose: bool,
     processes: Processes,
 ) -> None:
-    from adgan_cli.engine.data_parallel import grouped
-    from adgan_cli.engine.model_file import save_model
-    from adgan_cli.engine.objectives import objective
-    from adgan_cli.pipeline.held_out import calibrated, judged, pixels_of, verdict_numbers
-    from adgan_cli.pipeline.model_directory import train_along, train_into, with_encoder
+    from adgan_cli.engine.distributed import process_group
+    from adgan_cli.engine.models.model import save_model
+    from adgan_cli.engine.pixels import pixel_tensor
+    from adgan_cli.engine.training.objectives import objective
+    from adgan_cli.fitting.directory import train_into, train_worker, with_encoder
+    from adgan_cli.fitting.held_out import verdict_numbers, with_verdict
+    from adgan_cli.scoring.calibrate import with_calibration
 
     aim = objective(state.train_config)
     if keep_critic and not aim.has_critic:
@@ -323,7 +327,7 @@ def _train(
         until = "it gets no better" if auto else f"{goal:,} steps"
         until += f" or {duration(limit)}" if limit is not None else ""
         several = f" in {processes.count} processes" if processes.count > 1 else ""
-        say(
+        status(
             f"training {state.train_config.objective} at {state.model_config.size} px on "
             f"{state.device.type} ({state.precision}){several}, until {until}; Ctrl-C saves and "
             "stops"
@@ -338,10 +342,10 @@ def _train(
     ):
         known = goal if not auto else None
         report = _Report(shown, aim.measure, first, known, limit)
-        with grouped(processes, state.device):
-            if not processes.leads:
+        with process_group(processes, state.device):
+            if not processes.is_main:
                 with suppress(DivergedError):  # which all find, and the first one says
-                    train_along(
+                    train_worker(
                         state,
                         pictures,
                         processes,
@@ -356,7 +360,7 @@ def _train(
                 held_out=held_out,
                 reading=reading,
                 on_step=None if quiet else report.step,
-                on_save=lambda step: say(f"saved step {step:,}") if verbose else None,
+                on_save=lambda step: status(f"saved step {step:,}") if verbose else None,
                 should_stop=lambda: asked() or late(),
                 save_every=float("inf") if save_seconds is None else save_seconds,
                 resumed=resume,
@@ -381,34 +385,34 @@ def _train(
             stopped = asked()
         if len(held_out) and state.step and not asked():
             task = shown.add_task("calibrating", total=len(held_out), told="scores for p-values")
-            model = calibrated(
+            model = with_calibration(
                 model,
-                pixels_of(held_out),
+                pixel_tensor(held_out),
                 on_picture=lambda done: shown.update(task, completed=done),
                 should_stop=asked,
             )
             stopped = asked()
-        model = judged(model, state, pictures, held_out)
+        model = with_verdict(model, state, pictures, held_out)
         digest = save_model(model, out)
     if not quiet:
         spent = duration(time.monotonic() - started)
         of = "" if auto else f" of {goal:,}"
-        say(f"{state.step:,}{of} steps in {spent}; model in {out} ({digest[:12]})")
+        status(f"{state.step:,}{of} steps in {spent}; model in {out} ({digest[:12]})")
         told = model.provenance["verdict"]
         if state.step == 0:
-            say("warning: not one step was taken; this model has learnt nothing")
+            status("warning: not one step was taken; this model has learnt nothing")
         else:
-            say(f"verdict: {told['verdict']}; {told['advice']}")
-            say(f"it goes by: {verdict_numbers(told)}")
+            status(f"verdict: {told['verdict']}; {told['advice']}")
+            status(f"it goes by: {verdict_numbers(told)}")
             if not model.calibrations:
-                say("no p-values yet: adgan calibrate FOLDER makes them possible")
+                status("no p-values yet: adgan calibrate FOLDER makes them possible")
         if state.step < min(goal, FEW_STEPS) and state.step and not stopped:
-            say("warning: so few steps make a weak model; go on, or see --preset quick (32 px)")
+            status("warning: so few steps make a weak model; go on, or see --preset quick (32 px)")
         if state.step < goal and not auto:
-            say("go on: the same command with --resume")
+            status("go on: the same command with --resume")
         if stopped and state.step:
-            say("or finish what there is, encoder and p-values: with --resume --max-time 0s")
-        say(f"look at {out / 'samples'}: the less they look like real.png, the longer to train")
+            status("or finish what there is, encoder and p-values: with --resume --max-time 0s")
+        status(f"look at {out / 'samples'}: the less they look like real.png, the longer to train")
     if stopped:
         raise typer.Exit(INTERRUPTED)
 
@@ -426,7 +430,7 @@ class _Report:
         self.task = bar.add_task(f"step {first:,}", total=1.0, told="starting")
         self.said = time.monotonic()
 
-    def step(self, told: "TrainStep") -> None:
+    def step(self, told: "StepMetrics") -> None:
         old = told.distance if self.smooth is None else self.smooth
         self.smooth = old + 0.05 * (told.distance - old)
         done = (told.step - self.first) / max(1, self.goal - self.first) if self.goal else 0.0
@@ -442,7 +446,7 @@ class _Report:
         self.bar.update(self.task, completed=min(done, 1.0), description=step, told=line)
         if self.bar.disable and time.monotonic() - self.said >= LINE_EVERY:
             self.said = time.monotonic()
-            say(f"{step}  {line}")
+            status(f"{step}  {line}")
 
 
 def _load(
@@ -451,13 +455,13 @@ def _load(
     channels: str,
     reading: ReadConfig,
     workers: int | None,
-    place: "CachePlace | None",
+    place: "CacheConfig | None",
     quiet: bool,
 ) -> "PixelSet":
-    from adgan_cli.pipeline.train import load_training_pictures
+    from adgan_cli.fitting.run import load_training_pictures
 
     with counting_bar(quiet=quiet) as shown:
-        task = shown.add_task("reading pictures", total=len(listing.found))
+        task = shown.add_task("reading pictures", total=len(listing.items))
         pictures = load_training_pictures(
             listing,
             size,
@@ -466,29 +470,29 @@ def _load(
             workers=workers,
             place=place,
             on_picture=lambda done: shown.update(task, completed=done),
-            on_cache_off=scoring.cache_off(quiet),
+            on_cache_disabled=scoring.cache_off(quiet),
         )
     if not quiet:
         kind = "grey" if pictures.pixels.shape[-1] == 1 else "colour"
-        say(f"{counted(len(pictures), 'picture')} in {listing.root}, read as {size} px {kind}")
+        status(f"{plural(len(pictures), 'picture')} in {listing.root}, read as {size} px {kind}")
     for name, reason in pictures.failures[:5]:
-        say(f"warning: left out {name}: {reason}")
+        status(f"warning: left out {name}: {reason}")
     if len(pictures.failures) > 5:
-        say(f"warning: left out {len(pictures.failures) - 5} more files that cannot be read")
+        status(f"warning: left out {len(pictures.failures) - 5} more files that cannot be read")
     return pictures
 
 
 def _warn(trained_on: "PixelSet", held_out: "PixelSet") -> None:
     """Of too few pictures, to learn from or to go by."""
-    from adgan_cli.pipeline.held_out import FEW
-    from adgan_cli.results.calibration import ENOUGH
+    from adgan_cli.fitting.held_out import MIN_TRAIN
+    from adgan_cli.scoring.calibration import ENOUGH
 
     if len(held_out):
-        say(f"{counted(len(held_out), 'picture')} of them held out, to judge by and for p-values")
-    if len(trained_on) < FEW:
-        say(f"warning: that is few; below {FEW} a generator learns them by heart")
+        status(f"{plural(len(held_out), 'picture')} of them held out, to judge by and for p-values")
+    if len(trained_on) < MIN_TRAIN:
+        status(f"warning: that is few; below {MIN_TRAIN} a generator learns them by heart")
     elif len(held_out) < ENOUGH:
-        say(f"note: below {ENOUGH} held out, p-values are coarse; --holdout 0.2 holds out more")
+        status(f"note: below {ENOUGH} held out, p-values are coarse; --holdout 0.2 holds out more")
 
 
 def _goal(text: str | None) -> dict[str, Any]:
@@ -512,7 +516,7 @@ def _print_plan(
     out: Path,
     limit: float | None,
 ) -> None:
-    from adgan_cli.pipeline.train import estimate
+    from adgan_cli.fitting.run import estimate
 
     need = estimate(state, pictures)
     left = state.train_config.iters - state.step
@@ -536,7 +540,7 @@ def _print_plan(
         reached = int(limit / need.seconds_per_step) + state.step
         plan["steps within the limit"] = f"about {reached:,}"
     for name, value in plan.items():
-        typer.echo(readable(f"{name.replace('_', ' '):24}{value}"))
+        typer.echo(escape_control(f"{name.replace('_', ' '):24}{value}"))
 
 
 def _with(config: Config, given: dict[str, Any]) -> Config:
@@ -552,11 +556,11 @@ def _channels(text: str) -> dict[str, int]:
 
 def _refuse_other_settings(then: dict[str, Any], given: dict[str, Any]) -> None:
     """What --resume continues has settings already; only the goals may move, --iters onwards."""
-    from adgan_cli.engine.checkpoint import reading_of
+    from adgan_cli.engine.training.checkpoint import read_config_of
 
     try:
         settings = {**then["model"], **then["training"], "precision": then["precision"]}
-        settings |= to_dict(reading_of(then))
+        settings |= to_dict(read_config_of(then))
         step = int(then["step"])
         _ = settings["size"], settings["channels"], then["data"]["pictures"]  # asked for later on
     except (KeyError, TypeError, ValueError) as error:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adgan_cli.config import loss_terms
-from adgan_cli.engine.networks import Critic
+from adgan_cli.engine.models.dcgan import Critic
 from adgan_cli.errors import ConfigError
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # y, x: (N, C, S, S) -> (N,)
@@ -115,7 +115,7 @@ def critic_features(critic: Critic) -> Loss:
     return loss
 
 
-def loss_of(text: str, critic: Critic | None = None) -> Loss:
+def make_loss(text: str, critic: Critic | None = None) -> Loss:
     """The loss that --loss names, such as l2 or l1+0.5*laplacian: a weighted sum of losses.
 
     critic: of the model, in eval mode. ConfigError where one is needed and there is none.

@@ -26,12 +26,12 @@ from torch.optim import Adam
 
 from adgan_cli.atomic import replacing
 from adgan_cli.config import SEED_LIMIT, ModelConfig, to_dict
-from adgan_cli.engine.header import metadata, read_header
 from adgan_cli.engine.losses import l2
-from adgan_cli.engine.model_file import load_tensors, read_tensors, state_tensors
-from adgan_cli.engine.networks import Encoder, Generator, initialise
-from adgan_cli.engine.pixels import to_unit_range
-from adgan_cli.engine.search import starting_points
+from adgan_cli.engine.models.dcgan import Encoder, Generator, init_weights
+from adgan_cli.engine.models.header import metadata, read_header
+from adgan_cli.engine.models.model import load_tensors, read_tensors, state_tensors
+from adgan_cli.engine.pixels import to_model_range
+from adgan_cli.engine.search.algorithm1 import starting_points
 from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
 from adgan_cli.evaluation.batches import BATCH, score_in_batches
 
@@ -253,7 +253,9 @@ def _train(
     on_step: Callable[[AutoencoderStep], None] | None,
 ) -> Trained[Network]:
     network, rng = _new(kind, train.shape[1], train.shape[3], config), torch.Generator()
-    initialise(network, rng.manual_seed(config.seed))  # on the CPU: the same start on every device
+    init_weights(
+        network, rng.manual_seed(config.seed)
+    )  # on the CPU: the same start on every device
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = Adam(network.parameters(), lr=config.lr, betas=BETAS)
     pixels = torch.from_numpy(np.ascontiguousarray(train)).to(device)
@@ -262,7 +264,7 @@ def _train(
     network.train()
     while step < config.iters:
         index = torch.randint(len(pixels), (config.batch_size,), generator=rng)
-        loss = network.loss(to_unit_range(pixels[index.to(device)]), rng).mean()
+        loss = network.loss(to_model_range(pixels[index.to(device)]), rng).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

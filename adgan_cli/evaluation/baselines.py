@@ -6,22 +6,22 @@ import numpy as np
 from PIL import features as pillow
 
 from adgan_cli.evaluation.features import blocks, fit_pca, pixels, sample
-from adgan_cli.evaluation.task import NotApplicable, Outcome, Task
-from adgan_cli.images.traits import png_bytes
+from adgan_cli.evaluation.task import MethodResult, NotApplicableError, Task
+from adgan_cli.images.statistics import png_bytes
 
 COMPONENTS = 16  # of the reconstruction
 
 
-def mean_image(task: Task, *, relative: bool = False) -> Outcome:
+def mean_image(task: Task, *, relative: bool = False) -> MethodResult:
     """Squared distance to the mean training picture, in [-1, 1]; or relative (`relative_to`)."""
     if len(task.train) == 0:
-        raise NotApplicable("needs training pictures")
+        raise NotApplicableError("needs training pictures")
     total = sum(pixels(block).sum(0, dtype=np.float64) for block in blocks(task.train))
     mean = total / len(task.train)
-    return Outcome(_errors(task.test, lambda x: mean, relative), {"relative": relative})
+    return MethodResult(_errors(task.test, lambda x: mean, relative), {"relative": relative})
 
 
-def pca(task: Task, *, relative: bool = False) -> Outcome:
+def pca(task: Task, *, relative: bool = False) -> MethodResult:
     """Squared error of the reconstruction from 16 principal components; or relative."""
     train = sample(task.train, task.seed)
     fitted = fit_pca(pixels(train), COMPONENTS, seed=task.seed)
@@ -35,15 +35,15 @@ def pca(task: Task, *, relative: bool = False) -> Outcome:
         "relative": relative,
         "train_pictures": len(train),
     }
-    return Outcome(_errors(task.test, reconstruct, relative), settings)
+    return MethodResult(_errors(task.test, reconstruct, relative), settings)
 
 
-def file_complexity(task: Task) -> Outcome:
+def file_complexity(task: Task) -> MethodResult:
     """Bytes of the picture as PNG, best compression: no training at all."""
     scores = np.array([png_bytes(picture) for picture in task.test], dtype=np.float64)
     # zlib and its successors do not agree to the byte
     zlib = pillow.version_feature("zlib_ng") or pillow.version_codec("zlib")
-    return Outcome(scores, {"format": "PNG", "compress_level": 9, "zlib": zlib})
+    return MethodResult(scores, {"format": "PNG", "compress_level": 9, "zlib": zlib})
 
 
 def deviation(pictures: np.ndarray) -> np.ndarray:

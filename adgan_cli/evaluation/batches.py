@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from adgan_cli.engine.device import full_float32
-from adgan_cli.engine.pixels import to_unit_range
-from adgan_cli.evaluation.task import NotApplicable
+from adgan_cli.engine.pixels import to_model_range
+from adgan_cli.evaluation.task import NotApplicableError
 
 BATCH = 256  # pictures at once; a matter of memory only
 
@@ -25,13 +25,13 @@ def score_in_batches(
 
     The last batch is filled up, so that every picture is computed in the same shapes. In full
     float32; gradients are left to `score`. on_progress: told how many pictures are done.
-    Raises NotApplicable where a score is not a number.
+    Raises NotApplicableError where a score is not a number.
     """
     parts: list[np.ndarray] = []
     for start in range(0, len(pixels), batch_size):
         part = np.ascontiguousarray(pixels[start : start + batch_size])
         missing = batch_size - len(part) if len(pixels) > batch_size else 0
-        x = to_unit_range(torch.from_numpy(part).to(device))
+        x = to_model_range(torch.from_numpy(part).to(device))
         x = torch.cat([x, x[:1].expand(missing, *x.shape[1:])])
         with full_float32():
             scores = score(x.contiguous(memory_format=torch.channels_last))
@@ -42,8 +42,8 @@ def score_in_batches(
 
 
 def finite(scores: np.ndarray) -> np.ndarray:
-    """Give back `scores`; raises NotApplicable if one of them is NaN or infinite."""
+    """Give back `scores`; raises NotApplicableError if one of them is NaN or infinite."""
     lost = int((~np.isfinite(scores)).sum())
     if lost:
-        raise NotApplicable(f"{lost} of {scores.size} scores are not numbers")
+        raise NotApplicableError(f"{lost} of {scores.size} scores are not numbers")
     return scores

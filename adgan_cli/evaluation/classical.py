@@ -14,7 +14,7 @@ import numpy as np
 
 from adgan_cli.evaluation.features import Features, pixel_features
 from adgan_cli.evaluation.metrics import roc_auc
-from adgan_cli.evaluation.task import NotApplicable, Outcome, Task
+from adgan_cli.evaluation.task import MethodResult, NotApplicableError, Task
 
 BANDWIDTHS = tuple(2.0 ** (k / 2) for k in range(9))  # section 4.2: 2^0, 2^(1/2) ... 2^4
 GAMMAS = tuple(2.0**k for k in range(-7, 0))  # section 4.2
@@ -33,7 +33,7 @@ class Candidate:
     settings: Mapping[str, Any]
 
 
-def kde(task: Task, *, features: Features | None = None, tuned: bool = True) -> Outcome:
+def kde(task: Task, *, features: Features | None = None, tuned: bool = True) -> MethodResult:
     """Kernel density, Gaussian, its bandwidth by ten-fold cross-validated likelihood."""
     features = features or pixel_features(task)
 
@@ -46,7 +46,7 @@ def kde(task: Task, *, features: Features | None = None, tuned: bool = True) -> 
     return _outcome(task, features, candidates(), tuned)
 
 
-def ocsvm(task: Task, *, features: Features | None = None, tuned: bool = True) -> Outcome:
+def ocsvm(task: Task, *, features: Features | None = None, tuned: bool = True) -> MethodResult:
     """One-class SVM with a Gaussian kernel; without labels gamma is scikit-learn's "scale"."""
     from sklearn.svm import OneClassSVM
 
@@ -63,7 +63,7 @@ def ocsvm(task: Task, *, features: Features | None = None, tuned: bool = True) -
     return _outcome(task, features, candidates(), tuned)
 
 
-def iforest(task: Task, *, features: Features | None = None, tuned: bool = True) -> Outcome:
+def iforest(task: Task, *, features: Features | None = None, tuned: bool = True) -> MethodResult:
     """Isolation forest as scikit-learn sets it up: "largely stable" to that (section 4.2)."""
     from sklearn.ensemble import IsolationForest
 
@@ -78,14 +78,14 @@ def iforest(task: Task, *, features: Features | None = None, tuned: bool = True)
     return _outcome(task, features, candidates(), tuned)
 
 
-def gmm(task: Task, *, features: Features | None = None, tuned: bool = True) -> Outcome:
+def gmm(task: Task, *, features: Features | None = None, tuned: bool = True) -> MethodResult:
     """Gaussian mixture with full covariances, its number of components by BIC, one start each."""
     features = features or pixel_features(task)
 
     # a covariance of full rank takes d + 1 pictures, and there are two components or more
     possible = [d for d in features.dimensions if 2 * (d + 1) <= len(features.train)]
     if not possible:
-        raise NotApplicable(f"needs more than {len(features.train)} training pictures")
+        raise NotApplicableError(f"needs more than {len(features.train)} training pictures")
     if not tuned:
         possible = [max(d for d in possible if d <= features.label_free_dimension)]
 
@@ -160,7 +160,7 @@ def _dimensions(features: Features, tuned: bool) -> tuple[int, ...]:
 
 def _outcome(
     task: Task, features: Features, candidates: Iterator[Candidate], tuned: bool
-) -> Outcome:
+) -> MethodResult:
     """The test scores of the candidate the hold-out prefers, or of the only one."""
     if tuned:
         best, chosen_by = _best_on_holdout(task, features, candidates)
@@ -174,7 +174,7 @@ def _outcome(
         "tuned_with_labels": tuned,
         **chosen_by,
     }
-    return Outcome(scores.astype(np.float64), settings)
+    return MethodResult(scores.astype(np.float64), settings)
 
 
 def _best_on_holdout(
@@ -183,9 +183,9 @@ def _best_on_holdout(
     """The first candidate of the greatest AUC on the hold-out, and that AUC."""
     labels = task.holdout_labels
     if len(labels) == 0:
-        raise NotApplicable("needs 1,000 test items left over; use a smaller --n-test")
+        raise NotApplicableError("needs 1,000 test items left over; use a smaller --n-test")
     if labels.all() or not labels.any():
-        raise NotApplicable("the hold-out needs normal and anomalous pictures")
+        raise NotApplicableError("the hold-out needs normal and anomalous pictures")
     best, greatest = None, -1.0
     for candidate in candidates:
         auc = roc_auc(labels, candidate.score(features.holdout[:, : candidate.dimension]))

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from adgan_cli.engine.device import full_float32
 from adgan_cli.errors import ConfigError
-from adgan_cli.evaluation.task import NotApplicable, Task
+from adgan_cli.evaluation.task import NotApplicableError, Task
 
 if TYPE_CHECKING:
     from sklearn.decomposition import PCA
@@ -60,7 +60,7 @@ def pixel_features(task: Task) -> Features:
 def alexnet_features(task: Task, weights: Path | None, *, device: torch.device) -> Features:
     """Principal components of AlexNet's last convolutional layer, fitted on the normal class.
 
-    weights: see `load_alexnet`. Raises NotApplicable without them.
+    weights: see `load_alexnet`. Raises NotApplicableError without them.
     """
     network = load_alexnet(weights).to(device)
     with full_float32():
@@ -68,11 +68,11 @@ def alexnet_features(task: Task, weights: Path | None, *, device: torch.device) 
 
 
 def components(task: Task, represent: Represent) -> Features:
-    """PCA of any representation. Raises NotApplicable where the training pictures do not differ."""
+    """PCA of any representation. Raises NotApplicableError for constant pictures."""
     known = sample(task.train, task.seed)
     train = np.concatenate([represent(block) for block in blocks(known)])
     if (train == train[0]).all():
-        raise NotApplicable("the training pictures are all the same")
+        raise NotApplicableError("the training pictures are all the same")
     pca = fit_pca(train, max(DIMENSIONS), seed=task.seed)
     variance = pca.explained_variance_
     count = int(np.sum(variance > 1e-6 * variance[0]))  # the others are rounding
@@ -123,11 +123,11 @@ def load_alexnet(weights: Path | None) -> nn.Module:
 
     "The final convolutional layer" (section 4.2) is read as `features`, all that comes before the
     first dense layer: pooling has no weights, and leaves 9,216 numbers of 43,264.
-    weights: its parameters as .safetensors, never a pickle. Raises NotApplicable without a file,
+    weights: its parameters as .safetensors, never a pickle. NotApplicableError without one,
     ConfigError for a file that is something else.
     """
     if weights is None:
-        raise NotApplicable("needs --alexnet-weights FILE.safetensors")
+        raise NotApplicableError("needs --alexnet-weights FILE.safetensors")
     if weights.suffix != ".safetensors":
         raise ConfigError(f"--alexnet-weights {weights}: must be a .safetensors file; {CONVERT}")
     try:
@@ -167,10 +167,10 @@ def _alexnet_layers() -> nn.Sequential:
 def sample(pictures: np.ndarray, seed: int) -> np.ndarray:
     """What is learned from: all pictures, or MOST of them drawn by the seed, in their order.
 
-    Raises NotApplicable for fewer than two.
+    Raises NotApplicableError for fewer than two.
     """
     if len(pictures) < 2:
-        raise NotApplicable("needs at least 2 training pictures")
+        raise NotApplicableError("needs at least 2 training pictures")
     if len(pictures) <= MOST:
         return pictures
     drawn = np.random.default_rng(seed).choice(len(pictures), MOST, replace=False)

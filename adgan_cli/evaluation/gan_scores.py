@@ -22,15 +22,15 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from adgan_cli.atomic import replacing
-from adgan_cli.config import SEED_LIMIT, SearchConfig, canonical_json, to_dict
-from adgan_cli.engine.checkpoint import load_checkpoint, read_checkpoint
-from adgan_cli.engine.header import CHECKPOINT_FILE, metadata, model_path, read_header
-from adgan_cli.engine.losses import loss_of
-from adgan_cli.engine.model_file import Model, read_tensors, state_tensors
-from adgan_cli.engine.networks import Critic, Generator
-from adgan_cli.engine.objectives import objective
-from adgan_cli.engine.pixels import to_unit_range
-from adgan_cli.engine.search import Searcher, starting_points
+from adgan_cli.config import PAPER_SEARCH, SEED_LIMIT, SearchConfig, canonical_json, to_dict
+from adgan_cli.engine.losses import make_loss
+from adgan_cli.engine.models.dcgan import Critic, Generator
+from adgan_cli.engine.models.header import CHECKPOINT_FILE, metadata, model_path, read_header
+from adgan_cli.engine.models.model import Model, read_tensors, state_tensors
+from adgan_cli.engine.pixels import to_model_range
+from adgan_cli.engine.search.algorithm1 import Searcher, starting_points
+from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoint
+from adgan_cli.engine.training.objectives import objective
 from adgan_cli.errors import ConfigError, ModelFileError
 from adgan_cli.evaluation.autoencoders import pictures_digest
 from adgan_cli.evaluation.batches import BATCH, finite, score_in_batches
@@ -73,7 +73,7 @@ class Searched:
 def search_scores(
     model: Model,
     pixels: np.ndarray,
-    config: SearchConfig = SearchConfig(),  # noqa: B008  frozen
+    config: SearchConfig = PAPER_SEARCH,
     *,
     keep: Path | None = None,
     batch_size: int | None = None,
@@ -85,7 +85,7 @@ def search_scores(
     alone, which is what n_seed 1 would have found. latent-prior: minus log p_z of the final latent
     vectors without its constant, |z|^2 / 2, the mean over the points (section 4.3).
 
-    See `run_search` for keep. Raises NotApplicable where a score is not a number.
+    See `run_search` for keep. Raises NotApplicableError where a score is not a number.
     """
     found = run_search(
         model, pixels, config, keep=keep, batch_size=batch_size, on_progress=on_progress
@@ -114,7 +114,7 @@ def run_search(
     on_progress: told how many pictures are done.
     """
     check_shape(model, pixels)
-    loss = loss_of(config.loss, model.critic)
+    loss = make_loss(config.loss, model.critic)
     searcher = Searcher(
         model.generator, config, loss=loss, encoder=model.encoder, batch_size=batch_size
     )
@@ -134,7 +134,7 @@ def run_search(
             # a multiple of what is searched at once: all cores have work, a GPU's batch is full
             chunk = searcher.batch_size * math.ceil(CHUNK / searcher.batch_size)
             part = np.ascontiguousarray(pixels[done : done + chunk])
-            result = searcher(to_unit_range(torch.from_numpy(part)))
+            result = searcher(to_model_range(torch.from_numpy(part)))
             half_norms = result.z.square().sum(2) / 2  # (N, S)
             found.append(Searched(result.losses.cpu().numpy(), half_norms.cpu().numpy()))
             done += len(part)

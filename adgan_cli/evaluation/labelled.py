@@ -7,19 +7,19 @@ from pathlib import Path
 from adgan_cli.config import SIZES, ReadConfig
 from adgan_cli.errors import ConfigError
 from adgan_cli.evaluation.labelled_folders import load_folder, load_lsun, load_pair
-from adgan_cli.evaluation.labels import Labelled, class_index, nearest
+from adgan_cli.evaluation.labels import LabelledDataset, class_index, nearest
 from adgan_cli.evaluation.packed_sets import (
     TORCHVISION_SETS,
     adapted,
     load_digits,
     load_torchvision,
 )
-from adgan_cli.images.cache import CachePlace
+from adgan_cli.images.cache import CacheConfig
 from adgan_cli.images.find import Listing
 from adgan_cli.images.load import PixelSet, load_pixels
 from adgan_cli.images.selection import Selection
 
-__all__ = ["DATASETS", "Labelled", "class_index", "default_data_root", "load_labelled"]
+__all__ = ["DATASETS", "LabelledDataset", "class_index", "default_data_root", "load_labelled"]
 
 DATASETS = (*TORCHVISION_SETS, "lsun", "digits")
 _FOLDER_SIZE = 64  # pixels, where nothing else is asked for
@@ -35,20 +35,20 @@ def load_labelled(
     download: bool,
     reading: ReadConfig,
     workers: int,
-    place: CachePlace | None,
+    place: CacheConfig | None,
     selection: Selection = Selection(),  # noqa: B008  frozen
     normal: Path | None = None,
     anomalous: Path | None = None,
     normal_class: str | None = None,
     on_picture: Callable[[int, int], None] | None = None,
-    on_cache_off: Callable[[str], None] | None = None,
-) -> Labelled:
+    on_cache_disabled: Callable[[str], None] | None = None,
+) -> LabelledDataset:
     """Read one of DATASETS, a folder of classes, or (`dataset` empty) a normal and an anomalous.
 
     size, channels: None is the set's own; pictures in folders become 64 pixels and grey if all
     of them are. seed: of the split, where a set comes without. normal_class: pictures in folders
     that other classes have to train on are then not read. on_picture: hears how many files are
-    done and how many there are; on_cache_off: see load_pixels.
+    done and how many there are; on_cache_disabled: see load_pixels.
 
     Raises ConfigError for what is not known, not there or not what it should be, and whatever
     load_pixels raises.
@@ -57,7 +57,7 @@ def load_labelled(
         raise ConfigError(f"--size must be one of {', '.join(map(str, SIZES))}, got {size}")
 
     def read(listing: Listing) -> PixelSet:
-        total = len(listing.found)
+        total = len(listing.items)
         return load_pixels(
             listing,
             size or _FOLDER_SIZE,
@@ -66,7 +66,7 @@ def load_labelled(
             workers=workers,
             place=place,
             on_picture=on_picture and (lambda done: on_picture(done, total)),
-            on_cache_off=on_cache_off,
+            on_cache_disabled=on_cache_disabled,
         )
 
     if normal is not None and anomalous is not None and not dataset:

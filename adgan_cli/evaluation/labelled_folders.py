@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from adgan_cli.errors import ConfigError
-from adgan_cli.evaluation.labels import Labelled, index_of, joined_notes, split_by_seed
+from adgan_cli.evaluation.labels import LabelledDataset, index_of, joined_notes, split_by_seed
 from adgan_cli.images.archives import is_archive_name, is_database
 from adgan_cli.images.find import Listing, find_inputs
 from adgan_cli.images.load import PixelSet
 from adgan_cli.images.selection import Selection
-from adgan_cli.images.sources import Found
+from adgan_cli.images.sources import ImageRef
 
 Read = Callable[[Listing], PixelSet]  # load_pixels with everything but the listing settled
 
@@ -30,11 +30,13 @@ class _Plan:
     name: str
     classes: tuple[str, ...]
     listing: Listing  # of all there is, wanted or not
-    train: list[tuple[Found, int]] = field(default_factory=list)  # with labels
-    test: list[tuple[Found, int]] = field(default_factory=list)
+    train: list[tuple[ImageRef, int]] = field(default_factory=list)  # with labels
+    test: list[tuple[ImageRef, int]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def split(self, label: int, found: list[Found], seed: int, *, with_train: bool = True) -> None:
+    def split(
+        self, label: int, found: list[ImageRef], seed: int, *, with_train: bool = True
+    ) -> None:
         """Add the pictures of a class that came without a split."""
         train, test = split_by_seed(len(found), seed, label)
         if with_train:
@@ -49,24 +51,24 @@ def load_folder(
     seed: int,
     selection: Selection,
     normal_class: str | None = None,
-) -> Labelled:
+) -> LabelledDataset:
     """Read ROOT/{train,test}/<class>/, ROOT/{train,val}/<class>/ or ROOT/<class>/, or an archive.
 
     Without train and test every class is split by the seed. normal_class: leave out what other
     classes have to train on. Raises ConfigError where there are no classes, or not that one.
     """
     listing = find_inputs([root], selection)
-    tops = {item.name.partition("/")[0] for item in listing.found if "/" in item.name}
+    tops = {item.name.partition("/")[0] for item in listing.items if "/" in item.name}
     test_folder = next((name for name in _TEST_FOLDERS if name in tops), None)
     if "train" in tops and test_folder:
         depth, used = 2, {"train", test_folder}
-    elif any(item.name.startswith("train/") and item.name.count("/") > 1 for item in listing.found):
+    elif any(item.name.startswith("train/") and item.name.count("/") > 1 for item in listing.items):
         raise ConfigError(f"{root} has train but neither test nor val; {_LAYOUT}")
     else:
         depth, used = 1, tops
-    groups: dict[tuple[str, ...], list[Found]] = {}
+    groups: dict[tuple[str, ...], list[ImageRef]] = {}
     astray = 0
-    for item in listing.found:
+    for item in listing.items:
         folders = tuple(item.name.split("/")[:-1][:depth])
         if len(folders) < depth or folders[0] not in used:
             astray += 1
@@ -95,7 +97,7 @@ def load_folder(
 
 def load_pair(
     normal: Path, anomalous: Path, read: Read, *, seed: int, selection: Selection
-) -> Labelled:
+) -> LabelledDataset:
     """Read two folders, archives or databases: the classes `normal`, split by the seed, and
     `anomalous`, all of it to test on.
 
@@ -113,13 +115,13 @@ def load_pair(
     listing = find_inputs([normal, anomalous], selection)
     name = f"{_name_of(normal)} against {_name_of(anomalous)}"
     plan = _Plan(name, ("normal", "anomalous"), listing)
-    plan.split(0, [item for item in listing.found if item.source.path == normal], seed)
-    plan.test += [(item, 1) for item in listing.found if item.source.path != normal]
+    plan.split(0, [item for item in listing.items if item.source.path == normal], seed)
+    plan.test += [(item, 1) for item in listing.items if item.source.path != normal]
     plan.notes.append(f"normal pictures split by seed {seed}")
     return _loaded(plan, read)
 
 
-def load_lsun(root: Path, read: Read, *, normal_class: str | None = None) -> Labelled:
+def load_lsun(root: Path, read: Read, *, normal_class: str | None = None) -> LabelledDataset:
     """Read LSUN's databases, `<scene>_train_lmdb` and `<scene>_val_lmdb`, in ROOT/lsun or ROOT.
 
     Tests are the validation pictures of every scene there, 300 each (footnote 6). normal_class:
@@ -147,16 +149,16 @@ def load_lsun(root: Path, read: Read, *, normal_class: str | None = None) -> Lab
     }
     listing = find_inputs(list(used))
     plan = _Plan("lsun", classes, listing)
-    for item in listing.found:
+    for item in listing.items:
         part, label = used[item.source.path]
         (plan.train if part == "train" else plan.test).append((item, label))
     return _loaded(plan, read)
 
 
-def _loaded(plan: _Plan, read: Read) -> Labelled:
+def _loaded(plan: _Plan, read: Read) -> LabelledDataset:
     everything = plan.train + plan.test
     found = [item for item, _ in everything]
-    pictures = read(replace(plan.listing, found=found))
+    pictures = read(replace(plan.listing, items=found))
     readable = set(pictures.names)
     kept = np.fromiter((item.name in readable for item in found), bool, len(found))
     labels = np.fromiter((label for _, label in everything), np.int64, len(found))[kept]
@@ -166,7 +168,7 @@ def _loaded(plan: _Plan, read: Read) -> Labelled:
     if left_out := len(pictures.failures):
         name, reason = pictures.failures[0]
         plan.notes.append(f"{_files(left_out)} unreadable and left out, the first {name}: {reason}")
-    return Labelled(
+    return LabelledDataset(
         plan.name,
         plan.classes,
         *(_part(pictures, 0, trained), labels[:trained]),
@@ -181,7 +183,7 @@ def _part(pictures: PixelSet, start: int, end: int) -> np.ndarray:
     rows = pictures.rows
     if rows is not None and end > start and (np.diff(rows[start:end]) == 1).all():
         return pictures.pixels[rows[start] : rows[end - 1] + 1]
-    return pictures.part(slice(start, end))
+    return pictures.take(slice(start, end))
 
 
 def _name_of(path: Path) -> str:

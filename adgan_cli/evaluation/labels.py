@@ -14,7 +14,7 @@ _LISTED = 12  # names in an error message
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class LabelledDataset:
     """Pictures and what is in them. A label is an index into `classes`."""
 
     name: str
@@ -28,7 +28,7 @@ class Labelled:
     note: str = ""  # what was done to the pictures, and what was left out
 
 
-def class_index(labelled: Labelled, text: str) -> int:
+def class_index(labelled: LabelledDataset, text: str) -> int:
     """Find the class that is to be normal, by name or index.
 
     Raises ConfigError if there is none such (naming the nearest), if it has too few pictures to

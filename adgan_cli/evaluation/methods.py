@@ -20,37 +20,38 @@ import torch
 
 from adgan_cli.atomic import write_text
 from adgan_cli.config import (
-    PRESETS,
+    PAPER_SEARCH,
     ModelConfig,
     SearchConfig,
     TrainConfig,
     canonical_json,
     to_dict,
 )
-from adgan_cli.engine.checkpoint import load_checkpoint, read_checkpoint
-from adgan_cli.engine.header import CHECKPOINT_FILE
-from adgan_cli.engine.model_file import Model, load_model
-from adgan_cli.engine.training import TrainStep, new_state
+from adgan_cli.engine.models.header import CHECKPOINT_FILE
+from adgan_cli.engine.models.model import Model, load_model
+from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoint
+from adgan_cli.engine.training.trainer import StepMetrics, new_state
 from adgan_cli.errors import ModelFileError
 from adgan_cli.evaluation import autoencoders, baselines, classical, gan_scores
 from adgan_cli.evaluation.autoencoders import AutoencoderConfig, Trained, pictures_digest
 from adgan_cli.evaluation.features import alexnet_features
 from adgan_cli.evaluation.gan_scores import AnoganConfig
-from adgan_cli.evaluation.task import NotApplicable, Outcome, Task
+from adgan_cli.evaluation.task import MethodResult, NotApplicableError, Task
+from adgan_cli.fitting.directory import HISTORY_FILE, data_provenance, train_into, with_encoder
 from adgan_cli.images.load import PixelSet
-from adgan_cli.pipeline.model_directory import HISTORY_FILE, described, train_into, with_encoder
 
 GAN_FOLDER, TUNED_GAN_FOLDER, TRAINED_FILE = "gan", "gan-tuned", "trained.json"
 SEARCH_FILE, TUNED_FILE = "search.safetensors", "search-tuned.safetensors"
 SAVE_EVERY = 60.0  # seconds; what an interruption may cost
-DEFAULT = PRESETS["default"]
+# the paper's GAN, by gradient penalty: the tables of examples/results were made with it
+PAPER_TRAIN = TrainConfig(objective="wgan-gp", encoder_iters=0)
 
 
 @dataclass(frozen=True)
 class GanConfig:
     """How a cell's generator is made, but for what depends on its pictures."""
 
-    train: TrainConfig = TrainConfig()
+    train: TrainConfig = PAPER_TRAIN
     latent_dim: int = ModelConfig.latent_dim
 
 
@@ -59,10 +60,10 @@ class Settings:
     """What the methods are run with, apart from the data."""
 
     gan: GanConfig = GanConfig()  # of all that need one but adgan-tuned
-    search: SearchConfig = SearchConfig()  # the paper's; of adgan, adgan-1 and latent-prior
+    search: SearchConfig = PAPER_SEARCH  # the paper's; of adgan, adgan-1 and latent-prior
     # of adgan-tuned, which does what train, score and rank do unless told otherwise
-    tuned_gan: GanConfig = GanConfig(DEFAULT.train, DEFAULT.model.latent_dim)
-    tuned: SearchConfig = DEFAULT.search
+    tuned_gan: GanConfig = GanConfig(TrainConfig(), ModelConfig().latent_dim)
+    tuned: SearchConfig = SearchConfig()
     anogan: AnoganConfig = AnoganConfig()
     autoencoder: AutoencoderConfig = AutoencoderConfig()
     width: int = ModelConfig.width
@@ -92,23 +93,25 @@ class Cell:
     task: Task
     folder: Path  # where its models are kept
     settings: Settings  # seeded for this run
-    tell: Callable[[str, float], None] = lambda what, done: None  # what goes on, done in [0, 1]
+    on_progress: Callable[[str, float], None] = lambda what, done: (
+        None
+    )  # what goes on, done in [0, 1]
 
 
-Method = Callable[[Cell], Outcome]
+Method = Callable[[Cell], MethodResult]
 
 
-def _tuned(fit: Callable[..., Outcome], tuned: bool) -> Method:
+def _tuned(fit: Callable[..., MethodResult], tuned: bool) -> Method:
     return lambda cell: fit(cell.task, tuned=tuned)
 
 
-def _on_alexnet(fit: Callable[..., Outcome], cell: Cell) -> Outcome:
+def _on_alexnet(fit: Callable[..., MethodResult], cell: Cell) -> MethodResult:
     weights, device = cell.settings.alexnet_weights, torch.device(cell.settings.device)
     features = alexnet_features(cell.task, weights, device=device)
     return fit(cell.task, features=features)
 
 
-def _searched(name: str, cell: Cell) -> Outcome:
+def _searched(name: str, cell: Cell) -> MethodResult:
     """adgan, adgan-1 and latent-prior: whichever comes first searches for all three."""
     model, count = gan(cell), max(1, len(cell.task.test))
     search = cell.settings.search
@@ -117,55 +120,55 @@ def _searched(name: str, cell: Cell) -> Outcome:
         cell.task.test,
         search,
         keep=cell.folder / SEARCH_FILE,
-        on_progress=lambda done: cell.tell("searching", done / count),
+        on_progress=lambda done: cell.on_progress("searching", done / count),
     )[name]
     told = replace(search, n_seed=1) if name == "adgan-1" else search
-    return Outcome(scores, to_dict(told) | _of_gan(model))
+    return MethodResult(scores, to_dict(told) | _of_gan(model))
 
 
-def _tuned_search(cell: Cell) -> Outcome:
+def _tuned_search(cell: Cell) -> MethodResult:
     """What train, score and rank do unless they are told otherwise."""
     model, count = gan(cell, tuned=True), max(1, len(cell.task.test))
-    search = model.usable(cell.settings.tuned)
+    search = model.default_search(cell.settings.tuned)
     scores = gan_scores.search_scores(
         model,
         cell.task.test,
         search,
         keep=cell.folder / TUNED_FILE,
-        on_progress=lambda done: cell.tell("searching", done / count),
+        on_progress=lambda done: cell.on_progress("searching", done / count),
     )["adgan"]
-    return Outcome(scores, to_dict(search) | _of_gan(model))
+    return MethodResult(scores, to_dict(search) | _of_gan(model))
 
 
-def _discriminator(cell: Cell) -> Outcome:
+def _discriminator(cell: Cell) -> MethodResult:
     model = gan(cell)
-    return Outcome(gan_scores.discriminator_scores(_critic(cell, model), cell.task.test),
+    return MethodResult(gan_scores.discriminator_scores(_critic(cell, model), cell.task.test),
                    _of_gan(model))  # fmt: skip
 
 
-def _anogan(cell: Cell) -> Outcome:
+def _anogan(cell: Cell) -> MethodResult:
     model, count = gan(cell), max(1, len(cell.task.test))
     scores = gan_scores.anogan_scores(
         model.generator,
         _critic(cell, model),
         cell.task.test,
         cell.settings.anogan,
-        on_progress=lambda done: cell.tell("searching", done / count),
+        on_progress=lambda done: cell.on_progress("searching", done / count),
     )
-    return Outcome(scores, to_dict(cell.settings.anogan) | _of_gan(model))
+    return MethodResult(scores, to_dict(cell.settings.anogan) | _of_gan(model))
 
 
-def _dcae(cell: Cell) -> Outcome:
+def _dcae(cell: Cell) -> MethodResult:
     trained = _autoencoder(cell, "dcae", autoencoders.load_dcae, autoencoders.train_dcae)
     scores = autoencoders.dcae_scores(trained.network, cell.task.test)
-    return Outcome(scores, _of_autoencoder(trained))
+    return MethodResult(scores, _of_autoencoder(trained))
 
 
-def _vae(cell: Cell) -> Outcome:
+def _vae(cell: Cell) -> MethodResult:
     trained = _autoencoder(cell, "vae", autoencoders.load_vae, autoencoders.train_vae)
     seed = cell.settings.autoencoder.seed
     scores = autoencoders.vae_scores(trained.network, cell.task.test, seed=seed)
-    return Outcome(scores, _of_autoencoder(trained))
+    return MethodResult(scores, _of_autoencoder(trained))
 
 
 METHODS: Mapping[str, Method] = {
@@ -201,7 +204,7 @@ DEFAULT_METHODS = (
 )  # fmt: skip
 
 
-def together(names: Sequence[str]) -> list[tuple[str, ...]]:
+def group_by_shared_model(names: Sequence[str]) -> list[tuple[str, ...]]:
     """Parts of the methods that have nothing in common: those of one GAN, of AlexNet, each other.
 
     The GAN's first, as they take longest.
@@ -242,7 +245,7 @@ def gan(cell: Cell, *, tuned: bool = False) -> Model:
     out = cell.folder / (TUNED_GAN_FOLDER if tuned else GAN_FOLDER)
     pictures = PixelSet(cell.task.train, tuple(map(str, range(len(cell.task.train)))), ())
     made_by = _gan_settings(cell.settings, config)
-    wanted = canonical_json({"gan": made_by, "data": described(pictures)})
+    wanted = canonical_json({"gan": made_by, "data": data_provenance(pictures)})
     if _read(out / TRAINED_FILE) != wanted:
         _train_gan(cell, config, out, pictures, device)
         write_text(out / TRAINED_FILE, wanted)
@@ -268,9 +271,9 @@ def _train_gan(
     def late() -> bool:
         return time.monotonic() - started >= settings.max_seconds
 
-    def told(step: TrainStep) -> None:
+    def told(step: StepMetrics) -> None:
         seconds = time.monotonic() - started
-        cell.tell("training the GAN", max(step.step / steps, seconds / settings.max_seconds))
+        cell.on_progress("training the GAN", max(step.step / steps, seconds / settings.max_seconds))
 
     model = train_into(
         out, state, pictures, on_step=told, should_stop=late, save_every=SAVE_EVERY,
@@ -279,7 +282,7 @@ def _train_gan(
     goal = config.train.encoder_iters
     with_encoder(
         model, pictures, goal, out=out,
-        on_step=lambda step, loss: cell.tell("training its encoder", step / goal),
+        on_step=lambda step, loss: cell.on_progress("training its encoder", step / goal),
     )  # fmt: skip
 
 
@@ -295,7 +298,7 @@ def _is_same_run(
     same = then.get("model") == to_dict(model_config)
     same = same and then.get("training") == to_dict(train)
     same = same and then.get("precision") == precision
-    data, now = then.get("data") or {}, described(pictures)
+    data, now = then.get("data") or {}, data_provenance(pictures)
     return same and all(data.get(key) == value for key, value in now.items())
 
 
@@ -311,7 +314,7 @@ def _critic(cell: Cell, model: Model) -> Any:
     path = cell.settings.model or cell.folder / GAN_FOLDER
     critic = gan_scores.load_critic(path, model, torch.device(cell.settings.device))
     if critic is None:
-        raise NotApplicable("needs the critic, in the checkpoint beside the model")
+        raise NotApplicableError("needs the critic, in the checkpoint beside the model")
     return critic
 
 
@@ -336,7 +339,7 @@ def _autoencoder(
         config,
         device=device,
         max_seconds=cell.settings.max_seconds,
-        on_step=lambda step: cell.tell(f"training the {name}", step.step / config.iters),
+        on_step=lambda step: cell.on_progress(f"training the {name}", step.step / config.iters),
     )
     autoencoders.save_autoencoder(trained, path)
     return trained

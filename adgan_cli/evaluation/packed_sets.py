@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from adgan_cli.errors import ConfigError
-from adgan_cli.evaluation.labels import Labelled, joined_notes, split_by_seed
+from adgan_cli.evaluation.labels import LabelledDataset, joined_notes, split_by_seed
 from adgan_cli.evaluation.vision import torchvision
 
 _IDX = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}  # torchvision's names
@@ -28,7 +28,7 @@ TORCHVISION_SETS = (*_IDX, *_CIFAR)
 _SIDE = 28  # pixels, of the idx sets
 
 
-def load_torchvision(name: str, *, root: Path, download: bool) -> Labelled:
+def load_torchvision(name: str, *, root: Path, download: bool) -> LabelledDataset:
     """Read one of TORCHVISION_SETS below `root`, in its own pixels and its own order.
 
     Raises ConfigError for files that are missing and cannot be downloaded, or are not what they
@@ -44,7 +44,7 @@ def load_torchvision(name: str, *, root: Path, download: bool) -> Labelled:
         raise ConfigError(f"cannot read {name} in {where}: {error.strerror or error}") from error
 
 
-def load_digits(seed: int) -> Labelled:
+def load_digits(seed: int) -> LabelledDataset:
     """scikit-learn's 1,797 handwritten digits of 8 pixels, of each class a fifth to test on."""
     from sklearn.datasets import load_digits as digits
 
@@ -57,7 +57,7 @@ def load_digits(seed: int) -> Labelled:
         for part, chosen in zip(parts, split_by_seed(len(of_class), seed, label), strict=True):
             part.append(of_class[chosen])
     train, test = (np.sort(np.concatenate(part)) for part in parts)
-    return Labelled(
+    return LabelledDataset(
         "digits",
         tuple("0123456789"),
         *(pixels[train], labels[train]),
@@ -67,7 +67,7 @@ def load_digits(seed: int) -> Labelled:
     )
 
 
-def adapted(labelled: Labelled, size: int | None, channels: int | None) -> Labelled:
+def adapted(labelled: LabelledDataset, size: int | None, channels: int | None) -> LabelledDataset:
     """Bring small pictures to a size and number of channels, and note what was done.
 
     size: 16, 32, 64, ... pixels; None is the set's own, padded or enlarged to the next of these.
@@ -111,7 +111,7 @@ def _in_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     return ((red * 19595 + green * 38470 + blue * 7471 + 2**15) >> 16).astype(np.uint8)
 
 
-def _from_idx(name: str, kind: Any, root: Path, download: bool) -> Labelled:
+def _from_idx(name: str, kind: Any, root: Path, download: bool) -> LabelledDataset:
     raw = root / kind.__name__ / "raw"
     files = [filename.removesuffix(".gz") for filename, _ in kind.resources]
     if download and not all(_idx_file(raw, file) for file in files):
@@ -169,7 +169,7 @@ def _idx_content(path: Path, dimensions: int) -> bytes:
     return content
 
 
-def _from_cifar(name: str, kind: Any, root: Path, download: bool) -> Labelled:
+def _from_cifar(name: str, kind: Any, root: Path, download: bool) -> LabelledDataset:
     folder, archive = root / kind.base_folder, root / kind.filename
     meta = (kind.meta["filename"], kind.meta["md5"])
     sums = {folder / file: md5 for file, md5 in [*kind.train_list, *kind.test_list, meta]}
@@ -210,9 +210,9 @@ def _in_order(
     train_labels: np.ndarray,
     test: np.ndarray,
     test_labels: np.ndarray,
-) -> Labelled:
+) -> LabelledDataset:
     """A set whose items are called by their index in their split."""
-    return Labelled(
+    return LabelledDataset(
         name,
         classes,
         *(train, train_labels),

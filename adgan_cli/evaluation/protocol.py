@@ -25,10 +25,17 @@ from adgan_cli.atomic import write_text
 from adgan_cli.config import canonical_json
 from adgan_cli.errors import ConfigError, DivergedError
 from adgan_cli.evaluation.autoencoders import pictures_digest
-from adgan_cli.evaluation.labels import Labelled
-from adgan_cli.evaluation.methods import METHODS, Cell, Settings, pictures_of, settings_of, together
+from adgan_cli.evaluation.labels import LabelledDataset
+from adgan_cli.evaluation.methods import (
+    METHODS,
+    Cell,
+    Settings,
+    group_by_shared_model,
+    pictures_of,
+    settings_of,
+)
 from adgan_cli.evaluation.metrics import auc_interval, average_precision, fpr_at_tpr, roc_auc
-from adgan_cli.evaluation.task import NotApplicable, Outcome, Task
+from adgan_cli.evaluation.task import MethodResult, NotApplicableError, Task
 from adgan_cli.processes import Processes
 
 HOLDOUT = 1000  # items, section 4.2
@@ -89,7 +96,7 @@ def chosen_items(count: int, n_test: int | None, seed: int) -> tuple[np.ndarray,
 
 
 def evaluate(
-    labelled: Labelled,
+    labelled: LabelledDataset,
     plan: Plan,
     out: Path,
     *,
@@ -125,7 +132,7 @@ def evaluate(
 
 
 def evaluate_share(
-    labelled: Labelled,
+    labelled: LabelledDataset,
     plan: Plan,
     out: Path,
     processes: Processes,
@@ -139,19 +146,19 @@ def evaluate_share(
     methods that could not do a cell.
     """
     cells = [(run, index) for run in range(plan.runs) for index in plan.classes]
-    work = [(cell, methods) for methods in together(plan.methods) for cell in cells]
+    work = [(cell, methods) for methods in group_by_shared_model(plan.methods) for cell in cells]
     while (number := processes.add("begun") - 1) < len(work):
         (run, index), methods = work[number]
         part = replace(plan, methods=methods)
         for _ in _results(labelled, part, out, run, index, on_start, on_progress):
             pass
-    processes.meet("evaluated")
+    processes.barrier("evaluated")
 
 
-_given: tuple[Labelled, Plan, Path]  # of a process of its own: sent once, not with each cell
+_given: tuple[LabelledDataset, Plan, Path]  # of a process of its own: sent once, not with each cell
 
 
-def _begin(labelled: Labelled, plan: Plan, out: Path, threads: int) -> None:
+def _begin(labelled: LabelledDataset, plan: Plan, out: Path, threads: int) -> None:
     global _given
     _given = labelled, plan, out
     torch.set_num_threads(threads)
@@ -163,7 +170,7 @@ def _results_here(cell: tuple[int, int]) -> list[Result]:
 
 
 def _results(
-    labelled: Labelled,
+    labelled: LabelledDataset,
     plan: Plan,
     out: Path,
     run: int,
@@ -234,7 +241,7 @@ def _result(
         started = time.monotonic()
         try:
             outcome = METHODS[empty.method](cell)
-        except (NotApplicable, DivergedError) as error:
+        except (NotApplicableError, DivergedError) as error:
             return replace(empty, note=str(error), seconds=round(time.monotonic() - started, 1))
         seconds = round(time.monotonic() - started, 1)
         kept = {"made_by": json.loads(wanted), "settings": dict(outcome.settings),
@@ -262,7 +269,7 @@ def _place(index: int, name: str, run: int) -> str:
     return f"{index:02}-{re.sub(r'[^A-Za-z0-9.-]', '_', name)}/run-{run}"
 
 
-def _data_of(labelled: Labelled, task: Task, test: np.ndarray, index: int) -> dict[str, Any]:
+def _data_of(labelled: LabelledDataset, task: Task, test: np.ndarray, index: int) -> dict[str, Any]:
     """What scores depend on besides the method: equal ones are of the same cell."""
     return {
         "format": FORMAT,
@@ -284,7 +291,9 @@ def _kept(path: Path, wanted: str) -> dict[str, Any] | None:
         return None
 
 
-def _table(items: Sequence[str], labels: Sequence[str], truth: np.ndarray, outcome: Outcome) -> str:
+def _table(
+    items: Sequence[str], labels: Sequence[str], truth: np.ndarray, outcome: MethodResult
+) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["item", "class", "anomalous", "score"])

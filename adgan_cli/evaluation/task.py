@@ -23,12 +23,12 @@ class Task:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class MethodResult:
     """The scores of a task's test pictures, larger = more anomalous, and how they came about."""
 
     scores: np.ndarray  # (M,) float64
     settings: Mapping[str, Any] = field(default_factory=dict)  # what was chosen, plain JSON
 
 
-class NotApplicable(Exception):
+class NotApplicableError(Exception):
     """A method cannot do this task; the message says why. Its row says so, the others run."""

@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from adgan_cli.errors import ConfigError, ImageError
-from adgan_cli.images.sources import Folder, Stamp, missing, stamp_of
+from adgan_cli.images.sources import FileStamp, Folder, missing, stamp_of
 
 try:
     from lzma import LZMAError
@@ -127,7 +127,7 @@ class ZipArchive:
         content.seek(0)
         return content
 
-    def stamp(self, key: str) -> Stamp:
+    def stamp(self, key: str) -> FileStamp:
         return stamp_of(self.path)
 
     def file(self, key: str) -> Path | None:
@@ -199,7 +199,7 @@ class TarArchive:
             raise ImageError(f"{_too_large(size)}: too large for a picture")
         return io.BytesIO(self._read(offset, size))
 
-    def stamp(self, key: str) -> Stamp:
+    def stamp(self, key: str) -> FileStamp:
         return stamp_of(self.path)
 
     def file(self, key: str) -> Path | None:
@@ -255,7 +255,7 @@ class LmdbDatabase:
             raise missing(key)
         return io.BytesIO(value)
 
-    def stamp(self, key: str) -> Stamp:
+    def stamp(self, key: str) -> FileStamp:
         return stamp_of(self.path / "data.mdb")
 
     def file(self, key: str) -> Path | None:

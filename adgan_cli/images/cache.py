@@ -21,10 +21,10 @@ import numpy as np
 import PIL
 
 from adgan_cli import __version__
-from adgan_cli.images.cache_folder import SETS, bytes_in, in_words, make_room, remove
+from adgan_cli.images.cache_folder import SETS, bytes_in, format_bytes, make_room, remove
 from adgan_cli.images.cache_store import FORMAT, Entry, Store, open_store
-from adgan_cli.images.read import Picture, Rules
-from adgan_cli.images.sources import Found, Stamp
+from adgan_cli.images.read import DecodedImage, Preprocessing
+from adgan_cli.images.sources import FileStamp, ImageRef
 
 _BATCH, _BATCH_BYTES = 256, 16 << 20  # pictures are written when there are so many, or so large
 _EMPTY_BYTES, _ROW_BYTES = 16 << 10, 256  # what an index and each of its rows take, at most
@@ -35,7 +35,7 @@ class _Full(OSError):
 
 
 @dataclass(frozen=True)
-class CachePlace:
+class CacheConfig:
     """Where decoded pictures are kept, and how many bytes they may take there."""
 
     folder: Path
@@ -58,8 +58,10 @@ class PixelCache:
     start if `expected` pictures do not fit into the place's limit.
     """
 
-    def __init__(self, place: CachePlace, root: Path, rules: Rules, *, expected: int) -> None:
-        self.off = ""
+    def __init__(
+        self, place: CacheConfig, root: Path, rules: Preprocessing, *, expected: int
+    ) -> None:
+        self.disabled_reason = ""
         self._place = place
         self._shape = (rules.size, rules.size, rules.channels)
         self._about = _about(root, rules)
@@ -68,9 +70,9 @@ class PixelCache:
         self._waiting: dict[bytes, tuple[Entry, bytes]] = {}  # name -> what is not written yet
         self._room = _EMPTY_BYTES + expected * (_ROW_BYTES + rules.size**2 * rules.channels)
         if self._room > place.limit:
-            self.off = (
-                f"{expected:,} pictures need {in_words(self._room)}, "
-                f"the limit is {in_words(place.limit)} (--cache-limit)"
+            self.disabled_reason = (
+                f"{expected:,} pictures need {format_bytes(self._room)}, "
+                f"the limit is {format_bytes(place.limit)} (--cache-limit)"
             )
             return
         with self._or_off():
@@ -82,7 +84,7 @@ class PixelCache:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def get(self, found: Found) -> Picture | None:
+    def get(self, found: ImageRef) -> DecodedImage | None:
         """Return a picture that was put, unless its file or what is kept of it has changed."""
         name = _key(found)
         if name in self._waiting:
@@ -101,7 +103,7 @@ class PixelCache:
                     return _picture(entry, pixels.reshape(self._shape))
         return None
 
-    def put(self, found: Found, stamp: Stamp, picture: Picture) -> None:
+    def put(self, found: ImageRef, stamp: FileStamp, picture: DecodedImage) -> None:
         """Keep a picture; `stamp` is its file's, taken before it was read."""
         if self._store is None:
             return
@@ -111,7 +113,7 @@ class PixelCache:
         if held >= _BATCH or held * len(pixels) >= _BATCH_BYTES:
             self._flush()
 
-    def mapped(self, found: Sequence[Found]) -> tuple[np.ndarray, np.ndarray] | None:
+    def mapped(self, found: Sequence[ImageRef]) -> tuple[np.ndarray, np.ndarray] | None:
         """Map pictures that were got or put: pixels (slots, S, S, C) uint8, rows (N,) int64.
 
         Picture i is pixels[rows[i]]. Only what is looked at takes memory, what is written there
@@ -149,7 +151,9 @@ class PixelCache:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             free = shutil.disk_usage(self._folder).free
             if needed - own > free:
-                short = f"the pictures need {in_words(needed - own)}, {in_words(free)} are free"
+                short = (
+                    f"the pictures need {format_bytes(needed - own)}, {format_bytes(free)} are free"
+                )
                 raise OSError(errno.ENOSPC, short)
             self._store = open_store(self._folder, self._about, self._shape)
             if self._store is not None:
@@ -170,7 +174,7 @@ class PixelCache:
         bytes_ += new * _ROW_BYTES
         if bytes_ > self._place.limit:
             raise _Full(
-                errno.EFBIG, f"full, the limit is {in_words(self._place.limit)} (--cache-limit)"
+                errno.EFBIG, f"full, the limit is {format_bytes(self._place.limit)} (--cache-limit)"
             )
         if bytes_ > self._room:
             self._room = bytes_
@@ -187,7 +191,7 @@ class PixelCache:
             reason = error.strerror if isinstance(error, OSError) else None
             if self._store is not None and not self._store.is_here():
                 reason = "deleted while in use"
-            self.off = f"{self._place.folder}: {reason or error}"
+            self.disabled_reason = f"{self._place.folder}: {reason or error}"
             self._let_go()
             if isinstance(error, _Full):
                 # the next run begins without the slots of pictures that have changed or are gone
@@ -201,7 +205,7 @@ class PixelCache:
         self._waiting.clear()
 
 
-def _about(root: Path, rules: Rules) -> bytes:
+def _about(root: Path, rules: Preprocessing) -> bytes:
     """Say what a set is of, canonically; sets that differ in any of it lie apart."""
     about = {
         "root": os.path.realpath(root),
@@ -214,7 +218,7 @@ def _about(root: Path, rules: Rules) -> bytes:
     return json.dumps(about, sort_keys=True).encode()
 
 
-def _entry(name: bytes, stamp: Stamp, picture: Picture) -> Entry:
+def _entry(name: bytes, stamp: FileStamp, picture: DecodedImage) -> Entry:
     return Entry(
         name,
         *stamp,
@@ -226,8 +230,8 @@ def _entry(name: bytes, stamp: Stamp, picture: Picture) -> Entry:
     )
 
 
-def _picture(entry: Entry, pixels: np.ndarray) -> Picture:
-    return Picture(
+def _picture(entry: Entry, pixels: np.ndarray) -> DecodedImage:
+    return DecodedImage(
         pixels,
         width=entry.width,
         height=entry.height,
@@ -237,11 +241,11 @@ def _picture(entry: Entry, pixels: np.ndarray) -> Picture:
     )
 
 
-def _key(found: Found) -> bytes:
+def _key(found: ImageRef) -> bytes:
     # names need not be Unicode: bytes that are not come as lone surrogates
     return found.name.encode("utf-8", "surrogatepass")
 
 
-def _kept(stamp: Stamp) -> tuple[int, int]:
+def _kept(stamp: FileStamp) -> tuple[int, int]:
     # a file may claim a time in 2300, which SQLite's integers do not reach
     return stamp[0], stamp[1] % 2**63

@@ -91,7 +91,7 @@ def bytes_in(path: Path) -> int:
         return 0
 
 
-def in_words(count: int) -> str:
+def format_bytes(count: int) -> str:
     """Bytes for people: 37 MB, 1.2 GB."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 

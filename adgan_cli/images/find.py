@@ -20,7 +20,7 @@ from adgan_cli.images.archives import (
     open_source,
 )
 from adgan_cli.images.selection import Patterns, Selection
-from adgan_cli.images.sources import Folder, Found, Source, reason_of
+from adgan_cli.images.sources import Container, Folder, ImageRef, reason_of
 from adgan_cli.images.walk import Walk, members
 
 OnError = Callable[[Path, str], None]
@@ -31,13 +31,13 @@ class Listing:
     """What there is to read, and what could not even be listed."""
 
     root: Path  # names are relative to it; an archive or database if that alone was given
-    found: list[Found]
+    items: list[ImageRef]
     failures: list[tuple[str, str]]  # (name, reason)
     links: int  # symbolic links left alone: to folders, or named like pictures
 
     @property
     def count(self) -> int:
-        return len(self.found) + len(self.failures)
+        return len(self.items) + len(self.failures)
 
 
 def find_images(
@@ -94,18 +94,18 @@ def find_inputs(
     base = os.path.abspath(root)
     notes = _Notes()
 
-    def everything() -> Iterator[Found]:
+    def everything() -> Iterator[ImageRef]:
         for path, source in zip(given, sources, strict=True):
             name = _below(base, path)
             if source is None:
-                yield Found(Folder(path.parent), path.name, name)
+                yield ImageRef(Folder(path.parent), path.name, name)
             else:
                 yield from _found_in(source, name, selection, notes)
         yield from _found_by_list(listed, base, notes)
 
     # a set of all the names: nothing for the one folder of a million files
-    found = list(everything() if alone else _each_name_once(everything()))
-    return Listing(root, found, list(dict.fromkeys(notes.failures)), notes.links)
+    items = list(everything() if alone else _each_name_once(everything()))
+    return Listing(root, items, list(dict.fromkeys(notes.failures)), notes.links)
 
 
 def list_inputs(
@@ -116,7 +116,7 @@ def list_inputs(
 ) -> Listing:
     """find_inputs, but raise NoImagesError if there is not one picture."""
     listing = find_inputs(paths, selection, files_from=files_from)
-    if not listing.found:
+    if not listing.items:
         where = ", ".join(map(str, paths)) or "the list of --files-from"
         why = "".join(f" ({name}: {reason})" for name, reason in listing.failures[:1])
         if listing.links and not why:
@@ -125,16 +125,16 @@ def list_inputs(
     return listing
 
 
-def locator(root: Path) -> Callable[[str], Found]:
+def locator(root: Path) -> Callable[[str], ImageRef]:
     """A function that finds the picture of a name in a table again, given the listing's root.
 
     Reaches into archives and databases on the way and opens each once. Where nothing is (any
     more), the Found says so when it is opened.
     """
     top = _reopened(root)
-    inside: dict[str, Source] = {}  # what lies at each folder of a name
+    inside: dict[str, Container] = {}  # what lies at each folder of a name
 
-    def source_of(folder: str) -> tuple[Source, int]:
+    def source_of(folder: str) -> tuple[Container, int]:
         """The innermost source on the way down `folder`, and where keys begin in the name."""
         end = 0
         while isinstance(top, Folder) and end < len(folder):
@@ -148,11 +148,11 @@ def locator(root: Path) -> Callable[[str], Found]:
             end += 1
         return top, 0
 
-    def locate(name: str) -> Found:
+    def locate(name: str) -> ImageRef:
         source, start = source_of(name.rpartition("/")[0])
         if isinstance(source, LmdbDatabase) and start and os.path.lexists(root / name):
             source, start = top, 0  # a file beside the database's own
-        return Found(source, name[start:], name)
+        return ImageRef(source, name[start:], name)
 
     return locate
 
@@ -177,7 +177,7 @@ def _require_folder(folder: Path) -> None:
         )
 
 
-def _opened(path: Path) -> Source | None:
+def _opened(path: Path) -> Container | None:
     try:
         path.lstat()  # not stat: a broken link exists, and becomes a row with its reason
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -187,7 +187,7 @@ def _opened(path: Path) -> Source | None:
     return open_source(path)
 
 
-def _reopened(path: Path) -> Source:
+def _reopened(path: Path) -> Container:
     try:
         return open_source(path) or Folder(path)
     except ConfigError:  # damaged since: its pictures are gone, which they say one by one
@@ -209,15 +209,17 @@ def _below(base: str, path: str | Path) -> str:
     return name if os.sep == "/" else name.replace(os.sep, "/")
 
 
-def _each_name_once(found: Iterable[Found]) -> Iterator[Found]:
+def _each_name_once(items: Iterable[ImageRef]) -> Iterator[ImageRef]:
     seen: set[str] = set()
-    for item in found:
+    for item in items:
         if item.name not in seen:
             seen.add(item.name)
             yield item
 
 
-def _found_in(source: Source, name: str, selection: Selection, notes: _Notes) -> Iterator[Found]:
+def _found_in(
+    source: Container, name: str, selection: Selection, notes: _Notes
+) -> Iterator[ImageRef]:
     """Every picture of a source that itself is called `name`, or "" if it is the root."""
     prefix = name + "/" if name else ""
 
@@ -232,10 +234,10 @@ def _found_in(source: Source, name: str, selection: Selection, notes: _Notes) ->
     else:
         keys = Walk(source.path, selection, fail, notes.count_link)
     for key in keys:
-        yield Found(source, key, prefix + key)  # one string for both where there is no prefix
+        yield ImageRef(source, key, prefix + key)  # one string for both where there is no prefix
 
 
-def _found_by_list(listed: bytes, base: str, notes: _Notes) -> Iterator[Found]:
+def _found_by_list(listed: bytes, base: str, notes: _Notes) -> Iterator[ImageRef]:
     folders: dict[str, Folder] = {}
     for line in _lines(listed):
         name = _below(base, line)
@@ -246,7 +248,7 @@ def _found_by_list(listed: bytes, base: str, notes: _Notes) -> Iterator[Found]:
         head, key = os.path.split(line)
         if head not in folders:
             folders[head] = Folder(Path(head))
-        yield Found(folders[head], name if key == name else key, name)
+        yield ImageRef(folders[head], name if key == name else key, name)
 
 
 def _why_no_picture(path: str) -> str:

@@ -16,10 +16,10 @@ import numpy as np
 
 from adgan_cli.config import ReadConfig
 from adgan_cli.errors import ImageError, OutputError
-from adgan_cli.images.cache import CachePlace, PixelCache
+from adgan_cli.images.cache import CacheConfig, PixelCache
 from adgan_cli.images.find import Listing
-from adgan_cli.images.read import Picture, Ranges, Rules, read_picture, value_range
-from adgan_cli.images.sources import Found, Stamp
+from adgan_cli.images.read import DecodedImage, Preprocessing, Ranges, decode_image, value_range
+from adgan_cli.images.sources import FileStamp, ImageRef
 
 _AHEAD = 3  # pictures under way for each worker: enough to keep it busy, few enough to hold
 _MOST_WORKERS = 8  # more threads than this wait for the disk and for Python
@@ -46,11 +46,11 @@ class PixelSet:
     def __len__(self) -> int:
         return len(self.names)
 
-    def part(self, index: slice) -> np.ndarray:
+    def take(self, index: slice) -> np.ndarray:
         """Some of the pictures: (n, H, W, C)."""
         return self.pixels[index if self.rows is None else self.rows[index]]
 
-    def chosen(self, which: np.ndarray) -> "PixelSet":
+    def subset(self, which: np.ndarray) -> "PixelSet":
         """Some of the pictures, which: (N,) bool; no copy. Failures stay with the whole set."""
         return PixelSet(
             self.pixels,
@@ -67,29 +67,33 @@ class PixelSet:
         shape = (len(self), *self.pixels.shape[1:])
         hasher = hashlib.blake2b(repr(shape).encode(), digest_size=16)
         for start in range(0, len(self), 1024):  # a set may be larger than memory
-            hasher.update(np.ascontiguousarray(self.part(slice(start, start + 1024))).data)
+            hasher.update(np.ascontiguousarray(self.take(slice(start, start + 1024))).data)
         return hasher.hexdigest()
 
 
 def read_in_order(
-    found: Iterable[Found], rules: Rules, *, workers: int, cache: PixelCache | None = None
-) -> Iterator[tuple[Found, Picture | ImageError]]:
+    found: Iterable[ImageRef],
+    rules: Preprocessing,
+    *,
+    workers: int,
+    cache: PixelCache | None = None,
+) -> Iterator[tuple[ImageRef, DecodedImage | ImageError]]:
     """Read files in threads and yield each with its picture, or why it has none, in input order.
 
     Reads only a few pictures ahead. Closing the iterator stops the threads after the pictures
     they are on.
     """
 
-    def known(item: Found) -> tuple[Picture, None] | None:
+    def known(item: ImageRef) -> tuple[DecodedImage, None] | None:
         kept = cache.get(item) if cache else None
         return None if kept is None else (kept, None)
 
-    def read(item: Found) -> tuple[Picture | ImageError, Stamp | None]:
+    def read(item: ImageRef) -> tuple[DecodedImage | ImageError, FileStamp | None]:
         return _read(item, rules)
 
     with closing(_in_threads(found, read, workers=workers, known=known)) as reading:
         for item, (result, stamp) in reading:
-            if cache and stamp and isinstance(result, Picture):
+            if cache and stamp and isinstance(result, DecodedImage):
                 cache.put(item, stamp, result)
             yield item, result
 
@@ -101,26 +105,26 @@ def load_pixels(
     config: ReadConfig,
     *,
     workers: int,
-    place: CachePlace | None = None,
+    place: CacheConfig | None = None,
     on_picture: Callable[[int], None] | None = None,
-    on_cache_off: Callable[[str], None] | None = None,
+    on_cache_disabled: Callable[[str], None] | None = None,
 ) -> PixelSet:
     """Decode every file once into one array: (N, size, size, channels) for the N that could be.
 
     `channels=None` decides: 1 if every picture is grey (R = G = B everywhere), else 3.
-    `on_picture` hears how many files are done, the failed ones among them; `on_cache_off` why
+    `on_picture` hears how many files are done, the failed ones among them; `on_cache_disabled` why
     the cache is of no use. Raises OutputError when a set too large for memory does not fit in it.
     """
-    found = listing.found
-    ranges = survey(found, workers=workers)
-    rules = Rules(size, channels or 3, config.fit, config.alpha, ranges)
+    found = listing.items
+    ranges = scan_value_ranges(found, workers=workers)
+    rules = Preprocessing(size, channels or 3, config.fit, config.alpha, ranges)
     names: list[str] = []
     fingerprints = bytearray()
     failures: list[tuple[str, str]] = list(listing.failures)
     all_grey = channels is None
-    with opened_cache(place, listing.root, rules, len(found)) as cache:
+    with open_cache(place, listing.root, rules, len(found)) as cache:
         room = len(found) * size * size * rules.channels
-        mapped = cache is not None and not cache.off and room > _MAPPED
+        mapped = cache is not None and not cache.disabled_reason and room > _MAPPED
         pixels = np.empty((0 if mapped else len(found), size, size, rules.channels), np.uint8)
         reading = read_in_order(found, rules, workers=workers, cache=cache)
         for done, (item, result) in enumerate(reading, start=1):
@@ -137,8 +141,8 @@ def load_pixels(
         rows = None
         if mapped and cache is not None:
             pixels, rows = _from_cache(cache, found, names)
-        if cache is not None and cache.off and on_cache_off:
-            on_cache_off(cache.off)
+        if cache is not None and cache.disabled_reason and on_cache_disabled:
+            on_cache_disabled(cache.disabled_reason)
     if mapped:
         pixels = pixels[..., :1] if all_grey else pixels
     elif all_grey and names:
@@ -155,13 +159,13 @@ def load_pixels(
     )
 
 
-def survey(found: Sequence[Found], *, workers: int) -> Ranges:
+def scan_value_ranges(found: Sequence[ImageRef], *, workers: int) -> Ranges:
     """The least and the greatest value of each kind of pictures deeper than 8 bits in a set.
 
     What cannot be read is passed over here; reading it says why.
     """
 
-    def ranged(item: Found) -> tuple[str, float, float] | None:
+    def ranged(item: ImageRef) -> tuple[str, float, float] | None:
         try:
             return value_range(item)
         except ImageError:
@@ -176,8 +180,8 @@ def survey(found: Sequence[Found], *, workers: int) -> Ranges:
     return tuple((kind, *ends[kind]) for kind in sorted(ends) if ends[kind][0] < ends[kind][1])
 
 
-def opened_cache(
-    place: CachePlace | None, root: Path, rules: Rules, expected: int
+def open_cache(
+    place: CacheConfig | None, root: Path, rules: Preprocessing, expected: int
 ) -> "PixelCache | nullcontext[None]":
     """The cache at `place` for the pictures below `root`, or none: for a `with` statement."""
     return nullcontext() if place is None else PixelCache(place, root, rules, expected=expected)
@@ -228,27 +232,29 @@ def _in_threads(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(item: Found, rules: Rules) -> tuple[Picture | ImageError, Stamp | None]:
+def _read(
+    item: ImageRef, rules: Preprocessing
+) -> tuple[DecodedImage | ImageError, FileStamp | None]:
     stamp = None
     try:
         stamp = item.stamp()  # before it is read: a change in between shows the next time
     except OSError:
         pass  # reading it says why
     try:
-        return read_picture(item, rules), stamp
+        return decode_image(item, rules), stamp
     except ImageError as error:
         # a new one: the traceback of the old keeps the half-decoded picture alive
         return ImageError(str(error)), None
 
 
 def _from_cache(
-    cache: PixelCache, found: Sequence[Found], names: Sequence[str]
+    cache: PixelCache, found: Sequence[ImageRef], names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     readable = set(names)
     mapped = cache.mapped([item for item in found if item.name in readable])
     if mapped is None:
         raise OutputError(
-            f"these pictures fit only into the cache, and that failed: {cache.off}; "
+            f"these pictures fit only into the cache, and that failed: {cache.disabled_reason}; "
             "free space, raise --cache-limit, or hold them in memory with --no-cache"
         )
     return mapped

@@ -22,9 +22,9 @@ from PIL.ImageFile import ImageFile
 
 from adgan_cli.errors import ImageError
 from adgan_cli.images.formats import HEADER_BYTES, formats_for, sniff
-from adgan_cli.images.sources import Found, open_regular
+from adgan_cli.images.sources import ImageRef, open_regular
 
-Item = str | os.PathLike[str] | Found
+Item = str | os.PathLike[str] | ImageRef
 
 # Pillow's plugins let whatever their parsing runs into escape: on damaged data each of these has
 # been seen (or is a cousin of one seen). AssertionError and ImportError are theirs too, for states
@@ -80,7 +80,7 @@ def opened(item: Item) -> Iterator[Opened]:
             if not header:
                 raise ImageError("empty file")
             stream.seek(0)
-            name = item.name if isinstance(item, Found) else os.path.basename(os.fspath(item))
+            name = item.name if isinstance(item, ImageRef) else os.path.basename(os.fspath(item))
             yield Opened(stream, name, header)
     except PILLOW_ERRORS as error:
         raise ImageError(_reason(error)) from error
@@ -98,7 +98,7 @@ def fingerprint(file: IO[bytes]) -> bytes:
 
 
 def _open(item: Item) -> IO[bytes]:
-    return item.open() if isinstance(item, Found) else open_regular(os.fspath(item))
+    return item.open() if isinstance(item, ImageRef) else open_regular(os.fspath(item))
 
 
 def _unidentified(header: bytes) -> str:

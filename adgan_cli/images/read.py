@@ -50,11 +50,11 @@ from adgan_cli.images.geometry import (
 from adgan_cli.images.opening import PILLOW_ERRORS, Item, fingerprint, opened
 
 __all__ = [
-    "Picture",
+    "DecodedImage",
     "Ranges",
-    "Rules",
+    "Preprocessing",
     "read_image",
-    "read_picture",
+    "decode_image",
     "read_thumbnail",
     "value_range",
 ]
@@ -64,7 +64,7 @@ _SMALLER = 0.8  # of the side, at each attempt to get a thumbnail into its bytes
 
 
 @dataclass(frozen=True)
-class Rules:
+class Preprocessing:
     """All that decides which pixels a file becomes."""
 
     size: int  # pixels; a picture becomes a square of this side
@@ -75,7 +75,7 @@ class Rules:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class DecodedImage:
     """One file as pixels, and facts about the file."""
 
     pixels: np.ndarray  # (size, size, channels) uint8
@@ -90,10 +90,10 @@ def read_image(
     path: Item, size: int, channels: int = 3, *, fit: str = "crop", alpha: str = "white"
 ) -> np.ndarray:
     """Read a file as (size, size, channels) uint8; raise ImageError with the reason if it fails."""
-    return read_picture(path, Rules(size, channels, fit, alpha)).pixels
+    return decode_image(path, Preprocessing(size, channels, fit, alpha)).pixels
 
 
-def read_picture(item: Item, rules: Rules) -> Picture:
+def decode_image(item: Item, rules: Preprocessing) -> DecodedImage:
     """Read a file as pixels and facts; raise ImageError with the reason if it fails."""
     size, fit, alpha = rules.size, rules.fit, rules.alpha
     with opened(item) as source, source.picture() as image:
@@ -109,7 +109,7 @@ def read_picture(item: Item, rules: Rules) -> Picture:
     turned = f"+exif{decoded.turned}" if decoded.turned > 1 else ""
     mode = stored + frames + turned + notes
     pixels = pixels.reshape(size, size, rules.channels)
-    return Picture(pixels, width, height, mode, image.format or "", content)
+    return DecodedImage(pixels, width, height, mode, image.format or "", content)
 
 
 def read_thumbnail(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from adgan_cli.config import ReadConfig
 from adgan_cli.errors import ImageError
-from adgan_cli.images.cache import CachePlace
+from adgan_cli.images.cache import CacheConfig
 from adgan_cli.images.find import Listing
-from adgan_cli.images.load import opened_cache, read_in_order, survey
-from adgan_cli.images.read import Ranges, Rules
+from adgan_cli.images.load import open_cache, read_in_order, scan_value_ranges
+from adgan_cli.images.read import Preprocessing, Ranges
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,21 @@ def scan(
     size: int,
     *,
     workers: int,
-    place: CachePlace | None = None,
+    place: CacheConfig | None = None,
     on_picture: Callable[[int], None] | None = None,
-    on_cache_off: Callable[[str], None] | None = None,
+    on_cache_disabled: Callable[[str], None] | None = None,
 ) -> Scan:
     """Decode everything in full and count it; `train` at the same size then finds it cached."""
-    ranges = survey(listing.found, workers=workers)
+    ranges = scan_value_ranges(listing.items, workers=workers)
     reading = ReadConfig()
-    rules = Rules(size, 3, reading.fit, reading.alpha, ranges)
+    rules = Preprocessing(size, 3, reading.fit, reading.alpha, ranges)
     formats: Counter[str] = Counter()
     modes: Counter[str] = Counter()
     sizes: Counter[tuple[int, int]] = Counter()
     same: dict[bytes, list[str]] = {}
     unreadable = list(listing.failures)
-    with opened_cache(place, listing.root, rules, len(listing.found)) as cache:
-        pictures = read_in_order(listing.found, rules, workers=workers, cache=cache)
+    with open_cache(place, listing.root, rules, len(listing.items)) as cache:
+        pictures = read_in_order(listing.items, rules, workers=workers, cache=cache)
         for done, (item, picture) in enumerate(pictures, start=1):
             if isinstance(picture, ImageError):
                 unreadable.append((item.name, str(picture)))
@@ -59,8 +59,8 @@ def scan(
                 same.setdefault(picture.fingerprint, []).append(item.name)
             if on_picture:
                 on_picture(done)
-        if cache is not None and cache.off and on_cache_off:
-            on_cache_off(cache.off)
+        if cache is not None and cache.disabled_reason and on_cache_disabled:
+            on_cache_disabled(cache.disabled_reason)
     return Scan(
         root=listing.root,
         found=listing.count,

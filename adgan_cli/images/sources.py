@@ -12,10 +12,10 @@ from typing import IO, Protocol
 
 from adgan_cli.errors import ImageError
 
-Stamp = tuple[int, int]  # bytes and mtime in ns: equal as long as nobody changed the file
+FileStamp = tuple[int, int]  # bytes and mtime in ns: equal as long as nobody changed the file
 
 
-class Source(Protocol):
+class Container(Protocol):
     """A folder, archive or database; a key names an entry of it."""
 
     @property
@@ -24,7 +24,7 @@ class Source(Protocol):
     def open(self, key: str) -> IO[bytes]:
         """Open for reading and seeking; raise OSError, or ImageError with the bare reason."""
 
-    def stamp(self, key: str) -> Stamp:
+    def stamp(self, key: str) -> FileStamp:
         """Tell the state of the file that holds the entry; raise OSError."""
 
     def file(self, key: str) -> Path | None:
@@ -32,13 +32,13 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ImageRef:
     """A picture to read, and its name in every table: relative to the listing's root, with `/`.
 
     key: in the source: a path relative to its folder, an archive's member, a database's key.
     """
 
-    source: Source
+    source: Container
     key: str
     name: str
 
@@ -46,7 +46,7 @@ class Found:
         """Open for reading and seeking; raise OSError, or ImageError with the bare reason."""
         return self.source.open(self.key)
 
-    def stamp(self) -> Stamp:
+    def stamp(self) -> FileStamp:
         """Tell the state of the file that holds the picture; raise OSError."""
         return self.source.stamp(self.key)
 
@@ -55,9 +55,9 @@ class Found:
         return self.source.file(self.key)
 
 
-def found_file(path: Path) -> Found:
+def image_ref(path: Path) -> ImageRef:
     """Stand for one file on its own."""
-    return Found(Folder(path.parent), path.name, path.name)
+    return ImageRef(Folder(path.parent), path.name, path.name)
 
 
 def open_regular(path: str | Path) -> IO[bytes]:
@@ -92,7 +92,7 @@ class Folder:
     def open(self, key: str) -> IO[bytes]:
         return open_regular(self._at(key))
 
-    def stamp(self, key: str) -> Stamp:
+    def stamp(self, key: str) -> FileStamp:
         return stamp_of(self._at(key))
 
     def file(self, key: str) -> Path | None:
@@ -102,7 +102,7 @@ class Folder:
         return os.path.join(self.path, key)
 
 
-def stamp_of(path: str | Path) -> Stamp:
+def stamp_of(path: str | Path) -> FileStamp:
     """Tell the state of a file; raise OSError."""
     status = _status(path)
     return status.st_size, status.st_mtime_ns

@@ -1,0 +1,124 @@
+"""DCGAN's generator and critic (Radford et al., 2015), for pictures of 16 to 256 pixels.
+
+Letters in the shapes: N pictures, Z latent dimensions (the paper's d'), C channels, S size.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from adgan_cli.config import ModelConfig
+from adgan_cli.engine.distributed import SharedBatchNorm
+
+
+class Generator(nn.Module):
+    """g_theta: latent vectors to pictures, z: (N, Z) -> (N, C, S, S) in [-1, 1].
+
+    A first 4 x 4 transposed convolution of the latent vector, then one that doubles the side per
+    layer; batch norm and ReLU after each but the last, which ends in tanh.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        maps = config.feature_maps()
+        self.first = nn.ConvTranspose2d(config.latent_dim, maps[0], 4, 1, 0, bias=False)
+        self.norms = nn.ModuleList(SharedBatchNorm(m) for m in maps)
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(i, o, 4, 2, 1, bias=False)
+            for i, o in zip(maps, [*maps[1:], config.channels], strict=True)
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = self.first(z[:, :, None, None])  # (N, M, 4, 4)
+        for norm, up in zip(self.norms, self.ups, strict=True):
+            h = up(norm(h).relu())  # (N, M / 2, 2 s, 2 s)
+        return h.tanh()  # (N, C, S, S)
+
+
+class Critic(nn.Module):
+    """d_omega of eq. (2): x: (N, C, S, S) -> (N,), unbounded; the generator's mirror image.
+
+    `batch_norm` as in the reference WGAN; WGAN-GP must do without, because its penalty is on the
+    gradient of each picture alone (Gulrajani et al., 2017, section 4).
+    """
+
+    def __init__(self, config: ModelConfig, *, batch_norm: bool) -> None:
+        super().__init__()
+        maps = config.feature_maps()[::-1]
+        layers: list[nn.Module] = []
+        for i, o in zip([config.channels, *maps], maps, strict=False):
+            layers.append(nn.Conv2d(i, o, 4, 2, 1, bias=not batch_norm))
+            if batch_norm and i != config.channels:  # none on the first layer, as DCGAN
+                layers.append(SharedBatchNorm(o))
+            layers.append(nn.LeakyReLU(0.2))
+        self.body = nn.Sequential(*layers)
+        self.last = nn.Conv2d(maps[-1], 1, 4, 1, 0, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.body(x)).flatten()  # (N, M, 4, 4) -> (N,)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the verdict is linear in: x: (N, C, S, S) -> (N, 16 M)."""
+        return self.body(x).flatten(1)
+
+
+class Encoder(nn.Module):
+    """The generator's mirror: x: (N, C, S, S) -> (N, outputs).
+
+    Convolutions that halve the side, each followed by batch norm and ReLU; the last one, from
+    4 x 4 to the latent vector, is linear.
+    """
+
+    def __init__(self, shape: ModelConfig, outputs: int) -> None:
+        super().__init__()
+        maps = shape.feature_maps()[::-1]
+        layers: list[nn.Module] = []
+        for i, o in zip([shape.channels, *maps], maps, strict=False):
+            layers += [nn.Conv2d(i, o, 4, 2, 1, bias=False), SharedBatchNorm(o), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.last = nn.Conv2d(maps[-1], outputs, 4, 1, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.body(x)).flatten(1)
+
+
+def mean_encoder(encoder: Encoder, shape: ModelConfig) -> Encoder:
+    """Of a VAE's encoder, which gives means and log-variances (N, 2 Z): what gives (N, Z) means.
+
+    A copy in eval mode, without gradients: the likeliest latent vector of a picture.
+    """
+    state = encoder.state_dict()
+    for name in ("last.weight", "last.bias"):
+        state[name] = state[name][: shape.latent_dim]
+    means = Encoder(shape, shape.latent_dim)
+    means.load_state_dict(state)
+    return means.to(encoder.last.weight.device).eval().requires_grad_(False)
+
+
+def init_weights(network: nn.Module, rng: torch.Generator) -> None:
+    """DCGAN's initialisation: weights N(0, 0.02), batch-norm gamma N(1, 0.02), zeros elsewhere."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(module.weight, 0.0, 0.02, generator=rng)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02, generator=rng)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def fold_batch_norm(generator: Generator) -> nn.Sequential:
+    """What the generator computes in eval mode, with batch norm inside the convolutions.
+
+    There it only scales feature maps and shifts them, which weights and biases can do as well.
+    Laid out channels last, where convolutions are fastest.
+    """
+    layers: list[nn.Module] = [nn.Unflatten(1, (-1, 1, 1))]
+    for convolution, norm in zip([generator.first, *generator.ups], generator.norms, strict=False):
+        assert isinstance(norm, nn.BatchNorm2d)
+        fused = fuse_conv_bn_eval(convolution.eval(), norm.eval(), transpose=True)
+        layers += [fused, nn.ReLU(inplace=True)]
+    network = nn.Sequential(*layers, generator.ups[-1], nn.Tanh()).requires_grad_(False)
+    return network.to(memory_format=torch.channels_last)

@@ -1,0 +1,86 @@
+"""What the header of our safetensors files says, read without torch.
+
+The metadata has one key, `adgan`, that holds canonical JSON: with two or more keys safetensors
+writes them in random order (safetensors issue 584) and equal runs would give unequal bytes.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from adgan_cli.config import canonical_json
+from adgan_cli.errors import ModelFileError
+
+FORMAT = 4  # raised when an older adgan could not read what we write; 1 was 0.1, 2 was 0.2
+KEY = "adgan"
+MODEL_FILE = "model.safetensors"
+TRAINING_FINGERPRINTS = (
+    "training.fingerprints"  # the tensor of a model that is none of the generator's, int64
+)
+CHECKPOINT_FILE = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file of ours says of itself: its kind (model, checkpoint), and everything else."""
+
+    kind: str
+    content: dict[str, Any]
+    shapes: dict[str, tuple[int, ...]]  # of the tensors, by name
+
+
+def model_path(path: str | Path) -> Path:
+    """The file of a model: `path` itself if it is a .safetensors file, else the one inside."""
+    path = Path(path)
+    return path if path.suffix == ".safetensors" else path / MODEL_FILE
+
+
+def metadata(kind: str, content: dict[str, Any]) -> dict[str, str]:
+    """The metadata to save with: {"adgan": canonical JSON}."""
+    return {KEY: canonical_json({"format": FORMAT, "kind": kind, **content})}
+
+
+def read_header(path: Path, kind: str) -> Header:
+    """Read and check the header of a file of ours.
+
+    Raises ModelFileError, naming the file, if it is missing, unreadable, corrupt, truncated, from
+    another program, of another kind or from a newer adgan.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            written = file.metadata() or {}
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+    except FileNotFoundError as error:
+        if path.parent.is_file():
+            other = path.parent
+            raise ModelFileError(f"{other} is no {kind}; give a model directory") from error
+        raise ModelFileError(f"no {kind} at {path}; train one with `adgan train FOLDER`") from error
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise ModelFileError(
+            f"{path} is corrupt or truncated, or no safetensors file ({error}); "
+            "train again or restore it"
+        ) from error
+    if KEY not in written:
+        raise ModelFileError(f"{path} was not written by adgan; it needs a {kind} from adgan train")
+    return Header(kind, _content(path, kind, written[KEY]), shapes)
+
+
+def _content(path: Path, kind: str, text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ModelFileError(f"{path} is corrupt: its header is not JSON ({error})") from error
+    if not isinstance(content, dict) or type(content.get("format")) is not int:
+        raise ModelFileError(f"{path} is corrupt: its header does not state a format")
+    if content["format"] > FORMAT:
+        raise ModelFileError(
+            f"{path} has format {content['format']}, this adgan reads up to {FORMAT}; upgrade adgan"
+        )
+    if content.get("kind") != kind:
+        raise ModelFileError(f"{path} is a {content.get('kind')}, not a {kind}")
+    return content

@@ -1,0 +1,102 @@
+"""Generators that somebody else trained: DCGANs as PyTorch users keep them.
+
+What is looked at is the shapes, in the order of the names: names themselves differ from code to
+code (main.0.weight, layers.conv1.weight, ...).
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from adgan_cli.config import SIZES, ModelConfig
+from adgan_cli.engine.models.dcgan import Generator
+from adgan_cli.errors import ConfigError, ModelFileError
+
+_NORM = ("weight", "bias", "running_mean", "running_var")  # of a batch norm, in our order
+
+
+def import_generator(file: str | Path) -> Generator:
+    """Read a DCGAN's generator from a .safetensors file of its state_dict, PyTorch's usual layout.
+
+    A 4 x 4 transposed convolution of the latent vector, then ones that double the side, without
+    biases; batch norm and ReLU after each but the last, tanh after that. Feature maps halve from
+    layer to layer. Returns it in eval mode. Raises ModelFileError, saying what does not fit.
+    """
+    file = Path(file)
+    tensors = _tensors(file)
+    convolutions = [name for name in tensors if tensors[name].dim() == 4]
+    norms = [name.removesuffix("running_mean") for name in tensors if name.endswith("running_mean")]
+    config = _config([tuple(tensors[name].shape) for name in convolutions], file)
+    if len(norms) != len(convolutions) - 1:
+        raise _other(file, f"{len(convolutions)} convolutions want {len(convolutions) - 1} batch "
+                           f"norms, it has {len(norms)}")  # fmt: skip
+    generator = Generator(config)
+    state: dict[str, Tensor] = {}
+    for name, ours in zip(convolutions, _convolutions(generator), strict=True):
+        state[ours] = tensors.pop(name)
+    for index, (norm, maps) in enumerate(zip(norms, config.feature_maps(), strict=True)):
+        for part in _NORM:
+            found = tensors.pop(norm + part, None)
+            if found is None or found.shape != (maps,):
+                raise _other(file, f"{norm}{part} is missing or not of {maps} numbers")
+            state[f"norms.{index}.{part}"] = found
+        tensors.pop(f"{norm}num_batches_tracked", None)
+    if tensors:
+        raise _other(file, f"{next(iter(tensors))} has no place in it")
+    state = {name: tensor.float() for name, tensor in state.items()}
+    if not all(tensor.isfinite().all() for tensor in state.values()):
+        raise ModelFileError(f"{file} holds NaN or infinity")
+    generator.load_state_dict(state, strict=False)  # ours counts batches, and need not know
+    return generator.eval().requires_grad_(False)
+
+
+def _config(shapes: Sequence[tuple[int, ...]], file: Path) -> ModelConfig:
+    """The settings of ours that have these convolutions. Raises ModelFileError."""
+    if len(shapes) < 2:
+        raise _other(file, f"it has {len(shapes)} convolutions")
+    size, (width, channels) = 4 * 2 ** (len(shapes) - 1), shapes[-1][:2]
+    if size not in SIZES:
+        raise _other(file, f"{len(shapes)} convolutions make {size} pixels, not one of {SIZES}")
+    try:
+        config = ModelConfig(size, channels, shapes[0][0], width)
+    except ConfigError as error:
+        raise _other(file, str(error).removeprefix("--")) from error
+    maps = [config.latent_dim, *config.feature_maps(), channels]
+    wanted = [(a, b, 4, 4) for a, b in zip(maps, maps[1:], strict=False)]
+    for got, want in zip(shapes, wanted, strict=True):
+        if got != want:
+            raise _other(file, f"a convolution is {got} where {want} would follow")
+    return config
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    """The file's tensors by name, numbers in names in the order of their values."""
+    if file.suffix in (".pt", ".pth", ".pkl", ".ckpt", ".bin"):
+        raise ModelFileError(
+            f"{file} may be a pickle, which can run anything; save the state_dict with "
+            "safetensors.torch.save_file where you trust it, and import that"
+        )
+    try:
+        tensors = load(file.read_bytes())
+    except FileNotFoundError as error:
+        raise ModelFileError(f"{file} does not exist") from error
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{file} is not a whole safetensors file ({error})") from error
+
+    def order(name: str) -> list[tuple[int, str]]:
+        return [(int(part or -1) if part.isdecimal() else -1, part)
+                for part in re.split(r"(\d+)", name)]  # fmt: skip
+
+    return {name: tensors[name] for name in sorted(tensors, key=order)}
+
+
+def _convolutions(generator: Generator) -> list[str]:
+    return ["first.weight", *(f"ups.{index}.weight" for index in range(len(generator.ups)))]
+
+
+def _other(file: Path, why: str) -> ModelFileError:
+    return ModelFileError(f"{file} is no generator of DCGAN's layout: {why}")

@@ -1,0 +1,1 @@
+"""Train a generator: objectives, the loop, checkpoints."""

@@ -1,0 +1,146 @@
+"""Training put down and taken up again: a TrainState as one safetensors file, no pickle."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+from torch.optim import Optimizer
+
+from adgan_cli.atomic import replacing
+from adgan_cli.config import ModelConfig, ReadConfig, TrainConfig, from_dict, to_dict
+from adgan_cli.engine.models.header import CHECKPOINT_FILE, metadata, read_header
+from adgan_cli.engine.models.model import load_tensors, read_tensors, state_tensors
+from adgan_cli.engine.training.objectives import objective
+from adgan_cli.engine.training.trainer import TrainState, new_state
+from adgan_cli.errors import ConfigError, ModelFileError
+
+CHECKS = "checks"  # (M, 2) float64: steps, and how pictures held out fared
+# what was done before there were these settings
+OLDER = {"holdout": 0.0, "patience": 0.0, "encoder_iters": 0}
+NETWORKS = ("generator", "critic", "averaged")
+OPTIMIZERS = ("generator_optimizer", "critic_optimizer")
+
+
+def save_checkpoint(state: TrainState, folder: Path, data: dict[str, Any]) -> None:
+    """Write checkpoint.safetensors: networks, both optimizers, random state, position.
+
+    data: what the run was trained on, plain JSON; read_checkpoint gives it back.
+    """
+    checks = torch.tensor(state.checks, dtype=torch.float64).reshape(-1, 2)
+    tensors: dict[str, Tensor] = {"rng": state.rng.get_state(), CHECKS: checks}
+    for part in NETWORKS:
+        tensors |= _prefixed(part, state_tensors(getattr(state, part)))
+    for part in OPTIMIZERS:
+        tensors |= _prefixed(part, _optimizer_tensors(getattr(state, part)))
+    content = {
+        "model": to_dict(state.model_config),
+        "training": to_dict(state.train_config),
+        "precision": state.precision,
+        "step": state.step,
+        "critic_step": state.critic_step,
+        "data": data,
+    }
+    with replacing(folder / CHECKPOINT_FILE) as temporary:
+        temporary.write_bytes(save(tensors, metadata("checkpoint", content)))
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself, as saved: model, training, precision, step, data.
+
+    Raises ModelFileError, as does load_checkpoint.
+    """
+    return read_header(folder / CHECKPOINT_FILE, "checkpoint").content
+
+
+def read_config_of(content: dict[str, Any]) -> ReadConfig:
+    """How the pictures of a checkpoint were read, from what read_checkpoint gave.
+
+    Raises ModelFileError where it says nothing that makes sense.
+    """
+    try:
+        # adgan 0.1 knew one way of reading
+        return from_dict(ReadConfig, content["data"].get("reading", to_dict(ReadConfig())))
+    except (ConfigError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"the checkpoint is corrupt ({error}); use --overwrite") from error
+
+
+def load_checkpoint(
+    folder: Path,
+    device: torch.device,
+    *,
+    iters: int | None = None,
+    encoder_iters: int | None = None,
+) -> TrainState:
+    """The TrainState that save_checkpoint wrote, on `device`; the two goals can be moved."""
+    file, content = folder / CHECKPOINT_FILE, read_checkpoint(folder)
+    try:
+        goals = {"iters": iters, "encoder_iters": encoder_iters}
+        moved = {name: goal for name, goal in goals.items() if goal is not None}
+        train_config = from_dict(TrainConfig, OLDER | content["training"] | moved)
+        state = new_state(
+            from_dict(ModelConfig, content["model"]),
+            train_config,
+            device=device,
+            precision=content["precision"],
+            pictures=content["data"]["pictures"],
+        )
+        state.step, state.critic_step = content["step"], content["critic_step"]
+    except (ConfigError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{file} is corrupt: its settings do not hold ({error})") from error
+    tensors = read_tensors(file)
+    for part in NETWORKS:
+        load_tensors(getattr(state, part), _unprefixed(part, tensors), file)
+    begun = {"generator_optimizer": state.step > 0}
+    aim = objective(state.train_config)
+    moves = aim.has_critic or aim.joint_loss is not None
+    begun["critic_optimizer"] = moves and (state.step > 0 or state.critic_step > 0)
+    try:
+        for part in OPTIMIZERS:
+            if begun[part]:
+                _load_optimizer(getattr(state, part), _unprefixed(part, tensors))
+        state.rng.set_state(tensors["rng"])
+        checks = tensors.get(CHECKS, torch.empty(0, 2)).tolist()
+        state.checks = [(int(step), value) for step, value in checks]
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ModelFileError(f"{file} is corrupt: its optimizers do not fit ({error})") from error
+    return state
+
+
+def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Everything an optimizer remembers, as {"parameter index.name": tensor}."""
+    return {
+        f"{index}.{name}": tensor.cpu().contiguous()
+        for index, entry in optimizer.state_dict()["state"].items()
+        for name, tensor in entry.items()
+    }
+
+
+def _load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    # a step on zero gradients moves no weight, and shows what this optimizer has to remember
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    wanted = {name: tensor.shape for name, tensor in _optimizer_tensors(optimizer).items()}
+    if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise ValueError("some of their state is missing or of another shape")
+    entries: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".")
+        if tensor.dim() == 4:  # laid out as its weight is, so that the same kernels go on
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
+        entries.setdefault(int(index), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": entries, "param_groups": groups})
+
+
+def _prefixed(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{part}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def _unprefixed(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{part}/"
+    return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}

@@ -1,0 +1,1 @@
+"""A folder becomes a model: split, train, calibrate, judge, save."""

@@ -1,0 +1,156 @@
+"""index.html: the most and the least anomalous pictures on one page that needs nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adgan_cli.reports.explanation import Explanation
+from adgan_cli.reports.page import require_local_link, write_page
+from adgan_cli.scoring.rows import Counts
+
+LISTED_FAILURES = 200  # ranking.csv has them all
+_BINS = 80
+_MERGED = 4  # of them to a step of the outline
+
+
+@dataclass(frozen=True)
+class Card:
+    """One picture on the sheet."""
+
+    rank: int
+    score: float
+    name: str  # the path, as in the table
+    href: str | None  # relative to the page, percent-encoded
+    thumbnail: bytes | None  # JPEG, or PNG for tiny pictures; None shows a placeholder
+    width: int  # of the original, pixels
+    height: int
+    p_value: float | None = None  # None: not known, and not shown
+    in_training: bool = False  # the model was trained on it
+    flagged: bool = False  # beyond the cut that was asked for
+    explanation: Explanation | None = None
+
+    def __post_init__(self) -> None:
+        require_local_link(self.href)
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """One bar of the histogram; heights in percent of the drawing."""
+
+    x: float
+    width: float
+    total: float
+    most: float  # the part that is shown among the most anomalous
+    least: float
+
+
+@dataclass(frozen=True)
+class _Histogram:
+    """Bars, the outline of what pictures held out score (an SVG path), and where it all lies."""
+
+    bars: list[_Bar]
+    outline: str
+    axis: tuple[float, float]
+
+
+def write_contact_sheet(
+    path: Path,
+    *,
+    title: str,
+    most: Sequence[Card],
+    least: Sequence[Card],
+    counts: Counts,
+    settings: Mapping[str, str],
+    failures: Sequence[tuple[str, str]],
+    scores: Sequence[float],
+    held_out: Sequence[float] = (),
+    held_out_pictures: int | None = None,
+    notes: Sequence[str] = (),
+) -> None:
+    """Write the sheet: cards in the order given, failures as (name, reason), all scores.
+
+    held_out: scores of pictures held out of training, drawn behind the others, or as many of them
+    as show their distribution; held_out_pictures: how many there were. notes: sentences to be read
+    first.
+    """
+    cards = [*most, *least]
+    drawn = _histogram(scores, most, least, held_out)
+    full = max((card.explanation.full for card in cards if card.explanation), default=0)
+    write_page(
+        path,
+        "contact_sheet.html",
+        "contact_sheet.js" if cards else "",
+        title=title,
+        sections=[
+            {"id": "most", "heading": "most anomalous", "cards": most},
+            {"id": "least", "heading": "least anomalous", "cards": least},
+        ],
+        counts=counts,
+        settings=settings,
+        failures=failures[:LISTED_FAILURES],
+        failures_not_listed=max(0, len(failures) - LISTED_FAILURES),
+        scores=sorted(scores),
+        most_from=min((card.score for card in most), default=None),
+        least_to=max((card.score for card in least), default=None),
+        bars=drawn.bars,
+        outline=drawn.outline,
+        axis=drawn.axis,
+        held_out_pictures=held_out_pictures or len(held_out),
+        notes=notes,
+        full=full,
+        explained_by=(
+            "Reconstruction: the nearest the model came, in the square it works on. Difference: "
+            f"the brighter, the further apart; palest from {full} of 255 grey levels."
+        ),
+        with_p=any(card.p_value is not None for card in cards),
+        with_flagged=any(card.flagged for card in cards),
+    )
+
+
+def _histogram(
+    scores: Sequence[float],
+    most: Sequence[Card],
+    least: Sequence[Card],
+    held_out: Sequence[float],
+) -> _Histogram:
+    if not scores:
+        return _Histogram([], "", (0.0, 0.0))
+    low, high = min(*scores, *held_out, scores[0]), max(*scores, *held_out, scores[0])
+    most_from = min((card.score for card in most), default=float("inf"))
+    least_to = max((card.score for card in least), default=float("-inf"))
+
+    def place(score: float) -> int:
+        share = (score - low) / (high - low) if high > low else 0.5
+        return min(int(share * _BINS), _BINS - 1)
+
+    counts = [[0, 0, 0] for _ in range(_BINS)]
+    for score in scores:
+        bin = counts[place(score)]
+        bin[0] += 1
+        bin[1] += score >= most_from
+        bin[2] += score <= least_to and score < most_from
+    # as if there were as many pictures as are scored; few of them must not look like a comb
+    ordinary = [0.0] * (_BINS // _MERGED)
+    for score in held_out:
+        ordinary[place(score) // _MERGED] += len(scores) / len(held_out) / _MERGED
+    tallest = max(*ordinary, *(total for total, _, _ in counts))
+    bars = [
+        _Bar(
+            x=i * 100 / _BINS,
+            width=80 / _BINS,
+            total=_height(total, tallest),
+            most=_height(total, tallest) * of_most / total,
+            least=_height(total, tallest) * of_least / total,
+        )
+        for i, (total, of_most, of_least) in enumerate(counts)
+        if total
+    ]
+    steps = "".join(
+        f"V{100 - 100 * expected / tallest:.2f}H{(i + 1) * 100 * _MERGED / _BINS:.2f}"
+        for i, expected in enumerate(ordinary)
+    )
+    return _Histogram(bars, f"M0 100{steps}V100" if held_out else "", (low, high))
+
+
+def _height(count: int, tallest: float) -> float:
+    return max(3.0, 100 * count / tallest)  # a single outlier must be visible beside thousands

@@ -1,0 +1,137 @@
+"""The whole folder in order: ranking.csv and the summary of a run."""
+
+import heapq
+import json
+import statistics
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from adgan_cli.atomic import replacing, write_text
+from adgan_cli.scoring.rows import COLUMNS, ScoreRow, count_rows, csv_cells, csv_line
+from adgan_cli.text import escape_surrogates
+
+LISTED_FAILURES = 100  # summary.json is read by people too; ranking.csv has them all
+
+
+class RankedRow(NamedTuple):
+    """A row and its place, 1 = most anomalous; no place for a file without a score."""
+
+    rank: int | None
+    row: ScoreRow
+
+
+def rank_rows(rows: Iterable[ScoreRow]) -> list[RankedRow]:
+    """Sort by falling score, equal scores by path; files without a score last, by path."""
+    rows = sorted(rows, key=_path)
+    scored = [row for row in rows if row.score is not None]
+    # by two sorts, the second of which keeps what the first did: a pair for each row takes more
+    # memory than the row
+    scored.sort(key=_score, reverse=True)
+    return [
+        *(RankedRow(rank, row) for rank, row in enumerate(scored, start=1)),
+        *(RankedRow(None, row) for row in rows if row.score is None),
+    ]
+
+
+def most_anomalous(rows: Iterable[ScoreRow], count: int) -> list[ScoreRow]:
+    """The first of rank_rows, without sorting all of them."""
+    scored = ((-row.score, row.path, row) for row in rows if row.score is not None)
+    return [row for _, _, row in heapq.nsmallest(count, scored, key=lambda item: item[:2])]
+
+
+def write_ranking(
+    path: Path, ranked: Iterable[RankedRow], flagged: Collection[str] | None = None
+) -> None:
+    """Write ranking.csv: the columns of `score` behind a rank.
+
+    flagged: paths beyond the cut that was asked for; a last column then says true or false.
+    """
+    last = [] if flagged is None else ["flagged"]
+    with replacing(path) as temporary:
+        with open(temporary, "w", encoding="utf-8", newline="") as stream:
+            stream.write(csv_line(("rank", *COLUMNS, *last)))
+            for rank, row in ranked:  # line by line: a million of them need not be held at once
+                cells = ["" if rank is None else str(rank), *csv_cells(row)]
+                if flagged is not None:
+                    cells.append("" if row.p_value is None else str(row.path in flagged).lower())
+                stream.write(csv_line(cells))
+
+
+def write_summary(
+    path: Path,
+    rows: Iterable[ScoreRow],
+    *,
+    found: int,
+    root: str,
+    model: Mapping[str, object],
+    settings: Mapping[str, object],
+    held_out: Sequence[float] = (),
+    held_out_pictures: int = 0,
+    notes: Sequence[str] = (),
+    confounds: Mapping[str, float] | None = None,
+    fdr: Mapping[str, object] | None = None,
+) -> None:
+    """Write summary.json: what was looked at, with which model, and what came out.
+
+    `found` is what the finder counted; a row for each, scored or failed, or it is a bug. held_out:
+    scores of pictures held out of training, or as many as show where they lie. confounds: rank
+    correlations of the score with simple things. fdr: the rate asked for, and how many are flagged.
+    """
+    rows = list(rows)
+    counts = count_rows(rows, found=found)
+    failed = sorted((row for row in rows if row.score is None), key=_path)
+    failures = [{"path": row.path, "error": row.error} for row in failed]
+    summary = {
+        "root": root,
+        "found": counts.found,
+        "scored": counts.scored,
+        "failed": counts.failed,
+        "failures": failures[:LISTED_FAILURES],
+        "failures_not_listed": max(0, len(failures) - LISTED_FAILURES),
+        "scores": _quantiles([row.score for row in rows if row.score is not None]),
+        "model": model,
+        "settings": settings,
+        "held_out": list(held_out),
+        "held_out_pictures": held_out_pictures,
+        "notes": list(notes),
+        "confounds": dict(confounds or {}),
+        "fdr": fdr,
+    }
+    text = json.dumps(
+        _printable_throughout(summary),
+        indent=2,
+        sort_keys=True,
+        ensure_ascii=False,
+        allow_nan=False,
+    )
+    write_text(path, text + "\n")
+
+
+def _path(row: ScoreRow) -> str:
+    return row.path
+
+
+def _score(row: ScoreRow) -> float:
+    assert row.score is not None
+    return row.score
+
+
+def _quantiles(scores: Sequence[float]) -> dict[str, float] | None:
+    if not scores:
+        return None
+    return {
+        "min": float(min(scores)),
+        "median": float(statistics.median(scores)),
+        "max": float(max(scores)),
+    }
+
+
+def _printable_throughout(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {
+            escape_surrogates(str(key)): _printable_throughout(item) for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_printable_throughout(item) for item in value]
+    return escape_surrogates(str(value)) if isinstance(value, str | Path) else value

@@ -1,1 +1,0 @@
-"""Scores become tables and pictures: CSV rows, ranking, contact sheet, figure. No torch in here."""

@@ -1,0 +1,1 @@
+"""A run over images: search, journal, calibration, one row an image."""

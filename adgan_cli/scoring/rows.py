@@ -1,0 +1,266 @@
+"""One row a picture: what a score is made of, and CSV or JSON lines that read back the same.
+
+CSV: lower-case header, `\\n` line ends, RFC 4180 quoting, UTF-8 without a byte order mark, floats
+as `repr`, `true`/`false`, nothing for what is not known. JSON lines: one object a line, the same
+keys, null for what is not known. Names that are not valid UTF-8 are escaped, see `names.py`.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TextIO
+
+from adgan_cli.errors import ScoresError
+from adgan_cli.text import escape_surrogates, unescape
+
+COLUMNS = ("path", "score", "p_value", "in_training", "width", "height", "mode", "error")
+
+
+TraceWriter = Callable[[str, Sequence[Sequence[float]]], None]  # path, losses: n_seed by k + 1
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """A scored picture, or a file that could not be scored and why."""
+
+    path: str  # relative to the given root, with /
+    score: float | None  # larger = more anomalous
+    p_value: float | None = None  # share of held-out training pictures that score at least as high
+    in_training: bool | None = None
+    width: int | None = None  # of the file as it lies on the disk, pixels
+    height: int | None = None
+    mode: str = ""  # Pillow's name: L, RGB, ...
+    error: str = ""  # the reason, where there is no score
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise ValueError("path must not be empty")
+        if self.score is None and not self.error:
+            raise ValueError("neither score nor error is set; exactly one must be")
+        if self.score is not None and self.error:
+            raise ValueError("both score and error are set; exactly one must be")
+        if self.score is not None and not math.isfinite(self.score):
+            raise ValueError(f"score must be finite, got {self.score}")
+        if self.p_value is not None and not 0 <= self.p_value <= 1:
+            raise ValueError(f"p_value must be from 0 to 1, got {self.p_value}")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many pictures there were: nothing that was found may get lost on the way."""
+
+    found: int
+    scored: int
+    failed: int
+
+    def __post_init__(self) -> None:
+        if self.found != self.scored + self.failed:
+            raise ValueError(
+                f"found must be scored + failed, got {self.found} != {self.scored} + {self.failed}"
+            )
+
+
+def count_rows(rows: Iterable[ScoreRow], *, found: int) -> Counts:
+    """Count scored and failed rows; they must make up the number of pictures found."""
+    scored = [row.score is not None for row in rows]
+    return Counts(found=found, scored=sum(scored), failed=len(scored) - sum(scored))
+
+
+def row_writer(
+    stream: TextIO, format: Literal["csv", "jsonl"] = "csv"
+) -> Callable[[ScoreRow], None]:
+    """Return a function that writes one row and flushes, so that a pipe sees rows as they come.
+
+    For CSV the header is written at once. Open `stream` with encoding="utf-8", newline="".
+    """
+
+    def put(line: str) -> None:
+        stream.write(line)
+        stream.flush()
+
+    if format == "jsonl":
+        return lambda row: put(_json_line(row))
+    put(csv_line(COLUMNS))
+    return lambda row: put(csv_line(csv_cells(row)))
+
+
+def trace_writer(stream: TextIO) -> TraceWriter:
+    """Return a function that writes the losses of a picture, a line a starting point and step.
+
+    It takes the path and the losses, n_seed by k + 1. Open `stream` as for row_writer.
+    """
+    stream.write(csv_line(("path", "point", "step", "loss")))
+
+    def write(path: str, losses: Sequence[Sequence[float]]) -> None:
+        for point, steps in enumerate(losses):
+            for step, loss in enumerate(steps):
+                cells = escape_surrogates(path), str(point), str(step), repr(loss)
+                stream.write(csv_line(cells))
+
+    return write
+
+
+def csv_cells(row: ScoreRow) -> list[str]:
+    """The cells of one row, in the order of COLUMNS."""
+    return [_cell(value) for value in _record(row).values()]
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """One line of CSV, with its line end."""
+    buffer = io.StringIO()
+    # csv quotes what its line end contains; with \n alone a \r in a name would stay bare
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
+
+
+def read_scores(path: Path) -> list[ScoreRow]:
+    """Read what `row_writer` or `write_ranking` wrote, or a table like it.
+
+    Needs the columns path and score; others may be missing, further ones are ignored. Raises
+    ScoresError, naming the file and the line, for anything that does not read as rows.
+    """
+    text = _text(path)
+    if not text.strip():
+        raise ScoresError(f"{path}: the file is empty; expected a header with path and score")
+    records = _json_records if text.lstrip().startswith("{") else _csv_records
+    rows = []
+    for line, record in records(path, text):
+        try:
+            rows.append(_row(record))
+        except (ValueError, TypeError, OverflowError) as error:
+            raise ScoresError(f"{path}, line {line}: {error}") from error
+    return rows
+
+
+def _record(row: ScoreRow) -> dict[str, str | float | bool | int | None]:
+    # float() and int(): numpy scalars have another repr and are no JSON
+    return {
+        "path": escape_surrogates(row.path),
+        "score": None if row.score is None else float(row.score),
+        "p_value": None if row.p_value is None else float(row.p_value),
+        "in_training": None if row.in_training is None else bool(row.in_training),
+        "width": None if row.width is None else int(row.width),
+        "height": None if row.height is None else int(row.height),
+        "mode": escape_surrogates(row.mode) or None,
+        "error": escape_surrogates(row.error) or None,
+    }
+
+
+def _cell(value: str | float | bool | int | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _json_line(row: ScoreRow) -> str:
+    return json.dumps(_record(row), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ScoresError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        return data.decode("utf-8-sig")  # spreadsheets like to add a byte order mark
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ScoresError(f"{path}, line {line}: not UTF-8 text; save it as UTF-8") from error
+
+
+def _csv_records(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] = []
+    line = 1  # where the record begins: a quoted cell may hold line ends
+    try:
+        for cells in reader:
+            if not header:
+                header = _checked_header(path, cells)
+            elif cells and len(cells) != len(header):
+                raise ScoresError(
+                    f"{path}, line {line}: {len(cells)} cells where the header has {len(header)}"
+                )
+            elif cells:
+                yield line, dict(zip(header, cells, strict=True))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ScoresError(f"{path}, line {line}: not CSV: {error}") from error
+
+
+def _checked_header(path: Path, cells: list[str]) -> list[str]:
+    missing = [name for name in ("path", "score") if name not in cells]
+    if missing:
+        raise ScoresError(
+            f"{path}, line 1: the header has no column {' and no column '.join(missing)}; "
+            "expected a table written by adgan score or adgan rank"
+        )
+    return cells
+
+
+def _json_records(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+    # not splitlines(): a name may hold U+2028
+    for line, item in enumerate(text.split("\n"), start=1):
+        if not item.strip():
+            continue
+        try:
+            record = json.loads(item)
+        except ValueError as error:
+            raise ScoresError(f"{path}, line {line}: not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise ScoresError(f"{path}, line {line}: not a JSON object")
+        yield line, record
+
+
+def _row(record: Mapping[str, object]) -> ScoreRow:
+    return ScoreRow(
+        path=unescape(_word(record, "path")),
+        score=_number(record, "score"),
+        p_value=_number(record, "p_value"),
+        in_training=_truth(record, "in_training"),
+        width=_whole(record, "width"),
+        height=_whole(record, "height"),
+        mode=unescape(_word(record, "mode")),
+        error=unescape(_word(record, "error")),
+    )
+
+
+def _word(record: Mapping[str, object], name: str) -> str:
+    value = record.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{name} must be text, got {value!r}")
+    return value or ""
+
+
+def _number(record: Mapping[str, object], name: str) -> float | None:
+    value = record.get(name)
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"{name} must be a number, got {value!r}") from None
+
+
+def _whole(record: Mapping[str, object], name: str) -> int | None:
+    value = _number(record, name)  # spreadsheets and data frames write 64.0 where a cell is empty
+    if value is not None and (value != value // 1 or value < 0):
+        raise ValueError(f"{name} must be a whole number, got {record[name]!r}")
+    return None if value is None else int(value)
+
+
+def _truth(record: Mapping[str, object], name: str) -> bool | None:
+    value = record.get(name)
+    word = str(value).lower()
+    if value is None or word == "":
+        return None
+    if word not in ("true", "false"):
+        raise ValueError(f"{name} must be true or false, got {value!r}")
+    return word == "true"

@@ -1,0 +1,22 @@
+"""Names of files as text that is always valid UTF-8, and back.
+
+A file name need not be valid UTF-8; Python keeps such bytes as lone surrogates, which no UTF-8 file
+can hold. Everything adgan writes shows them as `\\udc80` to `\\udcff` (`\\ud800` to `\\udfff` for
+broken Windows names). A backslash in the name itself that would read as such an escape is written
+`\\u005c`; every other backslash stays as it is. Ordinary names do not change at all.
+"""
+
+import re
+
+_ESCAPED = re.compile("[\ud800-\udfff]|\\\\(?=ud[89a-f][0-9a-f]{2}|u005c)")
+_ESCAPE = re.compile(r"\\u(d[89a-f][0-9a-f]{2}|005c)")
+
+
+def escape_surrogates(text: str) -> str:
+    """Write lone surrogates as backslash escapes; the result can be encoded as UTF-8."""
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def unescape(text: str) -> str:
+    """Undo `escape_surrogates`: the same str, which the file system knows."""
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)

@@ -1,0 +1,107 @@
+"""Small copies of training pictures: bounded, chosen without chance, and only ever extra."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adgan_cli.engine.models import neighbours
+from adgan_cli.engine.models.neighbours import (
+    NEIGHBOURS_FILE,
+    Neighbours,
+    nearest,
+    read_neighbours,
+    shrunk,
+    write_neighbours,
+)
+from adgan_cli.images.load import PixelSet
+
+
+def pictures(count: int, size: int = 16, channels: int = 1) -> PixelSet:
+    pixels = np.random.default_rng(count).integers(0, 255, (count, size, size, channels), np.uint8)
+    return PixelSet(pixels, tuple(map(str, range(count))), ())
+
+
+def kept(folder: Path, some: PixelSet) -> Neighbours:
+    write_neighbours(folder, some)
+    found = read_neighbours(folder / "model.safetensors", some.digest)
+    assert found is not None
+    return found
+
+
+def test_a_small_set_is_kept_whole(tmp_path: Path) -> None:
+    some = pictures(7, channels=3)
+    assert (kept(tmp_path, some).pixels == some.pixels).all()
+
+
+def test_a_large_set_is_thinned_evenly_to_a_bounded_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "MOST", 4 * 16 * 16)
+    some = pictures(10)
+    assert (kept(tmp_path, some).pixels == some.pixels[[0, 2, 5, 7]]).all()
+    assert (tmp_path / NEIGHBOURS_FILE).stat().st_size < 4 * 16 * 16 + 1000
+
+
+def test_rows_of_a_mapped_set_are_followed(tmp_path: Path) -> None:
+    some = pictures(6)
+    part = some.subset(np.array([False, True, False, False, True, True]))
+    assert (kept(tmp_path, part).pixels == some.pixels[[1, 4, 5]]).all()
+
+
+def test_equal_sets_give_equal_bytes(tmp_path: Path) -> None:
+    for name in "ab":
+        write_neighbours(tmp_path / name, pictures(5))
+    first, second = (tmp_path / name / NEIGHBOURS_FILE for name in "ab")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_large_pictures_are_kept_small(tmp_path: Path) -> None:
+    some = pictures(3, size=128)
+    small = kept(tmp_path, some).pixels
+    assert small.shape == (3, 64, 64, 1)
+    assert abs(int(small[1, 5, 7, 0]) - some.pixels[1, 10:12, 14:16].mean()) <= 0.5
+
+
+def test_shrinking_takes_the_mean_of_blocks() -> None:
+    picture = np.array([[0, 2, 10, 10], [4, 6, 10, 11]], np.uint8).repeat(2, 0)[None, ..., None]
+    assert shrunk(picture, 2)[0, ..., 0].tolist() == [[1, 10], [5, 10]]
+
+
+def test_copies_of_a_file_are_kept_once(tmp_path: Path) -> None:
+    some = pictures(5)
+    copied = PixelSet(some.pixels, some.names, (), None, np.array([9, 4, 9, 7, 4], np.uint64))
+    assert (kept(tmp_path, copied).pixels == some.pixels[[0, 1, 3]]).all()
+
+
+def test_the_nearest_come_first_without_the_own_copy_of_a_training_picture() -> None:
+    levels = np.array([0, 50, 60, 61, 200], np.uint8)
+    known = Neighbours(levels[:, None, None, None].repeat(4, 1).repeat(4, 2), "")
+    for own, expected in ((True, [61, 50, 0]), (False, [60, 61, 50])):
+        (found,) = nearest(known, known.pixels[2:3], 3, own=[own])
+        assert found[:, 0, 0, 0].tolist() == expected
+    (few,) = nearest(known, known.pixels[2:3], 99, own=[True])
+    assert len(few) == 4
+
+
+def test_the_rough_search_finds_what_the_exact_one_would() -> None:
+    known = Neighbours(pictures(300, channels=3).pixels, "")
+    asked = pictures(20, channels=3).pixels
+    found = nearest(known, asked, 2, own=[False] * 20)
+    for query, near in zip(asked, found, strict=True):
+        far = np.square(known.pixels.astype(int) - query.astype(int)).sum((1, 2, 3))
+        assert (near == known.pixels[np.argsort(far, kind="stable")[:2]]).all()
+
+
+def test_what_is_no_use_is_passed_over(tmp_path: Path) -> None:
+    some, model = pictures(3), tmp_path / "model.safetensors"
+    assert read_neighbours(model, some.digest) is None, "an old model has no such file"
+    write_neighbours(tmp_path, some)
+    assert read_neighbours(model, pictures(4).digest) is None, "of another training set"
+    assert read_neighbours(model, "") is None
+    assert read_neighbours(None, some.digest) is None, "a model that was never a file"
+    path = tmp_path / NEIGHBOURS_FILE
+    whole = path.read_bytes()
+    for damaged in (b"", b"x" * 20, whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        assert read_neighbours(model, some.digest) is None

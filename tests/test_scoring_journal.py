@@ -1,0 +1,217 @@
+"""Rows that outlive a run: believed while nothing has changed, and never mixed with others."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from commands import FAST, adgan, refused, started, wait_until
+from conftest import draw_disc, make_generator
+
+from adgan_cli.engine.models.model import Model, save_model
+from adgan_cli.engine.search.algorithm1 import Searcher
+from adgan_cli.images.load import read_in_order
+from adgan_cli.scoring import run as pipeline_score
+from adgan_cli.scoring.rows import read_scores
+
+Folder = Callable[..., Path]
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The pictures that are read and, as their number in a batch, searched for."""
+    done: dict[str, list[str]] = {"read": [], "searched": []}
+    search = Searcher.__call__
+
+    def plural(self, x):  # type: ignore[no-untyped-def]
+        done["searched"] += ["?"] * len(x)
+        return search(self, x)
+
+    def noted(found, *args, **options):  # type: ignore[no-untyped-def]
+        for item, result in read_in_order(found, *args, **options):
+            done["read"].append(item.name)
+            yield item, result
+
+    monkeypatch.setattr(Searcher, "__call__", plural)
+    monkeypatch.setattr(pipeline_score, "read_in_order", noted)
+    return done
+
+
+def scored_in_full(folder: Path, model: Path, tmp_path: Path) -> bytes:
+    adgan("score", folder, "-m", model, *FAST, "-o", tmp_path / "full.csv")
+    return (tmp_path / "full.csv").read_bytes()
+
+
+def test_a_folder_that_has_grown_costs_what_is_new(
+    discs: Folder, tiny_model: Path, tmp_path: Path, work: dict[str, list[str]]
+) -> None:
+    folder, out = discs(5), tmp_path / "scores.csv"
+    words = ["score", folder, "-m", tiny_model, *FAST, "-o", out, "--resume"]
+    adgan(*words)
+    assert len(work["searched"]) == 5
+    draw_disc(folder / "a-new.png", 7)  # sorted before the others
+    (folder / "disc-002.png").unlink()
+    draw_disc(folder / "disc-003.png", 9)
+    os.utime(folder / "disc-003.png", (1, 1))
+    work["read"].clear()
+    adgan(*words)
+    assert work["read"] == ["a-new.png", "disc-003.png"]
+    assert len(work["searched"]) == 5 + 2
+    assert out.read_bytes() == scored_in_full(folder, tiny_model, tmp_path)
+
+
+def test_a_report_of_a_folder_that_has_grown_is_that_of_a_full_run(
+    discs: Folder, tiny_model: Path, tmp_path: Path, work: dict[str, list[str]]
+) -> None:
+    words = ["rank", discs(4), "-m", tiny_model, *FAST]
+    adgan(*words, "-o", tmp_path / "report")
+    draw_disc(tmp_path / "discs" / "disc-0025.png", 7)
+    work["read"].clear()
+    adgan(*words, "-o", tmp_path / "report", "--resume")
+    assert work["read"] == ["disc-0025.png"]
+    adgan(*words, "-o", tmp_path / "other")
+    for name in ("ranking.csv", "index.html", "summary.json", "figure.png"):
+        whole = (tmp_path / "other" / name).read_bytes()
+        assert (tmp_path / "report" / name).read_bytes() == whole, name
+
+
+def test_what_was_only_touched_or_moved_is_read_and_not_searched(
+    discs: Folder, tiny_model: Path, tmp_path: Path, work: dict[str, list[str]]
+) -> None:
+    folder, out = discs(4), tmp_path / "scores.csv"
+    words = ["-m", tiny_model, *FAST, "-o", out, "--resume"]
+    adgan("score", folder, *words)
+    before = out.read_bytes()
+    os.utime(folder / "disc-001.png", (1, 1))
+    adgan("score", folder, *words)
+    assert work["read"][4:] == ["disc-001.png"]
+    adgan("score", folder.rename(tmp_path / "elsewhere"), *words)
+    assert len(work["read"]) == 4 + 1 + 4, "in another place, stamps alone are not believed"
+    assert len(work["searched"]) == 4
+    assert out.read_bytes() == before
+
+
+def test_another_content_of_the_same_size_and_time_elsewhere_is_another_picture(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    # as unpacked by a tool that sets all times alike: names, sizes and times agree
+    for name, index in (("a", 0), ("b", 1)):
+        (tmp_path / name).mkdir()
+        draw_disc(tmp_path / name / "disc.bmp", index)
+        os.utime(tmp_path / name / "disc.bmp", (1, 1))
+    sizes = {(tmp_path / name / "disc.bmp").stat().st_size for name in "ab"}
+    assert len(sizes) == 1
+    words = ["-m", tiny_model, *FAST, "-o", tmp_path / "scores.csv", "--resume"]
+    scores = []
+    for name in "ab":
+        adgan("score", tmp_path / name, *words)
+        scores.append(read_scores(tmp_path / "scores.csv")[0].score)
+    assert scores[0] != scores[1]
+
+
+def test_a_file_that_failed_is_tried_again(
+    discs: Folder, tiny_model: Path, tmp_path: Path, work: dict[str, list[str]]
+) -> None:
+    folder, out = discs(3), tmp_path / "scores.csv"
+    shutil.copy(folder / "disc-001.png", tmp_path / "whole.png")
+    (folder / "disc-001.png").write_bytes(b"x" * 40)
+    words = ["score", folder, "-m", tiny_model, *FAST, "-o", out, "--resume"]
+    adgan(*words)
+    adgan(*words)
+    assert work["read"][3:] == ["disc-001.png"]
+    shutil.copy(tmp_path / "whole.png", folder / "disc-001.png")
+    adgan(*words)
+    assert out.read_bytes() == scored_in_full(folder, tiny_model, tmp_path)
+
+
+@pytest.mark.parametrize(("cut", "lost"), [(1, 0), (3, 1), (30, 1), (None, 4)])
+def test_torn_lines_cost_their_picture_and_nothing_else(
+    discs: Folder,
+    tiny_model: Path,
+    tmp_path: Path,
+    work: dict[str, list[str]],
+    cut: int | None,
+    lost: int,
+) -> None:
+    folder, out = discs(4), tmp_path / "scores.csv"
+    words = ["score", folder, "-m", tiny_model, *FAST, "-o", out, "--resume"]
+    adgan(*words)
+    before = out.read_bytes()
+    file = tmp_path / "scores.csv.journal" / "process-0.jsonl"
+    whole = file.read_bytes()
+    header = whole.index(b"\n")
+    file.write_bytes(whole[: header // 2 if cut is None else -cut])
+    for _ in range(2):
+        adgan(*words)
+        assert len(work["searched"]) == 4 + lost, "scored again once, and then known"
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--k", "2"], "was scored with search k 1, this is search k 2"),
+        (["--seed", "3"], "search seed 0, this is search seed 3"),
+        (["--model"], "was scored with model "),
+    ],
+)
+def test_rows_of_another_model_or_settings_are_refused(
+    discs: Folder, tiny_model: Path, tmp_path: Path, given: list[str], said: str
+) -> None:
+    folder, out = discs(2), tmp_path / "scores.csv"
+    adgan("score", folder, "-m", tiny_model, *FAST, "-o", out)
+    before, model = out.read_bytes(), tiny_model
+    if given == ["--model"]:
+        generator = make_generator(channels=1, seed=1)
+        save_model(Model(generator, generator.config), tmp_path / "other")
+        given, model = [], tmp_path / "other"
+    words = ["score", folder, "-m", model, *FAST, *given, "-o", out]
+    line = refused(*words, "--resume", code=2)
+    assert said in line and "leave out --resume" in line and f"{out}.journal" in line
+    assert out.read_bytes() == before
+    adgan(*words)  # without it: all anew
+    adgan(*words, "--resume")
+
+
+def test_a_journal_that_is_not_ours_is_refused_and_kept(
+    discs: Folder, tiny_model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "scores.csv.journal" / "process-0.jsonl"
+    file.parent.mkdir()
+    file.write_text("my own notes\n")
+    words = ["score", discs(1), "-m", tiny_model, *FAST, "-o", tmp_path / "scores.csv"]
+    assert f"{file} is no journal of adgan" in refused(*words, "--resume", code=1)
+    assert file.read_text() == "my own notes\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["score"], "--resume does not go with -o -"),
+        (["score", "-o", "s.csv", "--trace", "t.csv"], "--resume does not go with --trace"),
+        (["rank", "--from", "s.csv"], "leave out --resume"),
+    ],
+)
+def test_resume_is_refused_where_it_means_nothing(
+    discs: Folder, tiny_model: Path, words: list[str], said: str
+) -> None:
+    assert said in refused(*words, discs(1), "-m", tiny_model, "--resume", code=2)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on(discs: Folder, tiny_model: Path, tmp_path: Path) -> None:
+    folder, out = discs(120), tmp_path / "scores.csv"
+    slow = ["--n-seed", "1", "--k", "100", "--device", "cpu", "-b", "1"]
+    words = ["score", folder, "-m", tiny_model, *slow, "--resume"]
+    journal = tmp_path / "scores.csv.journal" / "process-0.jsonl"
+    process = started(*words, "-o", out)
+    wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 20, process)
+    process.kill()
+    process.communicate()
+    known = journal.read_bytes()
+    assert not out.exists() and known.count(b"\n") < 120
+    adgan(*words, "-o", out)
+    assert journal.read_bytes().startswith(known), "nothing is scored a second time"
+    adgan(*words, "-o", tmp_path / "other.csv")
+    assert out.read_bytes() == (tmp_path / "other.csv").read_bytes()
