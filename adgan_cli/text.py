@@ -1,4 +1,4 @@
-"""Names of files as text that is always valid UTF-8, and back.
+"""Format counts, bytes and file names for people and for files.
 
 A file name need not be valid UTF-8; Python keeps such bytes as lone surrogates, which no UTF-8 file
 can hold. Everything adgan writes shows them as `\\udc80` to `\\udcff` (`\\ud800` to `\\udfff` for
@@ -10,6 +10,18 @@ import re
 
 _ESCAPED = re.compile("[\ud800-\udfff]|\\\\(?=ud[89a-f][0-9a-f]{2}|u005c)")
 _ESCAPE = re.compile(r"\\u(d[89a-f][0-9a-f]{2}|005c)")
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a count with its noun: 1 picture, 3,000 pictures."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def format_bytes(count: float) -> str:
+    """Write a number of bytes for people: 52 KB, 37 MB, 1.2 GB."""
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"
 
 
 def escape_surrogates(text: str) -> str:

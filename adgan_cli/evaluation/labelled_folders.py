@@ -16,6 +16,7 @@ from adgan_cli.images.find import Listing, find_inputs
 from adgan_cli.images.load import PixelSet
 from adgan_cli.images.selection import Selection
 from adgan_cli.images.sources import ImageRef
+from adgan_cli.text import plural
 
 Read = Callable[[Listing], PixelSet]  # load_pixels with everything but the listing settled
 
@@ -91,7 +92,7 @@ def load_folder(
     if depth == 1:
         plan.notes.append(f"split by seed {seed}")
     if astray:
-        plan.notes.append(f"{_files(astray)} in no class's folder")
+        plan.notes.append(f"{plural(astray, 'file')} in no class's folder")
     return _loaded(plan, read)
 
 
@@ -167,7 +168,9 @@ def _loaded(plan: _Plan, read: Read) -> LabelledDataset:
         plan.notes.append(f"symbolic links left alone: {plan.listing.links}, see --follow-links")
     if left_out := len(pictures.failures):
         name, reason = pictures.failures[0]
-        plan.notes.append(f"{_files(left_out)} unreadable and left out, the first {name}: {reason}")
+        plan.notes.append(
+            f"{plural(left_out, 'file')} unreadable and left out, the first {name}: {reason}"
+        )
     return LabelledDataset(
         plan.name,
         plan.classes,
@@ -188,7 +191,3 @@ def _part(pictures: PixelSet, start: int, end: int) -> np.ndarray:
 
 def _name_of(path: Path) -> str:
     return path.resolve().name or str(path)
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"

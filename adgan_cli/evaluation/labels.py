@@ -7,6 +7,7 @@ from difflib import get_close_matches
 import numpy as np
 
 from adgan_cli.errors import ConfigError
+from adgan_cli.text import plural
 
 _LEAST_TRAIN = 10  # pictures; whatever is learnt from fewer is luck
 _TEST_SHARE = 0.2  # of sets that come without a split
@@ -39,7 +40,7 @@ def class_index(labelled: LabelledDataset, text: str) -> int:
     count = int((labelled.train_labels == index).sum())
     if count < _LEAST_TRAIN:
         raise ConfigError(
-            f"class {name} of {labelled.name} has {_pictures(count)} to train on; "
+            f"class {name} of {labelled.name} has {plural(count, 'picture')} to train on; "
             f"at least {_LEAST_TRAIN} are needed"
         )
     normal = labelled.test_labels == index
@@ -87,7 +88,3 @@ def split_by_seed(count: int, seed: int, label: int) -> tuple[np.ndarray, np.nda
 
 def joined_notes(*notes: str) -> str:
     return "; ".join(note for note in notes if note)
-
-
-def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count} pictures"

@@ -21,10 +21,11 @@ import numpy as np
 import PIL
 
 from adgan_cli import __version__
-from adgan_cli.images.cache_folder import SETS, bytes_in, format_bytes, make_room, remove
+from adgan_cli.images.cache_folder import SETS, bytes_in, make_room, remove
 from adgan_cli.images.cache_store import FORMAT, Entry, Store, open_store
 from adgan_cli.images.read import DecodedImage, Preprocessing
 from adgan_cli.images.sources import FileStamp, ImageRef
+from adgan_cli.text import format_bytes
 
 _BATCH, _BATCH_BYTES = 256, 16 << 20  # pictures are written when there are so many, or so large
 _EMPTY_BYTES, _ROW_BYTES = 16 << 10, 256  # what an index and each of its rows take, at most

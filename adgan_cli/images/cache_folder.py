@@ -91,11 +91,6 @@ def bytes_in(path: Path) -> int:
         return 0
 
 
-def format_bytes(count: int) -> str:
-    """Bytes for people: 37 MB, 1.2 GB."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
-
-
 def _sets(folder: Path) -> list[tuple[Path, int, float]]:
     """List the sets as (path, bytes, last used), and finish what killed deletions have left."""
     sets = []

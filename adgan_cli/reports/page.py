@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from adgan_cli.atomic import write_text
-from adgan_cli.text import escape_surrogates
+from adgan_cli.text import escape_surrogates, plural
 
 if TYPE_CHECKING:
     from jinja2 import Environment  # at run time only when a page is made
@@ -67,7 +67,7 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters["rounded"] = rounded
-    environment.filters["counted"] = lambda n, word: f"{n:,} {word}" + ("" if n == 1 else "s")
+    environment.filters["plural"] = plural
     environment.filters["number"] = lambda n: f"{n:,}"
     environment.filters["data_uri"] = _data_uri
     environment.filters["folder"] = lambda name: _elided(name.rpartition("/")[0], _FOLDER)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from adgan_cli.scoring.rows import ScoreRow
+from adgan_cli.text import plural
 
 ENOUGH = 200  # held out; with fewer, p-values are coarse: none is below 1 / (n + 1)
 
@@ -46,8 +47,8 @@ def flagged_note(found: Collection[str], rows: Collection[ScoreRow], rate: float
     p = [row.p_value for row in rows if row.p_value is not None]
     if found:
         return (
-            f"{_counted(len(found))} of {len(p):,} flagged; at a false discovery rate of {rate:g} "
-            f"about {rate:.0%} of those flagged are ordinary."
+            f"{plural(len(found), 'picture')} of {len(p):,} flagged; at a false discovery rate of "
+            f"{rate:g} about {rate:.0%} of those flagged are ordinary."
         )
     return f"No picture is flagged at a false discovery rate of {rate:g}."
 
@@ -68,7 +69,3 @@ def chance_note(shown: Sequence[ScoreRow], rows: Collection[ScoreRow]) -> str | 
 def expected_by_chance(p_values: Sequence[float], total: int) -> float:
     """How many of `total` normal pictures would have a p-value as small as the largest of these."""
     return total * max(p_values, default=0.0)
-
-
-def _counted(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count:,} pictures"
