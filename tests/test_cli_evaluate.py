@@ -42,7 +42,9 @@ def test_a_labelled_folder_gives_a_table_a_figure_and_scores(shapes: Path, out: 
     }  # fmt: skip
     told = json.loads((out / "results.json").read_text(encoding="utf-8"))
     assert len(told["results"]) == len(rows) == len(list((out / "scores").rglob("*.csv")))
-    assert told["settings"]["gan"]["train"]["iters"] == 2
+    train = told["settings"]["gan"]["train"]
+    assert train["iters"] == 2
+    assert (train["objective"], train["encoder_iters"]) == ("wgan-gp", 0)  # not train's defaults
     assert "disc  pca: AUC " in ended.stderr
 
 

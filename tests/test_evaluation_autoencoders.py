@@ -12,7 +12,6 @@ from adgan_cli.engine.models.dcgan import Critic, Generator
 from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
 from adgan_cli.evaluation.autoencoders import (
     ELBO_SAMPLES,
-    AutoencoderConfig,
     Dcae,
     Encoder,
     Vae,
@@ -28,6 +27,7 @@ from adgan_cli.evaluation.autoencoders import (
     vae_scores,
 )
 from adgan_cli.evaluation.metrics import roc_auc
+from adgan_cli.evaluation.settings import AutoencoderConfig
 from adgan_cli.evaluation.task import NotApplicableError
 
 CPU = torch.device("cpu")

@@ -19,13 +19,13 @@ from adgan_cli.engine.training.trainer import ema_generator, new_state, run
 from adgan_cli.errors import ConfigError, ModelFileError
 from adgan_cli.evaluation import gan_scores as module
 from adgan_cli.evaluation.gan_scores import (
-    AnoganConfig,
     anogan_loss,
     anogan_scores,
     discriminator_scores,
     load_critic,
     search_scores,
 )
+from adgan_cli.evaluation.settings import AnoganConfig
 from adgan_cli.evaluation.task import NotApplicableError
 
 CPU = torch.device("cpu")

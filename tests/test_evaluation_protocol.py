@@ -15,12 +15,11 @@ from adgan_cli.config import PAPER_SEARCH, TrainConfig
 from adgan_cli.engine.models.model import load_model
 from adgan_cli.errors import ConfigError
 from adgan_cli.evaluation import protocol
-from adgan_cli.evaluation.autoencoders import AutoencoderConfig
-from adgan_cli.evaluation.gan_scores import AnoganConfig
 from adgan_cli.evaluation.labels import LabelledDataset
-from adgan_cli.evaluation.methods import DEFAULT_METHODS, METHODS, Cell, GanConfig, Settings
+from adgan_cli.evaluation.methods import DEFAULT_METHODS, METHODS, Cell
 from adgan_cli.evaluation.metrics import roc_auc
 from adgan_cli.evaluation.protocol import HOLDOUT, Plan, chosen_items, evaluate, read_kept_scores
+from adgan_cli.evaluation.settings import AnoganConfig, AutoencoderConfig, GanConfig, Settings
 from adgan_cli.evaluation.task import MethodResult, NotApplicableError
 
 FAST = Settings(

@@ -44,14 +44,13 @@ from adgan_cli.config import (
     SIZES,
     ModelConfig,
     ReadConfig,
-    TrainConfig,
 )
 from adgan_cli.errors import ConfigError
+from adgan_cli.evaluation.settings import PAPER_GAN, AutoencoderConfig, GanConfig, Settings
 from adgan_cli.processes import Processes, join
 
 if TYPE_CHECKING:
     from adgan_cli.evaluation.labels import LabelledDataset
-    from adgan_cli.evaluation.methods import Settings
     from adgan_cli.evaluation.protocol import Plan, Result
 
 DATA = "Data"
@@ -123,7 +122,7 @@ def evaluate(
     latent_dim: Annotated[
         int,
         typer.Option(help="Latent dimensions, d'; not of adgan-tuned.", rich_help_panel=TRAINING),
-    ] = ModelConfig.latent_dim,
+    ] = PAPER_GAN.latent_dim,
     width: Annotated[
         int, typer.Option(help="Feature maps next to the picture.", rich_help_panel=TRAINING)
     ] = ModelConfig.width,
@@ -132,7 +131,7 @@ def evaluate(
         typer.Option(
             help=f"{', '.join(OBJECTIVES)}; not of adgan-tuned.", rich_help_panel=TRAINING
         ),
-    ] = TrainConfig.objective,
+    ] = PAPER_GAN.train.objective,
     iters: Annotated[
         int | None, typer.Option(help="Generator steps, at most.", rich_help_panel=TRAINING)
     ] = None,
@@ -182,7 +181,7 @@ def evaluate(
     # nothing is held out: the paper trains on all of a class
     both: dict[str, Any] = {"flip": flip, "holdout": 0.0}
     both |= {} if iters is None else {"iters": iters}
-    train = TrainConfig(objective=objective, **both)
+    train = replace(PAPER_GAN.train, objective=objective, **both)
     default = PRESETS["default"]
     tuned_train = replace(default.train, **both)
     if encoder_iters is not None:
@@ -192,8 +191,6 @@ def evaluate(
     ModelConfig(latent_dim=latent_dim, width=width)  # refuses what cannot be, before any work
 
     from adgan_cli.engine.device import pick_device, pick_precision
-    from adgan_cli.evaluation.autoencoders import AutoencoderConfig
-    from adgan_cli.evaluation.methods import GanConfig, Settings
     from adgan_cli.evaluation.protocol import Plan
     from adgan_cli.images.load import default_workers
 
@@ -435,7 +432,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _plain(settings: "Settings") -> dict[str, Any]:
+def _plain(settings: Settings) -> dict[str, Any]:
     from dataclasses import asdict
 
     told = asdict(settings) | {"max_seconds": str(settings.max_seconds)}

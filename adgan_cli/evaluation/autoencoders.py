@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from adgan_cli.atomic import replacing
-from adgan_cli.config import SEED_LIMIT, ModelConfig, to_dict
+from adgan_cli.config import ModelConfig, to_dict
 from adgan_cli.engine.losses import l2
 from adgan_cli.engine.models.dcgan import Encoder, Generator, init_weights
 from adgan_cli.engine.models.header import metadata, read_header
@@ -34,32 +34,10 @@ from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.algorithm1 import starting_points
 from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
 from adgan_cli.evaluation.batches import BATCH, score_in_batches
+from adgan_cli.evaluation.settings import AutoencoderConfig
 
 BETAS = 0.5, 0.999  # of Adam; vae-torch
 ELBO_SAMPLES = 8  # of z for each picture; vae-torch's num_searches
-
-
-@dataclass(frozen=True)
-class AutoencoderConfig:
-    """How an autoencoder is built and trained; the paper says nothing on any of these."""
-
-    iters: int = 5_000  # batches, with replacement: some 50 times each digit of an MNIST class
-    batch_size: int = 64
-    lr: float = 1e-3  # of Adam; vae-torch
-    latent_dim: int = 256  # vae-torch, and d' of section 4.2
-    width: int = 64  # feature maps next to the picture, as in our generator
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.iters < 1:
-            raise ConfigError(f"iters must be at least 1, got {self.iters}")
-        if self.batch_size < 2:
-            raise ConfigError(f"batch_size must be at least 2 (batch norm), got {self.batch_size}")
-        if not 0 < self.lr < math.inf:
-            raise ConfigError(f"lr must be above 0, got {self.lr}")
-        if not 0 <= self.seed < SEED_LIMIT:
-            raise ConfigError(f"seed must be at least 0 and below 2^63, got {self.seed}")
-        ModelConfig(latent_dim=self.latent_dim, width=self.width)  # checks these two
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from adgan_cli.atomic import replacing
-from adgan_cli.config import PAPER_SEARCH, SEED_LIMIT, SearchConfig, canonical_json, to_dict
+from adgan_cli.config import PAPER_SEARCH, SearchConfig, canonical_json, to_dict
 from adgan_cli.engine.losses import make_loss
 from adgan_cli.engine.models.dcgan import Critic, Generator
 from adgan_cli.engine.models.header import CHECKPOINT_FILE, metadata, model_path, read_header
@@ -34,32 +34,13 @@ from adgan_cli.engine.training.objectives import objective
 from adgan_cli.errors import ConfigError, ModelFileError
 from adgan_cli.evaluation.autoencoders import pictures_digest
 from adgan_cli.evaluation.batches import BATCH, finite, score_in_batches
+from adgan_cli.evaluation.settings import AnoganConfig
 
 CHUNK = 64  # pictures between two reports of the search, at least
 KEEP_EVERY = 30.0  # seconds between two savings of what was found so far
 KEPT = "search"  # the kind of file they go to
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class AnoganConfig:
-    """AnoGAN's search, Schlegl et al. (2017): L(z) = (1 - weight) R(z) + weight D(z)."""
-
-    steps: int = 100  # theirs: 500, five times the time
-    lr: float = 0.05  # not in their paper; of 0.01 ... 0.25 it fits training pictures as the best
-    weight: float = 0.1  # lambda, their section 2.2
-    seed: int = 0  # of the starting point
-
-    def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise ConfigError(f"steps must be at least 0, got {self.steps}")
-        if not 0 < self.lr < math.inf:
-            raise ConfigError(f"lr must be above 0, got {self.lr}")
-        if not 0 <= self.weight <= 1:
-            raise ConfigError(f"weight must be between 0 and 1, got {self.weight}")
-        if not 0 <= self.seed < SEED_LIMIT:
-            raise ConfigError(f"seed must be at least 0 and below 2^63, got {self.seed}")
 
 
 @dataclass(frozen=True, eq=False)

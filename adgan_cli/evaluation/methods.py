@@ -7,7 +7,6 @@ on where it was.
 
 import csv
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,23 +18,16 @@ import numpy as np
 import torch
 
 from adgan_cli.atomic import write_text
-from adgan_cli.config import (
-    PAPER_SEARCH,
-    ModelConfig,
-    SearchConfig,
-    TrainConfig,
-    canonical_json,
-    to_dict,
-)
+from adgan_cli.config import ModelConfig, TrainConfig, canonical_json, to_dict
 from adgan_cli.engine.models.header import CHECKPOINT_FILE
 from adgan_cli.engine.models.model import Model, load_model
 from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoint
 from adgan_cli.engine.training.trainer import StepMetrics, new_state
 from adgan_cli.errors import ModelFileError
 from adgan_cli.evaluation import autoencoders, baselines, classical, gan_scores
-from adgan_cli.evaluation.autoencoders import AutoencoderConfig, Trained, pictures_digest
+from adgan_cli.evaluation.autoencoders import Trained, pictures_digest
 from adgan_cli.evaluation.features import alexnet_features
-from adgan_cli.evaluation.gan_scores import AnoganConfig
+from adgan_cli.evaluation.settings import GanConfig, Settings
 from adgan_cli.evaluation.task import MethodResult, NotApplicableError, Task
 from adgan_cli.fitting.directory import HISTORY_FILE, data_provenance, train_into, with_encoder
 from adgan_cli.images.load import PixelSet
@@ -43,47 +35,6 @@ from adgan_cli.images.load import PixelSet
 GAN_FOLDER, TUNED_GAN_FOLDER, TRAINED_FILE = "gan", "gan-tuned", "trained.json"
 SEARCH_FILE, TUNED_FILE = "search.safetensors", "search-tuned.safetensors"
 SAVE_EVERY = 60.0  # seconds; what an interruption may cost
-# the paper's GAN, by gradient penalty: the tables of examples/results were made with it
-PAPER_TRAIN = TrainConfig(objective="wgan-gp", encoder_iters=0)
-
-
-@dataclass(frozen=True)
-class GanConfig:
-    """How a cell's generator is made, but for what depends on its pictures."""
-
-    train: TrainConfig = PAPER_TRAIN
-    latent_dim: int = ModelConfig.latent_dim
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the methods are run with, apart from the data."""
-
-    gan: GanConfig = GanConfig()  # of all that need one but adgan-tuned
-    search: SearchConfig = PAPER_SEARCH  # the paper's; of adgan, adgan-1 and latent-prior
-    # of adgan-tuned, which does what train, score and rank do unless told otherwise
-    tuned_gan: GanConfig = GanConfig(TrainConfig(), ModelConfig().latent_dim)
-    tuned: SearchConfig = SearchConfig()
-    anogan: AnoganConfig = AnoganConfig()
-    autoencoder: AutoencoderConfig = AutoencoderConfig()
-    width: int = ModelConfig.width
-    max_seconds: float = math.inf  # of training, for each model that is trained
-    precision: str = "fp32"  # of the GANs' training
-    device: str = "cpu"
-    model: Path | None = None  # an existing GAN instead of one trained here
-    alexnet_weights: Path | None = None
-
-    def seeded(self, seed: int) -> "Settings":
-        """The same with another seed everywhere."""
-        return replace(
-            self,
-            gan=replace(self.gan, train=replace(self.gan.train, seed=seed)),
-            tuned_gan=replace(self.tuned_gan, train=replace(self.tuned_gan.train, seed=seed)),
-            search=replace(self.search, seed=seed),
-            tuned=replace(self.tuned, seed=seed),
-            anogan=replace(self.anogan, seed=seed),
-            autoencoder=replace(self.autoencoder, seed=seed),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +176,7 @@ def settings_of(name: str, settings: Settings) -> dict[str, Any]:
         searches = {"anogan": settings.anogan, "adgan-tuned": settings.tuned}
         told["search"] = to_dict(searches.get(name, settings.search))
     elif name in ("dcae", "vae"):
-        told |= to_dict(settings.autoencoder) | {"max_seconds": _clock(settings)}
+        told |= to_dict(settings.autoencoder) | {"max_seconds": settings.time_limit}
     elif name.endswith("-alexnet"):
         told["weights"] = str(settings.alexnet_weights)
     return told
@@ -351,7 +302,7 @@ def _gan_settings(settings: Settings, config: GanConfig) -> dict[str, Any]:
         "latent_dim": config.latent_dim,
         "width": settings.width,
         "precision": settings.precision,
-        "max_seconds": _clock(settings),
+        "max_seconds": settings.time_limit,
     }
 
 
@@ -362,10 +313,6 @@ def _of_gan(model: Model) -> dict[str, Any]:
 
 def _of_autoencoder(trained: Trained[Any]) -> dict[str, Any]:
     return to_dict(trained.config) | {"steps": trained.steps, "train_seconds": trained.seconds}
-
-
-def _clock(settings: Settings) -> float | None:
-    return settings.max_seconds if math.isfinite(settings.max_seconds) else None
 
 
 def _read(path: Path) -> str:

@@ -29,12 +29,12 @@ from adgan_cli.evaluation.labels import LabelledDataset
 from adgan_cli.evaluation.methods import (
     METHODS,
     Cell,
-    Settings,
     group_by_shared_model,
     pictures_of,
     settings_of,
 )
 from adgan_cli.evaluation.metrics import auc_interval, average_precision, fpr_at_tpr, roc_auc
+from adgan_cli.evaluation.settings import Settings
 from adgan_cli.evaluation.task import MethodResult, NotApplicableError, Task
 from adgan_cli.processes import Processes
 
@@ -189,7 +189,7 @@ def _results(
         seed=seed,
     )
     place = _place(index, name, run)
-    cell = Cell(task, out / "models" / place, plan.settings.seeded(seed), on_progress)
+    cell = Cell(task, out / "models" / place, plan.settings.with_seed(seed), on_progress)
     truth = labelled.test_labels[test] != index
     of = _data_of(labelled, task, test, index)
     for method in plan.methods:
