@@ -13,7 +13,7 @@ import adgan_cli
 
 ROOT = Path(adgan_cli.__file__).parent
 
-BASE = {"errors", "config", "atomic", "text", "processes", "images"}
+BASE = {"errors", "config", "atomic", "text", "processes", "store", "images"}
 MODELS = BASE | {"engine", "engine/models"}
 ENGINE = MODELS | {"engine/losses"}
 SCORING = ENGINE | {"engine/search", "scoring"}
@@ -27,6 +27,7 @@ ALLOWED = {
     "atomic": {"errors"},
     "text": set[str](),
     "processes": {"errors", "config", "atomic"},
+    "store": {"errors", "config", "atomic"},
     "images": BASE,
     "engine": BASE | {"engine"},
     "engine/models": MODELS,
@@ -41,6 +42,7 @@ ALLOWED = {
 }
 # what draws a report again, and what says how pictures are read, does without torch
 WITHOUT_TORCH = {"errors", "config", "atomic", "text", "processes", "images", "cli", "__init__"}
+WITHOUT_TORCH |= {"store"}
 WITHOUT_TORCH |= {"scoring/rows", "scoring/calibration", "engine/models/header"}
 WITHOUT_TORCH |= {"engine/models/neighbours", "evaluation/settings"}
 WITHOUT_TORCH |= {f"reports/{name}" for name in ("confounds", "contact_sheet", "figure", "page")}
