@@ -40,7 +40,7 @@ from adgan_cli.engine.device import pick_device, pick_precision
 from adgan_cli.engine.losses import GREY_LEVEL, make_loss
 from adgan_cli.engine.models.model import Model, load_model
 from adgan_cli.engine.pixels import to_model_range
-from adgan_cli.engine.search.algorithm1 import Searcher
+from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.engine.training.objectives import objective
 from adgan_cli.engine.training.trainer import new_state
 from adgan_cli.evaluation.labelled import load_labelled

@@ -40,7 +40,8 @@ from adgan_cli.config import PAPER_SEARCH, ModelConfig, SearchConfig
 from adgan_cli.engine.cost import search_operations
 from adgan_cli.engine.device import pick_device
 from adgan_cli.engine.models.dcgan import Generator, init_weights
-from adgan_cli.engine.search.algorithm1 import Searcher, starting_points
+from adgan_cli.engine.search.algorithm1 import starting_points
+from adgan_cli.engine.search.searcher import Searcher
 
 ROUNDS = 5
 SEARCH = PAPER_SEARCH

@@ -23,7 +23,7 @@ from adgan_cli.config import PAPER_SEARCH, SearchConfig
 from adgan_cli.engine.device import pick_device
 from adgan_cli.engine.models.model import Model, load_model
 from adgan_cli.engine.pixels import to_model_range
-from adgan_cli.engine.search.algorithm1 import Searcher
+from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.evaluation.metrics import roc_auc
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.load import default_workers, read_in_order

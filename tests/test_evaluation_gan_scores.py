@@ -13,7 +13,8 @@ from adgan_cli.config import PAPER_SEARCH, ModelConfig, TrainConfig, to_dict
 from adgan_cli.engine.models.dcgan import Critic, init_weights
 from adgan_cli.engine.models.model import Model, load_model, save_model
 from adgan_cli.engine.pixels import to_model_range
-from adgan_cli.engine.search.algorithm1 import Searcher, search, starting_points
+from adgan_cli.engine.search.algorithm1 import starting_points
+from adgan_cli.engine.search.searcher import Searcher, search
 from adgan_cli.engine.training.checkpoint import save_checkpoint
 from adgan_cli.engine.training.trainer import ema_generator, new_state, run
 from adgan_cli.errors import ConfigError, ModelFileError

@@ -12,7 +12,9 @@ from adgan_cli.engine.losses import make_loss
 from adgan_cli.engine.models.dcgan import Encoder
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range, to_uint8
-from adgan_cli.engine.search.algorithm1 import Searcher, search
+from adgan_cli.engine.search import searcher
+from adgan_cli.engine.search.execution import PaddedBatches
+from adgan_cli.engine.search.searcher import search
 from adgan_cli.reports.trajectory import search_trajectory
 
 WAYS = [
@@ -69,7 +71,7 @@ def test_all_points_at_once_as_on_a_gpu_show_the_same(
     model: Model, pixels: np.ndarray, config: SearchConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one_by_one = search_trajectory(model, pixels, config)
-    monkeypatch.setattr(Searcher, "_on_cpu", Searcher._in_batches)
+    monkeypatch.setattr(searcher, "execution_for", lambda device: PaddedBatches)
     at_once = search_trajectory(model, pixels, config)
     assert at_once.losses == pytest.approx(one_by_one.losses, rel=1e-3)
     assert np.abs(at_once.made.astype(int) - one_by_one.made).max() <= 2

@@ -10,7 +10,7 @@ from commands import FAST, adgan, refused, started, wait_until
 from conftest import draw_disc, make_generator
 
 from adgan_cli.engine.models.model import Model, save_model
-from adgan_cli.engine.search.algorithm1 import Searcher
+from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.images.load import read_in_order
 from adgan_cli.scoring import run as pipeline_score
 from adgan_cli.scoring.rows import read_scores

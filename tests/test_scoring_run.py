@@ -10,7 +10,7 @@ from conftest import draw_disc
 from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.models.model import load_model
 from adgan_cli.engine.pixels import to_model_range
-from adgan_cli.engine.search.algorithm1 import search
+from adgan_cli.engine.search.searcher import search
 from adgan_cli.errors import NoImagesError
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.read import read_image

@@ -28,7 +28,8 @@ from adgan_cli.engine.models.dcgan import Critic, Generator
 from adgan_cli.engine.models.header import CHECKPOINT_FILE, metadata, model_path, read_header
 from adgan_cli.engine.models.model import Model, read_tensors, state_tensors
 from adgan_cli.engine.pixels import to_model_range
-from adgan_cli.engine.search.algorithm1 import Searcher, starting_points
+from adgan_cli.engine.search.algorithm1 import starting_points
+from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoint
 from adgan_cli.engine.training.objectives import objective
 from adgan_cli.errors import ConfigError, ModelFileError

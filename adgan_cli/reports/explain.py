@@ -11,7 +11,7 @@ from adgan_cli.engine.losses import make_loss
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.models.neighbours import nearest, read_neighbours
 from adgan_cli.engine.pixels import to_model_range, to_uint8
-from adgan_cli.engine.search.algorithm1 import Searcher
+from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.images.cache import CacheConfig
 from adgan_cli.images.find import locator
 from adgan_cli.images.load import default_workers, open_cache, read_in_order

@@ -13,7 +13,7 @@ from adgan_cli.config import SearchConfig, to_dict
 from adgan_cli.engine.losses import make_loss
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range, to_uint8
-from adgan_cli.engine.search.algorithm1 import Searcher
+from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.errors import ImageError
 from adgan_cli.images.find import Listing
 from adgan_cli.images.read import decode_image, read_thumbnail

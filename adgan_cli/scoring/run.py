@@ -16,7 +16,7 @@ from adgan_cli.config import SearchConfig
 from adgan_cli.engine.losses import make_loss
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
-from adgan_cli.engine.search.algorithm1 import Searcher
+from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.errors import ImageError
 from adgan_cli.images.cache import CacheConfig
 from adgan_cli.images.find import Listing, list_inputs

@@ -1,0 +1,196 @@
+"""Which pairs of an image and a starting point are searched together, on a CPU and on a GPU.
+
+Either way always in the same shapes, whatever the number of images: a sum over other shapes would
+be another sum, and a score must depend on its image alone.
+"""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from adgan_cli.config import SearchConfig
+from adgan_cli.engine.losses import Loss
+from adgan_cli.engine.search.algorithm1 import PairResult, search_pairs
+from adgan_cli.engine.search.generators import FirstForward, GeneratorBank, make_bank
+
+MAX_FIRST_PASSES = 64  # starting points whose first pass is kept, a megabyte each at 64 pixels
+
+
+@dataclass(frozen=True, eq=False)
+class ImageResult:
+    """The search of one image, on the CPU."""
+
+    trace: Tensor  # (S, k + 1), the losses at the starting points and after each step
+    z: Tensor  # (S, Z), where the search ended
+    reconstruction: Tensor  # (C, H, W), of the point with the least loss
+
+
+@dataclass(frozen=True, eq=False)
+class SearchProblem:
+    """What is the same for every image: generator, settings, loss and starting points."""
+
+    generator: nn.Module
+    config: SearchConfig
+    loss: Loss
+    z0: Tensor  # (S or S - 1, Z) on the generator's device, the points that all images share
+    encoder: nn.Module | None  # (N, C, H, W) -> (N, Z), the last point of each image
+
+    @property
+    def n_points(self) -> int:
+        """Starting points of an image, S."""
+        return len(self.z0) + (self.encoder is not None)
+
+    @property
+    def per_point(self) -> bool:
+        """Whether each starting point of an image moves a theta of its own."""
+        return self.config.moves_theta and self.config.theta == "per-point"
+
+    def make_bank(self, n_pairs: int) -> GeneratorBank:
+        """Make a bank for pairs that stand image by image."""
+        pairs_per_copy = 1 if self.per_point else self.n_points
+        return make_bank(self.generator, n_pairs // pairs_per_copy, pairs_per_copy, self.config)
+
+    @torch.no_grad()
+    def starting_points(self, x: Tensor) -> Tensor:
+        """Give z_0 of line 1 for the images x: (N, C, H, W) -> (N, S, Z)."""
+        shared = self.z0.expand(len(x), -1, -1)
+        if self.encoder is None:
+            return shared
+        return torch.cat([shared, self.encoder(x).float()[:, None]], 1)
+
+    def search(
+        self,
+        bank: GeneratorBank,
+        x: Tensor,
+        z0: Tensor,
+        first: FirstForward,
+        cancelled: threading.Event | None = None,
+    ) -> PairResult:
+        """Run Algorithm 1 for pairs, see search_pairs."""
+        return search_pairs(
+            bank, x, z0, first, config=self.config, loss=self.loss, cancelled=cancelled
+        )
+
+
+class Execution(Protocol):
+    """A way to search for many images; it keeps its memory from one call to the next."""
+
+    def __init__(self, problem: SearchProblem, batch_size: int) -> None: ...
+
+    def __call__(self, x: Tensor) -> list[ImageResult]:
+        """Search for the images x: (N, C, H, W) in [-1, 1], batch_size of them at once."""
+
+
+def execution_for(device: torch.device) -> type[Execution]:
+    """Choose the execution that is fastest on a device."""
+    return ThreadPerImage if device.type == "cpu" else PaddedBatches
+
+
+class ThreadPerImage:
+    """Search for images side by side, each of them on one core."""
+
+    def __init__(self, problem: SearchProblem, batch_size: int) -> None:
+        self.problem, self.batch_size = problem, batch_size
+        # pair after pair where each moves a theta: its weights, moments and gradients then stay in
+        # the core's cache; else all points of an image at once
+        self.pairs_at_once = 1 if problem.per_point else problem.n_points
+        self.idle_banks: list[GeneratorBank] = []
+        self.first_passes: list[FirstForward] = []
+
+    def __call__(self, x: Tensor) -> list[ImageResult]:
+        """Search for the images x: (N, C, H, W); the first error of any thread ends all."""
+        cancelled = threading.Event()
+        with (
+            single_threaded_torch(),
+            ThreadPoolExecutor(self.batch_size, "adgan-search") as pool,
+        ):
+            self._prepare_first_passes()
+            running = [pool.submit(self._search_image, image, cancelled) for image in x]
+            try:
+                for ended in as_completed(running):
+                    ended.result()
+            except BaseException:  # Ctrl-C too: the threads must not search on
+                cancelled.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+            return [ended.result() for ended in running]
+
+    def _search_image(self, image: Tensor, cancelled: threading.Event) -> ImageResult:
+        problem, bank, x = self.problem, self._take_bank(), image[None]
+        results = []
+        for index, z0 in enumerate(problem.starting_points(x)[0].split(self.pairs_at_once)):
+            cached = index < len(self.first_passes)
+            first = self.first_passes[index] if cached else bank.first_forward(z0)
+            results.append(problem.search(bank, x, z0, first, cancelled))
+        self.idle_banks.append(bank)
+        trace, z, y = (
+            torch.cat([getattr(result, name) for result in results]) for name in ("trace", "z", "y")
+        )
+        return ImageResult(trace, z, y[trace[:, -1].argmin()])
+
+    def _prepare_first_passes(self) -> None:
+        """Compute once what all images share: theta and z_0 are the same for them at first."""
+        problem = self.problem
+        if self.first_passes or not len(problem.z0):
+            return
+        if problem.encoder is not None and not problem.per_point:
+            return  # the image's own point goes through the generator with the others
+        bank, chunks = self._take_bank(), problem.z0.split(self.pairs_at_once)
+        self.first_passes = [bank.first_forward(z0) for z0 in chunks[:MAX_FIRST_PASSES]]
+        self.idle_banks.append(bank)
+
+    def _take_bank(self) -> GeneratorBank:
+        try:
+            return self.idle_banks.pop()  # one operation: threads cannot get the same one
+        except IndexError:
+            return self.problem.make_bank(self.pairs_at_once)
+
+
+class PaddedBatches:
+    """Search for batch_size images at once, the last batch filled up to the one shape."""
+
+    def __init__(self, problem: SearchProblem, batch_size: int) -> None:
+        self.problem, self.batch_size = problem, batch_size
+        self.bank: GeneratorBank | None = None
+        self.first_pass: FirstForward = None
+
+    def __call__(self, x: Tensor) -> list[ImageResult]:
+        """Search for the images x: (N, C, H, W)."""
+        return [
+            result for batch in x.split(self.batch_size) for result in self._search_batch(batch)
+        ]
+
+    def _search_batch(self, batch: Tensor) -> list[ImageResult]:
+        problem, count, n_points = self.problem, self.batch_size, self.problem.n_points
+        self.bank = bank = self.bank or problem.make_bank(count * n_points)
+        padding = batch[:1].expand(count - len(batch), *batch.shape[1:])
+        padded = torch.cat([batch, padding]).to(problem.z0.device)  # (N, C, H, W)
+        z0 = problem.starting_points(padded).flatten(0, 1)  # (P, Z)
+        if problem.encoder is not None or self.first_pass is None:
+            self.first_pass = bank.first_forward(z0)
+        pairs = problem.search(bank, padded.repeat_interleave(n_points, 0), z0, self.first_pass)
+        trace, z, y = (t.unflatten(0, (count, n_points)) for t in (pairs.trace, pairs.z, pairs.y))
+        best = y[torch.arange(count, device=y.device), trace[..., -1].argmin(1)]
+        results = map(ImageResult, trace.cpu(), z.cpu(), best.cpu())
+        return list(results)[: len(batch)]
+
+
+@contextmanager
+def single_threaded_torch() -> Iterator[None]:
+    """Give each of our own threads one torch thread.
+
+    Pairs share no sums, so nothing is gained by splitting one; and a sum split differently would be
+    another sum.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

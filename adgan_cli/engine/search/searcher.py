@@ -1,0 +1,167 @@
+"""Score images by Algorithm 1: the search as callers see it.
+
+Letters in the shapes: N images, S starting points, Z latent dimensions, (C, H, W) an image.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from adgan_cli.config import PAPER_SEARCH, SearchConfig
+from adgan_cli.engine.device import free_memory, full_float32
+from adgan_cli.engine.losses import Loss, make_loss
+from adgan_cli.engine.models.dcgan import Generator
+from adgan_cli.engine.models.model import Model
+from adgan_cli.engine.search.algorithm1 import starting_points
+from adgan_cli.engine.search.execution import (
+    Execution,
+    ImageResult,
+    SearchProblem,
+    execution_for,
+)
+from adgan_cli.errors import ConfigError
+
+MAX_BATCH = 256  # images at once on a GPU; more gains nothing
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """The search of N images, on the CPU."""
+
+    score: Tensor  # (N,), line 8: the mean of `losses` over the starting points, or the least
+    losses: Tensor  # (N, S), after k steps
+    reconstruction: Tensor  # (N, C, H, W), of the starting point with the least loss
+    z: Tensor  # (N, S, Z), where the search ended
+    trace: Tensor  # (N, S, k + 1), the losses at the starting points and after each step: Fig. 1
+
+
+def search(
+    generator: nn.Module,
+    x: Tensor,
+    config: SearchConfig = PAPER_SEARCH,
+    *,
+    z0: Tensor | None = None,
+    loss: Loss | None = None,
+    encoder: nn.Module | None = None,
+    batch_size: int | None = None,
+) -> SearchResult:
+    """Run Algorithm 1 for the images x: (N, C, H, W) in [-1, 1].
+
+    See Searcher, which keeps its memory from one call to the next.
+    """
+    return Searcher(generator, config, z0=z0, loss=loss, encoder=encoder, batch_size=batch_size)(x)
+
+
+class Searcher:
+    """Algorithm 1 for one generator, to be called with images as often as there are some.
+
+    generator: adgan's own, or any nn.Module that maps (P, Z) to (P, C, H, W), is differentiable,
+    and has batch norm, if any, with running statistics; that one goes through torch.func, slower.
+    It is left as it was, to the bit.
+    z0: (S, Z), instead of starting_points(...); needed where the generator has no `config`.
+    loss: instead of the one that the settings name; (N, C, H, W), same -> (N,).
+    encoder: (N, C, H, W) -> (N, Z), in eval mode; gives each image the last of its points, where
+    the settings ask for it.
+    batch_size: images at once; a matter of memory only. It is halved when memory runs out.
+    execution: instead of the one that suits the generator's device.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        config: SearchConfig = PAPER_SEARCH,
+        *,
+        z0: Tensor | None = None,
+        loss: Loss | None = None,
+        encoder: nn.Module | None = None,
+        batch_size: int | None = None,
+        execution: type[Execution] | None = None,
+    ) -> None:
+        self.device = next(generator.parameters()).device
+        if config.init != "prior" and encoder is None:
+            raise ConfigError(
+                f"--init {config.init} needs an encoder, which this model has not; train with "
+                "--encoder-iters, or choose --init prior"
+            )
+        if z0 is None:
+            z0 = starting_points(config.n_seed, latent_dim(generator), config.seed)
+        self.config = config
+        self.problem = SearchProblem(
+            generator,
+            config,
+            loss or make_loss(config.loss),
+            z0=(z0[:0] if config.init == "encoder" else z0).to(self.device, torch.float32),
+            encoder=None if config.init == "prior" else encoder,
+        )
+        self.batch_size = batch_size or default_batch(generator, config, self.device)
+        self._execution_type = execution or execution_for(self.device)
+        self._execution = self._execution_type(self.problem, self.batch_size)
+
+    @classmethod
+    def for_model(
+        cls, model: Model, config: SearchConfig, *, batch_size: int | None = None
+    ) -> "Searcher":
+        """Search in a model's generator with its own critic, for the loss, and encoder."""
+        loss = make_loss(config.loss, model.critic)
+        return cls(model.generator, config, loss=loss, encoder=model.encoder, batch_size=batch_size)
+
+    def __call__(self, x: Tensor) -> SearchResult:
+        """Search for the images x: (N, C, H, W) in [-1, 1], N at least 1.
+
+        Raises ConfigError when memory does not suffice for one image.
+        """
+        while True:
+            try:
+                with full_float32():
+                    return self._stack(self._execution(x))
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+            # out here, where the error's frames hold no memory any more
+            self._halve_batch()
+
+    def _stack(self, images: Sequence[ImageResult]) -> SearchResult:
+        trace = torch.stack([image.trace for image in images])
+        losses = trace[..., -1]
+        return SearchResult(
+            score=losses.mean(1) if self.config.reduce == "mean" else losses.amin(1),
+            losses=losses,
+            reconstruction=torch.stack([image.reconstruction for image in images]),
+            z=torch.stack([image.z for image in images]),
+            trace=trace,
+        )
+
+    def _halve_batch(self) -> None:
+        if self.batch_size == 1:
+            raise ConfigError("no memory to search for one picture; try a smaller --n-seed")
+        self.batch_size //= 2
+        self._execution = self._execution_type(self.problem, self.batch_size)  # drops the old banks
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def latent_dim(generator: nn.Module) -> int:
+    """Read Z off one of adgan's own generators; ConfigError for others, which must bring z0."""
+    if isinstance(generator, Generator):
+        return generator.config.latent_dim
+    raise ConfigError(
+        "a generator that is not adgan's own needs z0=starting_points(n_seed, latent_dim, seed)"
+    )
+
+
+def default_batch(generator: nn.Module, config: SearchConfig, device: torch.device) -> int:
+    """Count the images to search for at once: one a core, or what fills half of a GPU's memory."""
+    weights = sum(4 * weight.numel() for weight in generator.parameters())
+    copies = 4 if config.moves_theta else 0  # theta, its gradient, two moments
+    # activations and their gradients: about as much again as the weights at 64 pixels, so twice
+    per_image = (copies + 2) * weights * (1 if device.type == "cpu" else config.points)
+    fitting = int(free_memory(device) / 2 / per_image)
+    limit = torch.get_num_threads() if device.type == "cpu" else MAX_BATCH
+    return max(1, min(fitting, limit))
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    # the CPU allocator has no error class of its own
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
