@@ -44,7 +44,7 @@ def search_operations(model: ModelConfig, search: SearchConfig) -> int:
     as well two.
     """
     passes = search.k * (3 if search.moves_theta else 2)
-    return search.points * passes * generator_operations(model)
+    return search.n_points * passes * generator_operations(model)
 
 
 def training_seconds(model: ModelConfig, train: TrainConfig, speed: float) -> float:

@@ -156,7 +156,7 @@ def default_batch(generator: nn.Module, config: SearchConfig, device: torch.devi
     weights = sum(4 * weight.numel() for weight in generator.parameters())
     copies = 4 if config.moves_theta else 0  # theta, its gradient, two moments
     # activations and their gradients: about as much again as the weights at 64 pixels, so twice
-    per_image = (copies + 2) * weights * (1 if device.type == "cpu" else config.points)
+    per_image = (copies + 2) * weights * (1 if device.type == "cpu" else config.n_points)
     fitting = int(free_memory(device) / 2 / per_image)
     limit = torch.get_num_threads() if device.type == "cpu" else MAX_BATCH
     return max(1, min(fitting, limit))
