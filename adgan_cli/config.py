@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from adgan_cli.errors import ConfigError
 
@@ -38,9 +38,9 @@ Config = TypeVar("Config", "ReadConfig", "ModelConfig", "TrainConfig", "SearchCo
 Value = TypeVar("Value")
 
 
-def option(default: Value, group: str, help: str) -> Value:
+def option(default: Value, group: str, help: str, *, short: str = "") -> Value:
     """Declare a field that is a command-line option too, in the panel `group` of --help."""
-    return cast(Value, field(default=default, metadata={"group": group, "help": help}))
+    return field(default=default, metadata={"group": group, "help": help, "short": short})
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,9 @@ class ModelConfig:
     )
 
     def __post_init__(self) -> None:
+        _check(
+            self.channels in get_args(Channels), "channels", "1 (grey) or 3 (RGB)", self.channels
+        )
         _check_choices(self)
         _check_count("latent_dim", self.latent_dim, 65_536)
         _check_count("width", self.width, 1_024)
@@ -101,7 +104,7 @@ class TrainConfig:
         20_000, TRAINING, "Generator steps at most; auto: until held-out images get no better."
     )
     # that of the reference WGAN
-    batch_size: int = option(64, TRAINING, "Images in each step.")
+    batch_size: int = option(64, TRAINING, "Images in each step.", short="-b")
     # n_critic; WGAN and WGAN-GP, Algorithm 1 of each; others take one
     critic_steps: int = option(
         5, TRAINING, "Critic steps before each generator step (wgan, wgan-gp)."

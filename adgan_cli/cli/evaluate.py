@@ -42,7 +42,9 @@ from adgan_cli.config import (
     PAPER_SEARCH,
     PRESETS,
     SIZES,
+    Fit,
     ModelConfig,
+    Objective,
     ReadConfig,
 )
 from adgan_cli.errors import ConfigError
@@ -117,7 +119,7 @@ def evaluate(
         ),
     ] = None,
     fit: Annotated[
-        str, typer.Option(help="Folders: crop, pad or squash.", rich_help_panel=READING)
+        Fit, typer.Option(help="Folders: crop, pad or squash.", rich_help_panel=READING)
     ] = ReadConfig.fit,
     latent_dim: Annotated[
         int,
@@ -127,7 +129,7 @@ def evaluate(
         int, typer.Option(help="Feature maps next to the picture.", rich_help_panel=TRAINING)
     ] = ModelConfig.width,
     objective: Annotated[
-        str,
+        Objective,
         typer.Option(
             help=f"{', '.join(OBJECTIVES)}; not of adgan-tuned.", rich_help_panel=TRAINING
         ),

@@ -7,7 +7,7 @@ import typer
 
 from adgan_cli.cli.console import status
 from adgan_cli.cli.options import OUTPUT, READING, Quiet
-from adgan_cli.config import ReadConfig
+from adgan_cli.config import Fit, ReadConfig
 
 
 def import_(
@@ -22,7 +22,7 @@ def import_(
         typer.Option("--overwrite", help="Replace the model there.", rich_help_panel=OUTPUT),
     ] = False,
     fit: Annotated[
-        str,
+        Fit,
         typer.Option(
             help="How its pictures were made square: crop, pad or squash.", rich_help_panel=READING
         ),

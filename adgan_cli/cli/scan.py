@@ -27,7 +27,7 @@ from adgan_cli.cli.options import (
     cache_config,
     selection,
 )
-from adgan_cli.config import PRESETS, SIZES, ModelConfig
+from adgan_cli.config import PRESETS, SIZES, ModelConfig, Size
 from adgan_cli.errors import ConfigError, NoImagesError
 from adgan_cli.text import escape_surrogates
 
@@ -40,7 +40,7 @@ SHOWN = 10  # entries of each table in the terminal; --json has them all
 def scan(
     paths: Paths = None,
     size: Annotated[
-        int, typer.Option(help=f"Pixels to train at: {', '.join(map(str, SIZES))}.")
+        Size, typer.Option(help=f"Pixels to train at: {', '.join(map(str, SIZES))}.")
     ] = ModelConfig.size,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, nothing left out.")] = False,
     recursive: Recursive = True,

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -275,7 +275,7 @@ def _load(kind: type[Network], path: Path, device: torch.device) -> Trained[Netw
     return Trained(network, config, steps, seconds, digest)
 
 
-def _new(kind: type[Network], size: int, channels: int, config: AutoencoderConfig) -> Network:
+def _new(kind: type[Network], size: Any, channels: Any, config: AutoencoderConfig) -> Network:
     return kind(ModelConfig(size, channels, config.latent_dim, config.width))
 
 

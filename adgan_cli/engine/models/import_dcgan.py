@@ -62,7 +62,8 @@ def _config(shapes: Sequence[tuple[int, ...]], file: Path) -> ModelConfig:
     if size not in SIZES:
         raise _other(file, f"{len(shapes)} convolutions make {size} pixels, not one of {SIZES}")
     try:
-        config = ModelConfig(size, channels, shapes[0][0], width)
+        # 1 or 3 channels: it checks that itself
+        config = ModelConfig(size, channels, shapes[0][0], width)  # type: ignore[arg-type]
     except ConfigError as error:
         raise _other(file, str(error).removeprefix("--")) from error
     maps = [config.latent_dim, *config.feature_maps(), channels]
