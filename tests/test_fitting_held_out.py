@@ -17,7 +17,7 @@ from adgan_cli.errors import DivergedError
 from adgan_cli.fitting.held_out import hold_out, verdict, verdict_numbers, with_verdict
 from adgan_cli.images.load import PixelSet
 from adgan_cli.images.statistics import STATISTICS, image_statistics
-from adgan_cli.scoring.calibrate import MAX_HELD_OUT, held_out_search, with_calibration
+from adgan_cli.scoring.calibrate import MAX_HELD_OUT, score_pixels, with_calibration
 
 SEARCH = replace(PAPER_SEARCH, n_seed=2, k=1)
 
@@ -78,7 +78,7 @@ def test_calibration_keeps_scores_and_traits_side_by_side(tmp_path: Any) -> None
     held = pixel_tensor(pictures(6))
     known = with_calibration(model(), held).calibration(SEARCH)
     assert known is not None
-    assert known.scores.tolist() == held_out_search(model(), held, SEARCH).tolist()
+    assert known.scores.tolist() == score_pixels(model(), held, SEARCH).tolist()
     assert known.statistics.shape == (6, len(STATISTICS))
     assert known.statistics[2].tolist() == image_statistics(held[2].numpy()).tolist()
     save_model(with_calibration(model(), held), tmp_path)
@@ -157,8 +157,8 @@ def test_reconstruction_compares_pictures_held_out_with_those_trained_on() -> No
     flat = PixelSet(np.full((5, 16, 16, 1), 255, np.uint8), tuple("abcde"), ())
     known = with_calibration(model(), pixel_tensor(flat))
     found = with_verdict(known, state, pictures(40), flat).provenance["verdict"]
-    seen = held_out_search(known, pixel_tensor(pictures(40)), SEARCH)
-    odd = held_out_search(known, pixel_tensor(flat), SEARCH)
+    seen = score_pixels(known, pixel_tensor(pictures(40)), SEARCH)
+    odd = score_pixels(known, pixel_tensor(flat), SEARCH)
     assert found["reconstruction"] == round(float(np.median(odd) / np.median(seen)), 3) > 1.3
     numbers = verdict_numbers(found)
     assert f"{found['reconstruction']:.2f} of those trained on" in numbers

@@ -43,9 +43,14 @@ ALLOWED = {
 # what draws a report again, and what says how pictures are read, does without torch
 WITHOUT_TORCH = {"errors", "config", "atomic", "text", "processes", "images", "cli", "__init__"}
 WITHOUT_TORCH |= {"store"}
-WITHOUT_TORCH |= {"scoring/rows", "scoring/calibration", "engine/models/header"}
+WITHOUT_TORCH |= {
+    "scoring/rows",
+    "scoring/calibration",
+    "scoring/confounds",
+    "engine/models/header",
+}
 WITHOUT_TORCH |= {"engine/models/neighbours", "evaluation/settings"}
-WITHOUT_TORCH |= {f"reports/{name}" for name in ("confounds", "contact_sheet", "figure", "page")}
+WITHOUT_TORCH |= {f"reports/{name}" for name in ("contact_sheet", "figure", "page")}
 WITHOUT_TORCH |= {f"reports/{name}" for name in ("ranking", "report", "explanation")}
 HEAVY = {"torch", "torchvision", "numpy", "PIL", "matplotlib", "sklearn", "jinja2", "safetensors"}
 

@@ -1,18 +1,18 @@
-"""Rank correlations with simple things, and a sentence when one of them rules."""
+"""Rank correlations with simple statistics, and a sentence when one of them rules."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.read import Preprocessing
-from adgan_cli.scoring.confounds import _spearman, confounds
+from adgan_cli.images.reader import Reader
+from adgan_cli.scoring.confounds import confound_note, confounds
 from adgan_cli.scoring.rows import ScoreRow
 
-RULES = Preprocessing(16, 1)
+READER = Reader(Preprocessing(16, 1))
 
 
 @pytest.fixture
@@ -29,22 +29,30 @@ def rows(score: Callable[[int], float]) -> list[ScoreRow]:
 
 
 def test_an_order_that_follows_brightness_is_found_out(greys: Path) -> None:
-    found = confounds(rows(lambda i: float(i**3)), list_inputs([greys]), RULES)
+    found = confounds(rows(lambda i: float(i**3)), list_inputs([greys]), READER)
     assert found["brightness"] == 1
     assert "contrast" not in found, "all of them have none"
-    assert confounds(rows(lambda i: -float(i)), list_inputs([greys]), RULES)["brightness"] == -1
+    assert confounds(rows(lambda i: -float(i)), list_inputs([greys]), READER)["brightness"] == -1
 
 
 def test_few_pictures_and_lost_ones_tell_nothing(greys: Path) -> None:
     listing = list_inputs([greys])
-    assert confounds(rows(float)[:19], listing, RULES) == {}
+    assert confounds(rows(float)[:19], listing, READER) == {}
     for path in greys.iterdir():
         path.unlink()
-    assert confounds(rows(float), listing, RULES) == {}
+    assert confounds(rows(float), listing, READER) == {}
 
 
-def test_ties_share_their_places() -> None:
-    a, b = np.array([1.0, 2, 2, 3]), np.array([10.0, 20, 20, 30])
-    assert _spearman(a, b) == pytest.approx(1)
-    # by hand: ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4
-    assert _spearman(a, np.array([1.0, 2, 3, 4])) == pytest.approx(4.5 / np.sqrt(4.5 * 5))
+def test_a_sentence_names_what_dominates_and_the_remedy() -> None:
+    note = confound_note({"contrast": 0.3, "complexity": 0.81}, adjusted=False)
+    assert note is not None and "high complexity" in note and "0.81" in note
+    assert "--adjust complexity" in note
+    low = confound_note({"brightness": -0.75}, adjusted=True)
+    assert low is not None and "low brightness" in low and "--adjust" not in low
+    wide = confound_note({"aspect ratio": 0.9}, adjusted=False)
+    assert wide is not None and "--adjust" not in wide
+
+
+@pytest.mark.parametrize("correlations", [{}, {"contrast": 0.69}])
+def test_no_sentence_where_nothing_dominates(correlations: dict[str, float]) -> None:
+    assert confound_note(correlations, adjusted=False) is None

@@ -11,8 +11,7 @@ from conftest import draw_disc, make_generator
 
 from adgan_cli.engine.models.model import Model, save_model
 from adgan_cli.engine.search.searcher import Searcher
-from adgan_cli.images.load import read_in_order
-from adgan_cli.scoring import run as pipeline_score
+from adgan_cli.images.reader import Reader
 from adgan_cli.scoring.rows import read_scores
 
 Folder = Callable[..., Path]
@@ -22,19 +21,19 @@ Folder = Callable[..., Path]
 def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """The pictures that are read and, as their number in a batch, searched for."""
     done: dict[str, list[str]] = {"read": [], "searched": []}
-    search = Searcher.__call__
+    search, read = Searcher.__call__, Reader.read
 
     def plural(self, x):  # type: ignore[no-untyped-def]
         done["searched"] += ["?"] * len(x)
         return search(self, x)
 
-    def noted(found, *args, **options):  # type: ignore[no-untyped-def]
-        for item, result in read_in_order(found, *args, **options):
+    def noted(self, items, root, **options):  # type: ignore[no-untyped-def]
+        for item, image in read(self, items, root, **options):
             done["read"].append(item.name)
-            yield item, result
+            yield item, image
 
     monkeypatch.setattr(Searcher, "__call__", plural)
-    monkeypatch.setattr(pipeline_score, "read_in_order", noted)
+    monkeypatch.setattr(Reader, "read", noted)
     return done
 
 

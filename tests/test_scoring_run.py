@@ -15,7 +15,7 @@ from adgan_cli.errors import NoImagesError
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.read import read_image
 from adgan_cli.scoring.rows import ScoreRow
-from adgan_cli.scoring.run import score, score_inputs
+from adgan_cli.scoring.run import ScoringRun, score
 
 QUICK = replace(PAPER_SEARCH, n_seed=2, k=1)
 
@@ -72,7 +72,7 @@ def test_a_vanished_file_is_a_row(model, discs):
     folder = discs(3)
     inputs = list_inputs([folder])
     (folder / "disc-001.png").unlink()
-    rows = list(score_inputs(model, inputs, QUICK))
+    rows = list(ScoringRun(model, inputs, QUICK).rows())
     assert [row.score is None for row in rows] == [False, True, False]
 
 
@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_listed_is_a_row(model, discs, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", scandir)
     inputs = list_inputs([folder])
-    rows = list(score_inputs(model, inputs, QUICK))
+    rows = list(ScoringRun(model, inputs, QUICK).rows())
     assert inputs.count == len(rows) == 3
     assert [row.path for row in rows if row.error] == ["closed"]
 

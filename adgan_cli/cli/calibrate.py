@@ -75,6 +75,7 @@ def calibrate(
     place = cache_config(cache_dir, no_cache, cache_limit)
     chosen = selection(recursive, include, exclude, follow_links)
     from adgan_cli.engine.models.model import save_model
+    from adgan_cli.images.reader import Reader
     from adgan_cli.scoring.calibrate import calibrate as add
     from adgan_cli.scoring.calibration import ENOUGH
 
@@ -94,11 +95,9 @@ def calibrate(
             loaded,
             listing,
             config,
-            workers=workers,
-            place=place,
-            on_picture=lambda done, total: shown.update(task, completed=done, total=total),
+            reader=Reader(loaded.preprocessing(), workers, place, scoring.cache_off(quiet)),
+            on_image=lambda done, total: shown.update(task, completed=done, total=total),
             should_stop=asked,
-            on_cache_disabled=scoring.cache_off(quiet),
         )
         if asked():
             raise typer.Exit(INTERRUPTED)

@@ -4,7 +4,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -131,6 +131,11 @@ class Stopwatch:
 
     def add(self, stage: str, seconds: float) -> None:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def add_all(self, seconds: Mapping[str, float]) -> None:
+        """Add the stages of something that took its own time."""
+        for stage, spent in seconds.items():
+            self.add(stage, spent)
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:

@@ -43,7 +43,7 @@ from adgan_cli.cli.options import (
 )
 from adgan_cli.config import SearchConfig, flag, from_dict, to_dict
 from adgan_cli.errors import ConfigError, NoImagesError
-from adgan_cli.processes import is_worker
+from adgan_cli.processes import is_worker, join
 
 if TYPE_CHECKING:
     from adgan_cli.engine.models.model import Model
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from adgan_cli.reports.report import ReportInfo
     from adgan_cli.scoring.rows import ScoreRow
 
-PARTIAL_FILE, JOURNAL_FOLDER = "scores.partial.csv", "journal"
+PARTIAL_FILE = "scores.partial.csv"
 CROSS_FIT_FOLDER = "cross-fit"
 TABLE = 10  # rows in the terminal
 
@@ -160,8 +160,11 @@ def rank(
             config = _config_of(source, loaded, from_scores, model)
         report.prepare_report(out)
     elif paths or files_from:
-        from adgan_cli.reports.rank import report_info
+        from adgan_cli.images.reader import Reader
+        from adgan_cli.reports.rank import JOURNAL_FOLDER, report_info
+        from adgan_cli.scoring.calibration import require_p_values
         from adgan_cli.scoring.confounds import confounds
+        from adgan_cli.scoring.run import ScoringRun
 
         chosen = selection(recursive, include, exclude, follow_links)
         with watch("finding pictures"):
@@ -169,12 +172,23 @@ def rank(
         with watch("loading the model"):
             loaded = scoring.open_model(model, device, verbose=verbose)
         config = scoring.search_config(loaded, preset, **given)
+        reader = Reader(loaded.preprocessing(), workers, place)
         if cross_fit and is_worker():
             raise typer.Exit()  # there is nothing to share
         if cross_fit and resume:
             raise ConfigError("--cross-fit goes on by itself; leave out --resume")
         if not cross_fit:  # those models calibrate themselves
-            scoring.require_p_values(loaded, config, fdr)
+            run = ScoringRun(
+                loaded,
+                listing,
+                config,
+                reader=replace(reader, on_cache_disabled=scoring.cache_off(quiet)),
+                batch_size=batch_size,
+                journal=out / JOURNAL_FOLDER,
+                resume=resume,
+                processes=join(),
+            )
+            require_p_values(run.held_out is not None, fdr)
         report.prepare_report(out, listing.items)
         if cross_fit:
             explain = False  # what the model came to that has seen a picture says little about it
@@ -182,21 +196,11 @@ def rank(
                 loaded, listing, config, cross_fit, out, workers, place, watch, quiet
             )
         else:
-            with scoring.scored(
-                loaded,
-                listing,
-                config,
-                out / JOURNAL_FOLDER,
-                resume=resume,
-                quiet=quiet,
-                workers=workers,
-                batch_size=batch_size,
-                place=place,
-                on_spent=watch.add,
-            ) as scores:
-                rows = _follow(scores, listing, out, quiet)
+            scoring.score_share(run, quiet=quiet)
+            rows = _follow(run.rows(), listing, out, quiet)
+            watch.add_all(run.seconds)
         with watch("what the order follows"):
-            simple = confounds(rows, listing, loaded.preprocessing(), workers=workers, place=place)
+            simple = confounds(rows, listing, reader)
         source = replace(report_info(loaded, listing.root, config, cross_fit), confounds=simple)
         del listing  # of a million pictures: memory for the report
     else:

@@ -34,10 +34,11 @@ from adgan_cli.cli.options import (
     selection,
 )
 from adgan_cli.errors import ConfigError, NoImagesError, OutputError
-from adgan_cli.processes import rank_from_env
+from adgan_cli.processes import join, rank_from_env
 
 if TYPE_CHECKING:
-    from adgan_cli.scoring.rows import ScoreRow, TraceWriter
+    from adgan_cli.scoring.rows import TraceWriter
+    from adgan_cli.scoring.run import ScoringResult
 
 
 def score(
@@ -95,7 +96,9 @@ def score(
         raise ConfigError(f"{who} not go with {what}")
     place = cache_config(cache_dir, no_cache, cache_limit)
     chosen = selection(recursive, include, exclude, follow_links)
+    from adgan_cli.images.reader import Reader
     from adgan_cli.scoring.rows import row_writer
+    from adgan_cli.scoring.run import ScoringRun
 
     watch = Stopwatch()
     with watch("finding pictures"):
@@ -107,34 +110,36 @@ def score(
         z_radius=z_radius, lr_theta=lr_theta, theta=theta, precision=precision, loss=loss,
         seed=seed, adjust=adjust,
     )  # fmt: skip
+    run = ScoringRun(
+        loaded,
+        listing,
+        config,
+        reader=Reader(loaded.preprocessing(), workers, place, scoring.cache_off(quiet)),
+        batch_size=batch_size,
+        journal=journal,
+        resume=resume,
+        processes=join(),
+    )
+    scoring.score_share(run, quiet=quiet)
+    results = run.results()
     failed = 0
     with (
         _tracing(trace) as traces,
-        scoring.scored(
-            loaded,
-            listing,
-            config,
-            journal,
-            resume=resume,
-            quiet=quiet,
-            workers=workers,
-            batch_size=batch_size,
-            place=place,
-            on_spent=watch.add,
-            on_trace=lambda path, losses: traces and traces(path, losses.tolist()),
-        ) as rows,
         writing(partial or "to standard output"),
         _open(partial) as stream,
         stop_on_signal("stopping...", quiet=quiet) as asked,
     ):
         write = row_writer(stream, "jsonl" if format == "jsonl" else "csv")
 
-        def keep(row: "ScoreRow") -> None:
+        def keep(result: "ScoringResult") -> None:
             nonlocal failed
-            failed += bool(row.error)
-            write(row)
+            failed += bool(result.row.error)
+            write(result.row)
+            if traces is not None and result.losses is not None:
+                traces(result.row.path, result.losses.tolist())
 
-        done = scoring.follow(rows, listing.count, keep=keep, should_stop=asked, quiet=quiet)
+        done = scoring.follow(results, listing.count, keep=keep, should_stop=asked, quiet=quiet)
+    watch.add_all(run.seconds)
     if done < listing.count:
         where = f"; the rows so far are in {partial}, --resume goes on" if partial else ""
         status(f"stopped after {done:,} of {plural(listing.count, 'picture')}{where}")

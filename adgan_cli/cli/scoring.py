@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -20,7 +19,7 @@ from adgan_cli.cli.console import (
 from adgan_cli.cli.options import opened_list
 from adgan_cli.config import LOSSES, SEARCHES, SearchConfig
 from adgan_cli.errors import ConfigError
-from adgan_cli.processes import is_restart, join
+from adgan_cli.processes import join
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -28,7 +27,9 @@ if TYPE_CHECKING:
     from adgan_cli.engine.models.model import Model
     from adgan_cli.images.find import Listing
     from adgan_cli.images.selection import Selection
-    from adgan_cli.scoring.rows import ScoreRow
+    from adgan_cli.scoring.run import ScoringRun
+
+Row = TypeVar("Row")
 
 SEARCH = "Search"
 LINE_EVERY = 60.0  # seconds between lines where there is no terminal to draw a bar on
@@ -149,69 +150,21 @@ def search_config(model: "Model", preset: str | None, **given: Any) -> SearchCon
     return replace(base, **{n: v for n, v in given.items() if v is not None})
 
 
-@contextmanager
-def scored(
-    model: "Model",
-    listing: "Listing",
-    config: SearchConfig,
-    journal: Path | None,
-    *,
-    resume: bool,
-    quiet: bool,
-    **how: Any,
-) -> Iterator[Iterator["ScoreRow"]]:
-    """The rows of score_inputs, which is told `how`: those of the journal, then by and by the new.
-
-    journal: the folder of one, or None. With several processes, each has scored its share when
-    this one, the first, gets here; for the others the command ends.
-    """
-    from adgan_cli.scoring.journal import clear_journal, read_journal, scoring_key, writing_journal
-    from adgan_cli.scoring.run import score_inputs
-
-    how["on_cache_disabled"] = cache_off(quiet)
-    if journal is None:
-        yield score_inputs(model, listing, config, **how)
-        return
-    if join().count > 1:
-        resume = resume or is_restart()
-        _in_shares(model, listing, config, journal, resume=resume, quiet=quiet, **how)
-        resume = True
-    elif not resume:
-        clear_journal(journal)
-    known = read_journal(journal, scoring_key(model, config))
-    with writing_journal(journal, scoring_key(model, config), listing.root) as keep:
-        yield score_inputs(model, listing, config, known=known, keep=keep, **how)
-
-
-def _in_shares(
-    model: "Model",
-    listing: "Listing",
-    config: SearchConfig,
-    journal: Path,
-    *,
-    resume: bool,
-    quiet: bool,
-    **how: Any,
-) -> None:
-    """Let each process score its share; the first goes on from here, the others end."""
-    from adgan_cli.scoring.shares import plan_work, score_assigned
-
-    processes = join()
+def score_share(run: "ScoringRun", *, quiet: bool) -> None:
+    """Score this process's share, if there are several; the main one goes on, the others end."""
     # before signals are only noted: waiting for others, this process has to end at once
-    work = plan_work(processes, journal, model, listing, config, resume=resume)
+    shares = run.score_share()
     with (
         stop_on_signal("stopping...", quiet=quiet) as asked,
         counting_bar("{task.fields[speed]}", quiet=quiet) as shown,
     ):
         progress = _Progress(shown, quiet)
-        done = score_assigned(
-            processes, work, model, listing, config, should_stop=asked, on_progress=progress,
-            **how,
-        )  # fmt: skip
-    if not done:
-        status(f"stopped after {progress.done:,} of {progress.total:,} pictures; --resume goes on")
-        raise typer.Exit(INTERRUPTED)
-    if not processes.is_main:
+        for done, total in shares:
+            progress(done, total)
+            if asked():
+                status(f"stopped after {done:,} of {total:,} pictures; --resume goes on")
+                raise typer.Exit(INTERRUPTED)
+    if not join().is_main:
         raise typer.Exit()
 
 
@@ -235,22 +188,11 @@ class _Progress:
             status(f"{done:,} of {plural(total, 'picture')}, {speed}, {duration(left)} left")
 
 
-def require_p_values(model: "Model", config: SearchConfig, fdr: float | None) -> None:
-    """Refuse what the scores could not be used for, before any is computed."""
-    from adgan_cli.scoring.adjust import held_out_scores
-
-    if held_out_scores(model, config) is None and fdr is not None:
-        raise ConfigError(
-            f"--fdr {fdr:g} needs p-values; adgan calibrate gives the model scores of ordinary "
-            "pictures for these settings"
-        )
-
-
 def follow(
-    rows: Iterator["ScoreRow"],
+    rows: Iterator[Row],
     total: int,
     *,
-    keep: Callable[["ScoreRow"], None],
+    keep: Callable[[Row], None],
     should_stop: Callable[[], bool],
     quiet: bool,
 ) -> int:

@@ -388,7 +388,7 @@ def _train(
             model = with_calibration(
                 model,
                 pixel_tensor(held_out),
-                on_picture=lambda done: shown.update(task, completed=done),
+                on_image=lambda done: shown.update(task, completed=done),
                 should_stop=asked,
             )
             stopped = asked()

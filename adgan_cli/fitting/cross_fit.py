@@ -22,10 +22,11 @@ from adgan_cli.fitting.run import load_training_pictures
 from adgan_cli.images.cache import CacheConfig
 from adgan_cli.images.find import Listing
 from adgan_cli.images.load import PixelSet
+from adgan_cli.images.reader import Reader
 from adgan_cli.scoring.adjust import held_out_scores
 from adgan_cli.scoring.calibrate import with_calibration
 from adgan_cli.scoring.rows import ScoreRow
-from adgan_cli.scoring.run import score_inputs
+from adgan_cli.scoring.run import ScoringRun
 
 FEWEST = 20  # pictures that a part must leave to train on
 
@@ -79,10 +80,10 @@ def cross_fit(
             return None
         ordinary = held_out_scores(fitted, config)
         assert ordinary is not None
-        mine = [items[name] for name in pictures.subset(part_of == part).names]
-        for row in score_inputs(
-            fitted, Listing(listing.root, mine, [], 0), config, workers=workers, place=place
-        ):
+        own = [items[name] for name in pictures.subset(part_of == part).names]
+        reader = Reader(fitted.preprocessing(), workers, place)
+        run = ScoringRun(fitted, Listing(listing.root, own, [], 0), config, reader=reader)
+        for row in run.rows():
             rows[row.path] = _on_one_scale(row, float(np.median(ordinary)), config)
             told.on_scored(part + 1, row)
             if told.should_stop():

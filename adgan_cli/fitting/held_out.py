@@ -17,7 +17,7 @@ from adgan_cli.engine.training.convergence import stagnation_share
 from adgan_cli.engine.training.objectives import objective
 from adgan_cli.engine.training.trainer import TrainState
 from adgan_cli.images.load import PixelSet
-from adgan_cli.scoring.calibrate import MAX_HELD_OUT, held_out_search
+from adgan_cli.scoring.calibrate import MAX_HELD_OUT, score_pixels
 
 MIN_TRAIN = 200  # to train on; below, a generator learns them by heart
 N_JUDGED = 100  # pictures of each kind that the verdict looks at
@@ -73,9 +73,7 @@ def with_verdict(model: Model, state: TrainState, pictures: PixelSet, held_out: 
         told["no_improvement_for"] = round(stagnation_share(state.checks), 2)
         known = model.calibration(model.default_search())
         if known is not None:
-            seen = held_out_search(
-                model, pixel_tensor(pictures, N_COMPARED), model.default_search()
-            )
+            seen = score_pixels(model, pixel_tensor(pictures, N_COMPARED), model.default_search())
             ratio = np.median(known.scores) / max(np.median(seen), 1e-12)
             told["reconstruction"] = round(float(ratio), 3)
     word, advice = verdict(told, state.step)

@@ -9,6 +9,7 @@ from adgan_cli.config import SearchConfig, to_dict
 from adgan_cli.engine.models.model import Model
 from adgan_cli.images.depth import ranges_dict
 from adgan_cli.images.find import list_inputs
+from adgan_cli.images.reader import Reader
 from adgan_cli.images.selection import Selection
 from adgan_cli.reports.explain import explain as explained
 from adgan_cli.reports.ranking import RankedRow, rank_rows
@@ -22,7 +23,9 @@ from adgan_cli.reports.report import (
 )
 from adgan_cli.scoring.adjust import held_out_scores
 from adgan_cli.scoring.confounds import confounds
-from adgan_cli.scoring.run import score_inputs
+from adgan_cli.scoring.run import ScoringRun
+
+JOURNAL_FOLDER = "journal"  # in the report's folder: scores that a later run goes on from
 
 
 def rank(
@@ -36,12 +39,14 @@ def rank(
     bottom: int | None = None,
     explain: bool = True,
     fdr: float | None = None,
+    resume: bool = False,
 ) -> list[RankedRow]:
     """Score folders, archives and files and write a report into `out`; returns the ranking.
 
     config: how to search; the model's own settings when None. explain: show beside the pictures
     what the search came to, which it is done again for. fdr: flag pictures at this false discovery
-    rate, which needs a model that knows what pictures it was not trained on score.
+    rate, which needs a model that knows what pictures it was not trained on score. resume: score
+    only what is new or changed since an earlier call, as far as the journal in `out` tells.
     """
     out, listing, config = (
         Path(out),
@@ -49,13 +54,14 @@ def rank(
         config or model.default_search(),
     )
     prepare_report(out, listing.items)
-    rows = list(score_inputs(model, listing, config))
+    run = ScoringRun(model, listing, config, journal=out / JOURNAL_FOLDER, resume=resume)
+    rows = list(run.rows())
     bottom = top if bottom is None else bottom
     most, least = shown(rank_rows(rows), top=top, bottom=bottom)
     few = [entry.row for entry in (*most, *least)] if explain else []
     explanations = explained(model, few, listing.root, config)
-    is_worker = confounds(rows, listing, model.preprocessing())
-    source = replace(report_info(model, listing.root, config), confounds=is_worker)
+    correlations = confounds(rows, listing, Reader(model.preprocessing()))
+    source = replace(report_info(model, listing.root, config), confounds=correlations)
     source = with_notes(source, rows, top=top, fdr=fdr)
     return write_report(out, rows, source, top=top, bottom=bottom, explanations=explanations)
 

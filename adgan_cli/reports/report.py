@@ -19,7 +19,6 @@ from adgan_cli.images.depth import ranges_from
 from adgan_cli.images.find import locator
 from adgan_cli.images.read import read_thumbnail
 from adgan_cli.images.sources import ImageRef
-from adgan_cli.reports.confounds import confound_note
 from adgan_cli.reports.contact_sheet import Card, write_contact_sheet
 from adgan_cli.reports.explanation import Explanation
 from adgan_cli.reports.figure import write_figure
@@ -31,7 +30,14 @@ from adgan_cli.reports.ranking import (
     write_ranking,
     write_summary,
 )
-from adgan_cli.scoring.calibration import chance_note, flagged, flagged_note
+from adgan_cli.scoring.calibration import (
+    CALIBRATE_REMEDY,
+    chance_note,
+    flagged,
+    flagged_note,
+    require_p_values,
+)
+from adgan_cli.scoring.confounds import confound_note
 from adgan_cli.scoring.rows import ScoreRow, count_rows
 from adgan_cli.text import unescape
 
@@ -39,7 +45,6 @@ RANKING_FILE, PAGE_FILE = "ranking.csv", "index.html"
 FIGURE_FILE, SUMMARY_FILE = "figure.png", "summary.json"
 THUMBNAIL = 320  # pixels of the longer side: sharp at 200 on a dense screen
 PAGE = 6_000_000  # bytes that thumbnails may take: it has to open at once, and go into a mail
-_REMEDY = "adgan calibrate gives the model scores of ordinary pictures for these settings"
 HELD_OUT = 200  # scores of pictures held out that summary.json keeps, to draw them again
 
 
@@ -76,8 +81,7 @@ def with_notes(
     """
     scored = sum(row.score is not None for row in rows)
     known = any(row.p_value is not None for row in rows)
-    if fdr is not None and not known:
-        raise ConfigError(f"--fdr {fdr:g} needs p-values, and no picture has one; {_REMEDY}")
+    require_p_values(known, fdr)
     adjusted = source.settings.get("adjust", "none") != "none"
     notes = [confound_note(source.confounds, adjusted=adjusted)]
     chosen = None
@@ -91,7 +95,7 @@ def with_notes(
             "than they are: rank --cross-fit 5 ranks them by models that have not seen them."
         )
     elif scored and not known and source.model:
-        notes.append(f"There are no p-values: {_REMEDY}.")
+        notes.append(f"There are no p-values: {CALIBRATE_REMEDY}.")
     return replace(source, fdr=fdr, notes=tuple(filter(None, notes)), flagged=chosen)
 
 

@@ -31,7 +31,7 @@ from adgan_cli.reports.trajectory_page import (
     write_course_page,
 )
 from adgan_cli.scoring.rows import ScoreRow, trace_writer
-from adgan_cli.scoring.run import score_inputs
+from adgan_cli.scoring.run import ScoringRun
 
 LOSSES_FILE, FIGURE_FILE = "losses.csv", "explanation-{}.png"
 MOST = 50  # pictures: a page has to open
@@ -61,7 +61,7 @@ def write_explanation(
     rows: list[ScoreRow] = []
     explained: list[Explained] = []
     found = {item.name: item for item in listing.items}
-    for done, row in enumerate(score_inputs(model, listing, config), start=1):
+    for done, row in enumerate(ScoringRun(model, listing, config).rows(), start=1):
         rows.append(row)
         if row.score is not None:
             figure = FIGURE_FILE.format(len(explained) + 1)

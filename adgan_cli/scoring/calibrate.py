@@ -1,4 +1,4 @@
-"""p-values for a model that has none, or for other settings of the search."""
+"""Scores of images that a model was not trained on, which p-values of other images go by."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,25 +8,22 @@ import torch
 from torch import Tensor
 
 from adgan_cli.config import SearchConfig
-from adgan_cli.engine.losses import make_loss
 from adgan_cli.engine.models.model import Calibration, Model
-from adgan_cli.engine.pixels import to_model_range
-from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.errors import DivergedError, NoImagesError
-from adgan_cli.images.cache import CacheConfig
 from adgan_cli.images.find import Listing
-from adgan_cli.images.load import default_workers, open_cache, read_in_order
 from adgan_cli.images.read import DecodedImage
+from adgan_cli.images.reader import Reader
 from adgan_cli.images.statistics import image_statistics
+from adgan_cli.scoring.scorer import Scorer
 
-MAX_HELD_OUT = 2_000  # pictures held out: p-values need no finer steps than 1 in 2,000
+MAX_HELD_OUT = 2_000  # images: p-values need no finer steps than 1 in 2,000
 
 
 @dataclass(frozen=True)
 class CalibrationCounts:
-    """Which pictures a calibration went by."""
+    """How many images a calibration used and left out."""
 
-    unseen: int
+    unseen: int  # used
     in_training: int  # left out: the generator knows them
     failed: int
 
@@ -36,47 +33,27 @@ def calibrate(
     listing: Listing,
     config: SearchConfig | None = None,
     *,
-    workers: int | None = None,
-    place: CacheConfig | None = None,
-    on_picture: Callable[[int, int], None] = lambda done, total: None,
-    should_stop: Callable[[], bool] = lambda: False,
-    on_cache_disabled: Callable[[str], None] = lambda why: None,
+    reader: Reader | None = None,
+    on_image: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> tuple[Model, CalibrationCounts]:
-    """The model with the scores of normal pictures that it was not trained on, and which they were.
+    """Return the model calibrated by the images of a listing that it was not trained on.
 
-    At most 2,000 of them, from all over the listing. on_picture: told how many are scored, and of
-    how many. Stopped early, the model is returned as it was. Raises NoImagesError where there is
-    none to go by.
+    At most 2,000 are used, evenly from the whole listing. config: how to search; the model's own
+    settings when None. reader: its threads and its cache are used. on_image(done, total) is called
+    as they are scored. Stopped early, the model is returned as it was. Raises NoImagesError where
+    no image can be used.
     """
-    stride = max(1, len(listing.items) // MAX_HELD_OUT)
-    chosen, rules = listing.items[::stride], model.preprocessing()
-    pictures: list[np.ndarray] = []
-    trained_on, failed = 0, 0
-    with open_cache(place, listing.root, rules, len(chosen)) as cache:
-        reading = read_in_order(chosen, rules, workers=workers or default_workers(), cache=cache)
-        for _, read in reading:
-            if not isinstance(read, DecodedImage):
-                failed += 1
-            elif model.was_trained_on(read.fingerprint):
-                trained_on += 1
-            elif len(pictures) < MAX_HELD_OUT:
-                pictures.append(read.pixels)
-        if cache is not None and cache.disabled_reason:
-            on_cache_disabled(cache.disabled_reason)
-    if not pictures:
-        raise NoImagesError(
-            f"no picture in {listing.root} to calibrate by: {trained_on} were trained on, "
-            f"{failed} failed; give normal pictures that the model has not seen"
-        )
-    unseen = torch.from_numpy(np.stack(pictures))
-    model = with_calibration(
-        model,
-        unseen,
-        config,
-        on_picture=lambda done: on_picture(done, len(unseen)),
-        should_stop=should_stop,
-    )
-    return model, CalibrationCounts(len(unseen), trained_on, failed)
+    preprocessing = model.preprocessing()
+    reader = (reader or Reader(preprocessing)).with_preprocessing(preprocessing)
+    unseen, counts = _unseen_images(model, listing, reader)
+
+    def report(done: int) -> None:
+        if on_image is not None:
+            on_image(done, counts.unseen)
+
+    model = with_calibration(model, unseen, config, on_image=report, should_stop=should_stop)
+    return model, counts
 
 
 def with_calibration(
@@ -84,43 +61,59 @@ def with_calibration(
     held_out: Tensor,
     config: SearchConfig | None = None,
     *,
-    on_picture: Callable[[int], None] = lambda done: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    on_image: Callable[[int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Model:
-    """The model with the scores that pictures it was not trained on get, for p-values.
+    """Return the model with the scores of images that it was not trained on.
 
-    held_out: uint8 (N, S, S, C). config: of the search; the model's own when None. Scores for the
-    same settings are replaced, those for others stay. Stopped early, the model is returned as it
-    was. Raises DivergedError where a score is not a number.
+    held_out: uint8 (N, S, S, C). config: how to search; the model's own settings when None. Scores
+    for the same settings are replaced, those for others stay. on_image(done) is called as images
+    are scored. Stopped early, the model is returned as it was. Raises DivergedError where a score
+    is not a number.
     """
     config = replace(config or model.default_search(), adjust="none")
-    scores = held_out_search(
-        model, held_out, config, on_picture=on_picture, should_stop=should_stop
-    )
-    if len(scores) < len(held_out):
-        return model
+    scorer = Scorer(model, config)
+    batches: list[np.ndarray] = []
+    for part in torch.split(held_out, scorer.batch_size):
+        if should_stop is not None and should_stop():
+            return model
+        batches.append(scorer(part.numpy())[0])
+        if on_image is not None:
+            on_image(sum(map(len, batches)))
+    scores = np.concatenate(batches)
     if not np.isfinite(scores).all():
         raise DivergedError("scores of pictures held out are not numbers; try a smaller --lr-z")
-    others = (known for known in model.calibrations if known.search != config)
-    of = np.stack([image_statistics(picture) for picture in held_out.numpy()])
-    return replace(model, calibrations=(*others, Calibration(config, scores, of)))
+    statistics = np.stack([image_statistics(image) for image in held_out.numpy()])
+    others = (existing for existing in model.calibrations if existing.search != config)
+    return replace(model, calibrations=(*others, Calibration(config, scores, statistics)))
 
 
-def held_out_search(
-    model: Model,
-    pixels: Tensor,
-    config: SearchConfig,
-    *,
-    on_picture: Callable[[int], None] = lambda done: None,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> np.ndarray:
-    """Scores of pixels: uint8 (N, S, S, C) -> (N,) float64, or of those before it was stopped."""
-    loss = make_loss(config.loss, model.critic)
-    searcher = Searcher(model.generator, config, loss=loss, encoder=model.encoder)
-    found: list[Tensor] = []
-    for part in torch.split(pixels, searcher.batch_size):
-        if should_stop():
-            break
-        found.append(searcher(to_model_range(part)).score)
-        on_picture(sum(map(len, found)))
-    return torch.cat(found).double().numpy() if found else np.empty(0)
+def score_pixels(model: Model, pixels: Tensor, config: SearchConfig) -> np.ndarray:
+    """Score pixels, uint8 (N, S, S, C), without adjustment: (N,) float64."""
+    scorer = Scorer(model, replace(config, adjust="none"))
+    return np.concatenate(
+        [scorer(part.numpy())[0] for part in torch.split(pixels, scorer.batch_size)]
+    )
+
+
+def _unseen_images(
+    model: Model, listing: Listing, reader: Reader
+) -> tuple[Tensor, CalibrationCounts]:
+    """Read at most 2,000 images that the model was not trained on: uint8 (N, S, S, C)."""
+    items = listing.items[:: max(1, len(listing.items) // MAX_HELD_OUT)]
+    unseen: list[np.ndarray] = []
+    in_training, failed = 0, 0
+    for _, image in reader.read(items, listing.root, expected=len(items)):
+        if not isinstance(image, DecodedImage):
+            failed += 1
+        elif model.was_trained_on(image.fingerprint):
+            in_training += 1
+        elif len(unseen) < MAX_HELD_OUT:
+            unseen.append(image.pixels)
+    if not unseen:
+        raise NoImagesError(
+            f"no picture in {listing.root} to calibrate by: {in_training} were trained on, "
+            f"{failed} failed; give normal pictures that the model has not seen"
+        )
+    pixels = torch.from_numpy(np.stack(unseen))
+    return pixels, CalibrationCounts(len(unseen), in_training, failed)

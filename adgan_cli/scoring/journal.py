@@ -1,14 +1,14 @@
-"""A journal: what was scored, kept row by row, so that a run can be killed and gone on with.
+"""A journal of scored images: a run that was killed goes on from it.
 
-It is a folder of JSON lines, a file for each process that scored; nobody but that process writes to
-it, and only at its end:
+It is a folder of JSON lines with one file for each process, which alone appends to it:
 
-    process-0.jsonl     {"journal": 1, "about": {...}}      all that a score depends on but the file
+    process-0.jsonl     {"journal": 1, "about": {...}}      all that scores depend on but the image
                         [key, content, score, width, height, mode, name]
 
-key: of the file's place, name, size and time of change: the same key, the same row. content: the
-fingerprint of what is in it, for files that were moved or only touched. A line that kill -9 tore is
-no line. Files that failed are not in here: they are tried again.
+key: a hash of the listing's root and the file's name, size and time of change: an image with the
+same key has not changed. content: the fingerprint of the file's bytes, by which files that were
+moved or only touched are recognised. A line that kill -9 tore is ignored. Images that failed are
+not in here: they are tried again.
 """
 
 import json
@@ -37,9 +37,11 @@ from adgan_cli.images.sources import FileStamp, ImageRef
 FORMAT = 1  # of the lines; raise it with every change
 _START = b'{"journal":'  # of every file
 
+Append = Callable[[ImageRef, FileStamp | None, "JournalEntry"], None]
+
 
 class JournalEntry(NamedTuple):
-    """What a row is made of, but for what the model says of its score."""
+    """An image's score and what its row says of the file."""
 
     content: bytes  # fingerprint, 8 bytes
     score: float
@@ -50,7 +52,7 @@ class JournalEntry(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Journal:
-    """What is known of R rows, some 60 bytes each: a folder may hold millions of pictures."""
+    """R entries in columns, some 60 bytes each: a folder may hold millions of images."""
 
     keys: np.ndarray = field(default_factory=lambda: np.empty(0, "u8"))  # (R,), as all below
     contents: np.ndarray = field(default_factory=lambda: np.empty(0, "u8"))
@@ -62,23 +64,29 @@ class Journal:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, row: int) -> JournalEntry:
-        content = int(self.contents[row]).to_bytes(8, "big")
-        size = self.widths[row], self.heights[row]
-        return JournalEntry(content, self.scores[row], *size, self.modes[row])
+    def __getitem__(self, index: int) -> JournalEntry:
+        return JournalEntry(
+            content=int(self.contents[index]).to_bytes(8, "big"),
+            score=self.scores[index],
+            width=self.widths[index],
+            height=self.heights[index],
+            mode=self.modes[index],
+        )
 
-    def rows_of(self, listing: Listing) -> np.ndarray:
-        """The row of each picture that is as it was when it was scored, or -1: (N,) int64."""
-        found, root = listing.items, _identity(listing.root)
-        if not len(self):  # nothing to look for, so no file is looked at
-            return np.full(len(found), -1)
-        wanted = np.fromiter((_key(root, file, stamp_of(file)) for file in found), "u8", len(found))
-        return _matching(self.keys, self._by_key, wanted)
+    def indices_of(self, listing: Listing) -> np.ndarray:
+        """Return the index of each image that has not changed since, or -1: (N,) int64."""
+        items = listing.items
+        if not len(self):  # nothing to look up, so no file is looked at
+            return np.full(len(items), -1)
+        root = _identity(listing.root)
+        keys = np.fromiter((_key(root, item, stamp_of(item)) for item in items), "u8", len(items))
+        return _lookup(self.keys, self._by_key, keys)
 
-    def row_of_content(self, fingerprint: bytes) -> int:
-        """The row of a picture with this content, wherever it lay; -1 if there is none."""
-        wanted = np.array([int.from_bytes(fingerprint, "big")], "u8")
-        return int(_matching(self.contents, self._by_content, wanted)[0])
+    def score_of_content(self, fingerprint: bytes) -> float | None:
+        """Return the score of an image with this content, whatever file it was in."""
+        content = np.array([int.from_bytes(fingerprint, "big")], "u8")
+        index = int(_lookup(self.contents, self._by_content, content)[0])
+        return None if index < 0 else self.scores[index]
 
     @cached_property
     def _by_key(self) -> np.ndarray:
@@ -90,7 +98,7 @@ class Journal:
 
 
 def scoring_key(model: Model, config: SearchConfig) -> dict[str, Any]:
-    """All that scores depend on besides the pictures: rows are of one kind or are not mixed."""
+    """Name all that scores depend on besides the images; rows of two kinds are not mixed."""
     return {
         "adgan": __version__,
         "torch": torch.__version__,
@@ -102,69 +110,69 @@ def scoring_key(model: Model, config: SearchConfig) -> dict[str, Any]:
     }
 
 
-def read_journal(folder: Path, wanted: Mapping[str, Any]) -> Journal:
-    """All rows that processes have left in `folder`; none where there is no such folder.
+def read_journal(folder: Path, expected: Mapping[str, Any]) -> Journal:
+    """Read the entries of all processes in `folder`; none where there is no such folder.
 
-    Raises ConfigError when one of them scored in another way than `wanted`, see `scoring_key`, and
-    ScoresError for a file that cannot be read or is not one of ours.
+    Raises ConfigError for a journal whose scoring_key is not the expected one, and ScoresError for
+    a file that cannot be read or is not adgan's.
     """
     keys, contents, scores = array("Q"), array("Q"), array("d")
     widths, heights, modes = array("i"), array("i"), list[str]()
-    seen: dict[str, str] = {}  # a mode is one of a few: a million times the same string
+    interned: dict[str, str] = {}  # a mode is one of a few: a million times the same string
     for path in _files(folder):
-        for line in _lines(path, wanted):
+        for line in _lines(path, expected):
             try:
                 key, content, score, width, height, mode, _ = json.loads(line)
                 numbers = int(key, 16), int(content, 16), float(score), int(width), int(height)
             except (ValueError, TypeError):
-                continue  # torn by kill -9: that picture is scored again
+                continue  # torn by kill -9: that image is scored again
             keys.append(numbers[0])
             contents.append(numbers[1])
             scores.append(numbers[2])
             widths.append(numbers[3])
             heights.append(numbers[4])
-            modes.append(seen.setdefault(mode, mode))
+            modes.append(interned.setdefault(mode, mode))
     return Journal(np.array(keys), np.array(contents), scores, widths, heights, modes)
 
 
 def clear_journal(folder: Path) -> None:
-    """Begin anew: remove what processes have left in `folder`, and nothing else."""
+    """Remove the entries of all processes from `folder`, and nothing else that is there."""
     with writing(folder):
         for path in _files(folder):
             with open(path, "rb") as file:
-                ours = file.read(len(_START)) in (_START, b"")
-            if ours:
+                is_ours = file.read(len(_START)) in (_START, b"")
+            if is_ours:
                 path.unlink(missing_ok=True)
 
 
 @contextmanager
-def writing_journal(
-    folder: Path, wanted: Mapping[str, Any], root: Path, process: int = 0
-) -> Iterator[Callable[[ImageRef, FileStamp | None, JournalEntry], None]]:
-    """What adds a row to a process's own file in `folder`, at once, whatever happens next.
+def journal_writer(
+    folder: Path, about: Mapping[str, Any], root: Path, process: int = 0
+) -> Iterator[Append]:
+    """Open a process's own file in `folder`; the yielded function appends an entry, at once.
 
-    root: of the listing that the pictures come from. The stamp is a file's before it was read.
+    about: the scoring_key. root: of the listing. The stamp is the file's before it was read.
     """
-    path, where = folder / f"process-{process}.jsonl", _identity(root)
+    path, identity = folder / f"process-{process}.jsonl", _identity(root)
     with writing(path):
         folder.mkdir(exist_ok=True)
-        begun = _has_header(path)
-        with open(path, "ab" if begun else "wb", buffering=0) as file:
-            # where there is something, its last line may be torn, and stays alone
-            file.write(b"\n" if begun else _line({"journal": FORMAT, "about": wanted}))
+        has_header = _has_header(path)
+        with open(path, "ab" if has_header else "wb", buffering=0) as file:
+            # the last line of an earlier run may be torn, and stays alone
+            file.write(b"\n" if has_header else _line({"journal": FORMAT, "about": about}))
 
-            def add(found: ImageRef, stamp: FileStamp | None, scored: JournalEntry) -> None:
+            def append(item: ImageRef, stamp: FileStamp | None, entry: JournalEntry) -> None:
                 if stamp is not None:  # gone by now, or nothing that has a time of change
-                    key, content = f"{_key(where, found, stamp):016x}", scored.content.hex()
-                    file.write(_line([key, content, *scored[1:], found.name]))
+                    key = f"{_key(identity, item, stamp):016x}"
+                    file.write(_line([key, entry.content.hex(), *entry[1:], item.name]))
 
-            yield add
+            yield append
 
 
-def stamp_of(found: ImageRef) -> FileStamp | None:
-    """The size and time of change of a picture's file, if it tells them."""
+def stamp_of(item: ImageRef) -> FileStamp | None:
+    """Return the size and time of change of an image's file, if it has them."""
     try:
-        return found.stamp()
+        return item.stamp()
     except OSError:
         return None
 
@@ -173,33 +181,33 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("process-*.jsonl")) if folder.is_dir() else []
 
 
-def _lines(path: Path, wanted: Mapping[str, Any]) -> Iterator[bytes]:
-    """The rows of a file, unread, once its first line is found to be of `wanted`."""
+def _lines(path: Path, expected: Mapping[str, Any]) -> Iterator[bytes]:
+    """Yield the entries of a file, unparsed, once its header is checked."""
     try:
         with open(path, "rb") as file:
-            first = file.readline()
-            if first.endswith(b"\n"):  # torn before anything was scored otherwise
-                _require(path, first, wanted)
+            header = file.readline()
+            if header.endswith(b"\n"):  # torn before anything was scored otherwise
+                _check_header(path, header, expected)
                 yield from file
     except OSError as error:
         raise ScoresError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _require(path: Path, first: bytes, wanted: Mapping[str, Any]) -> None:
+def _check_header(path: Path, line: bytes, expected: Mapping[str, Any]) -> None:
     try:
-        header = json.loads(first)
-        then, version = dict(header["about"]), header["journal"]
+        header = json.loads(line)
+        about, version = dict(header["about"]), header["journal"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ScoresError(f"{path} is no journal of adgan; remove it, or choose another -o") from (
-            error
-        )
+        raise ScoresError(
+            f"{path} is no journal of adgan; remove it, or choose another -o"
+        ) from error
     if version != FORMAT:
-        then, wanted = {"journal format": version}, {"journal format": FORMAT}
-    if different := first_difference(then, wanted):
-        name, was, now = different
+        about, expected = {"journal format": version}, {"journal format": FORMAT}
+    if difference := first_difference(about, expected):
+        name, previous, current = difference
         raise ConfigError(
-            f"{path.parent} was scored with {name} {was}, this is {name} {now}; rows of two kinds "
-            "are not mixed: leave out --resume to score all anew, or choose another -o"
+            f"{path.parent} was scored with {name} {previous}, this is {name} {current}; rows of "
+            "two kinds are not mixed: leave out --resume to score all anew, or choose another -o"
         )
 
 
@@ -220,23 +228,23 @@ def _identity(root: Path) -> bytes:
     return os.path.realpath(root).encode("utf-8", "surrogatepass")
 
 
-def _key(root: bytes, found: ImageRef, stamp: FileStamp | None) -> int:
-    """A number that another place, name, size or time of change would not give; 0 for no file."""
+def _key(root: bytes, item: ImageRef, stamp: FileStamp | None) -> int:
+    """Hash root, name, size and time of change; 0 for a file that is gone."""
     if stamp is None:
         return 0
     size, changed = stamp
-    name = found.name.encode("utf-8", "surrogatepass")
-    told = b"\0".join((root, name, b"%d" % size, b"%d" % changed))
-    return int.from_bytes(blake2b(told, digest_size=8).digest(), "little")
+    name = item.name.encode("utf-8", "surrogatepass")
+    joined = b"\0".join((root, name, b"%d" % size, b"%d" % changed))
+    return int.from_bytes(blake2b(joined, digest_size=8).digest(), "little")
 
 
-def _matching(known: np.ndarray, ascending: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Where the numbers wanted, (M,), are among those known, (R,) -> (M,), -1 for nowhere.
+def _lookup(values: np.ndarray, order: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Return the index of each query among values (R,), or -1: (M,) -> (M,) int64.
 
-    ascending: (R,), the order that sorts those known.
+    order: (R,), which sorts the values.
     """
-    if not len(known):
-        return np.full(len(wanted), -1)
-    place = np.searchsorted(known, wanted, sorter=ascending)
-    row = ascending[np.minimum(place, len(known) - 1)]
-    return np.where(known[row] == wanted, row, -1)
+    if not len(values):
+        return np.full(len(queries), -1)
+    position = np.searchsorted(values, queries, sorter=order)
+    index = order[np.minimum(position, len(values) - 1)]
+    return np.where(values[index] == queries, index, -1)

@@ -1,34 +1,47 @@
-"""Pictures in, rows out: read, search, one row a picture in input order."""
+"""One run over a listing: read, search, a row for each image, in the listing's order."""
 
 import math
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
-from itertools import compress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import compress, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from adgan_cli.config import SearchConfig
-from adgan_cli.engine.losses import make_loss
 from adgan_cli.engine.models.model import Model
-from adgan_cli.engine.pixels import to_model_range
-from adgan_cli.engine.search.searcher import Searcher
-from adgan_cli.errors import ImageError
-from adgan_cli.images.cache import CacheConfig
+from adgan_cli.errors import ConfigError, ImageError
 from adgan_cli.images.find import Listing, list_inputs
-from adgan_cli.images.load import default_workers, open_cache, read_in_order
 from adgan_cli.images.read import DecodedImage
+from adgan_cli.images.reader import Reader
 from adgan_cli.images.selection import Selection
 from adgan_cli.images.sources import FileStamp, ImageRef
-from adgan_cli.images.statistics import image_statistics
-from adgan_cli.scoring.adjust import adjustment, held_out_scores
+from adgan_cli.processes import SINGLE, Processes, is_restart
+from adgan_cli.scoring.adjust import held_out_scores
 from adgan_cli.scoring.calibration import p_value
-from adgan_cli.scoring.journal import Journal, JournalEntry, stamp_of
+from adgan_cli.scoring.journal import (
+    Append,
+    Journal,
+    JournalEntry,
+    clear_journal,
+    journal_writer,
+    read_journal,
+    scoring_key,
+    stamp_of,
+)
 from adgan_cli.scoring.rows import ScoreRow
+from adgan_cli.scoring.scorer import Scorer
+from adgan_cli.scoring.shares import REPORT_EVERY, SharedCount, plan_shares
+
+WAITING, SEARCHING = "waiting for pictures", "searching"  # stages of ScoringRun.seconds
+
+# what came of an image: its entry, or why it has none; the losses, where it was searched for
+_Outcome = tuple[JournalEntry | ImageError, np.ndarray | None]
 
 
 def score(
@@ -39,156 +52,235 @@ def score(
     selection: Selection = Selection(),  # noqa: B008  frozen
     workers: int | None = None,
     batch_size: int | None = None,
+    journal: str | Path | None = None,
+    resume: bool = False,
 ) -> Iterator[ScoreRow]:
     """Score folders, archives and files; rows come in input order, as they are computed.
 
-    config: how to search; the model's own settings when None.
+    config: how to search; the model's own settings when None. journal, resume: see ScoringRun.
     """
-    listing = list_inputs(paths, selection)
-    return score_inputs(model, listing, config, workers=workers, batch_size=batch_size)
+    run = ScoringRun(
+        model,
+        list_inputs(paths, selection),
+        config,
+        reader=Reader(model.preprocessing(), workers),
+        batch_size=batch_size,
+        journal=journal,
+        resume=resume,
+    )
+    return run.rows()
 
 
-def score_inputs(
-    model: Model,
-    listing: Listing,
-    config: SearchConfig | None = None,
-    *,
-    workers: int | None = None,
-    batch_size: int | None = None,
-    place: CacheConfig | None = None,
-    known: Journal = Journal(),  # noqa: B008  frozen
-    keep: Callable[
-        [ImageRef, FileStamp | None, JournalEntry], None
-    ] = lambda found, stamp, scored: None,
-    on_cache_disabled: Callable[[str], None] | None = None,
-    on_spent: Callable[[str, float], None] = lambda stage, seconds: None,
-    on_trace: Callable[[str, np.ndarray], object] = lambda path, trace: None,
-) -> Iterator[ScoreRow]:
-    """`score` for what list_inputs found: exactly one row for each of them, failures last.
+@dataclass(frozen=True, eq=False)
+class ScoringResult:
+    """A row, and the losses that the search went through for it."""
 
-    known: what was scored before; pictures that have not changed since are not even read, and what
-    has the content of one is not searched for. keep: told of what is scored now.
-    on_spent: told of the seconds it took to wait for decoded pictures (they are decoded in threads
-    of their own, ahead of the search) and to search. on_trace: of a picture's losses, (n_seed,
-    k + 1), at the starting points and after each step.
+    row: ScoreRow
+    losses: np.ndarray | None  # (n_seed, k + 1); None where the journal or a failure made the row
+
+
+class ShareProgress(NamedTuple):
+    """How far all processes are with what the journal lacked."""
+
+    done: int
+    total: int
+
+
+class ScoringRun:
+    """Score a listing, in one process or several; keep a journal, and go on from it.
+
+    config: how to search; the model's own settings when None. reader: its threads and its cache
+    are used; images are read as the model needs them. batch_size: images searched for at once, by
+    default what fits. journal: a folder that keeps every score at once, for a later run with the
+    same model and settings; resume: score only what is new or changed since, else begin anew.
+    processes: if several, they need a journal in a folder that all of them see.
+
+    held_out: scores of images not trained on, ascending; None where rows get no p-values.
+    seconds: spent so far in each stage, waiting for decoded images (threads decode them ahead of
+    the search) and searching.
+
+    Raises ConfigError for an adjustment that the model has too few held-out scores for.
     """
-    config = config or model.default_search()
-    held_out = held_out_scores(model, config)
-    rows = known.rows_of(listing)
-    searched = _searched(
-        model, listing, list(compress(listing.items, rows < 0)), config, workers, batch_size, place,
-        known, keep, on_cache_disabled, on_spent, on_trace,
-    )  # fmt: skip
-    with closing(searched):
-        for file, row in zip(listing.items, rows, strict=True):
-            scored = known[row] if row >= 0 else next(searched)
-            yield _row(model, file.name, scored, held_out)
-        for _ in searched:  # it ends here, and closes what it has opened
-            raise AssertionError("more was scored than there is")
-    for name, why in listing.failures:
-        yield ScoreRow(name, None, error=why)
+
+    def __init__(
+        self,
+        model: Model,
+        listing: Listing,
+        config: SearchConfig | None = None,
+        *,
+        reader: Reader | None = None,
+        batch_size: int | None = None,
+        journal: str | Path | None = None,
+        resume: bool = False,
+        processes: Processes = SINGLE,
+    ) -> None:
+        self.model, self.listing = model, listing
+        self.config = config or model.default_search()
+        self.held_out = held_out_scores(model, self.config)
+        self.seconds: dict[str, float] = {}
+        preprocessing = model.preprocessing()
+        self._reader = (reader or Reader(preprocessing)).with_preprocessing(preprocessing)
+        self._batch_size = batch_size
+        self._journal = None if journal is None else Path(journal)
+        self._key = scoring_key(model, self.config)
+        self._processes = processes
+        self._resume = resume or (processes.count > 1 and is_restart())
+        self._has_shared = processes.count == 1
+        if processes.count > 1 and journal is None:
+            raise ConfigError("several processes need a journal to share their scores")
+
+    def rows(self) -> Iterator[ScoreRow]:
+        """Yield one row for each image in the listing's order, and its failures last.
+
+        The caller may stop at any row; called again, or in a later run that resumes, what is in the
+        journal is not scored a second time. Of several processes the main one has all rows, once
+        all have scored their shares, and the others have none. Raises ConfigError for a journal of
+        another model or other settings.
+        """
+        return (result.row for result in self.results())
+
+    def results(self) -> Iterator[ScoringResult]:
+        """Yield what `rows` does, with the losses of each search."""
+        # not a generator: a journal that does not match is refused here, before the first row
+        for _ in self.score_share():
+            pass
+        return self._results(self._cached()) if self._processes.is_main else iter(())
+
+    def score_share(self) -> Iterator[ShareProgress]:
+        """Score this process's share into its journal; `rows` does it where the caller has not.
+
+        Yield after each image, and in the main process until all others have ended. There is
+        nothing to do for a single process. Raises ConfigError where processes do not agree.
+        """
+        if self._has_shared or self._journal is None:
+            return iter(())
+        # not a generator: a caller that defers signals does so only after processes have waited
+        # for each other here
+        cached, todo = plan_shares(
+            self._processes, self._journal, self._key, self.listing, resume=self._resume
+        )
+        self._resume = True
+        return self._score_share(cached, todo)
+
+    def _score_share(self, cached: Journal, todo: np.ndarray) -> Iterator[ShareProgress]:
+        share = todo[self._processes.number :: self._processes.count]
+        scored = SharedCount(self._processes, "scored")
+        for _ in self._score([self.listing.items[index] for index in share.tolist()], cached):
+            yield ShareProgress(scored.add(1), len(todo))
+        yield ShareProgress(scored.report(), len(todo))
+        self._processes.add("done")
+        while self._processes.is_main and self._processes.add("done", 0) < self._processes.count:
+            time.sleep(REPORT_EVERY / 10)
+            yield ShareProgress(scored.report(), len(todo))
+        self._has_shared = True
+
+    def _cached(self) -> Journal:
+        """Read the journal, or clear it when the run begins anew."""
+        if self._journal is None:
+            return Journal()
+        if not self._resume:
+            clear_journal(self._journal)
+            self._resume = True  # what this run has scored stays
+        return read_journal(self._journal, self._key)
+
+    def _results(self, cached: Journal) -> Iterator[ScoringResult]:
+        items, indices = self.listing.items, cached.indices_of(self.listing)
+        with closing(self._score(list(compress(items, indices < 0)), cached)) as scored:
+            for item, index in zip(items, indices, strict=True):
+                entry, losses = (cached[index], None) if index >= 0 else next(scored)
+                yield ScoringResult(self._row(item.name, entry), losses)
+            assert next(scored, None) is None, "more was scored than there is"
+        for name, reason in self.listing.failures:
+            yield ScoringResult(ScoreRow(name, None, error=reason), None)
+
+    def _score(self, items: Sequence[ImageRef], cached: Journal) -> Generator[_Outcome, None, None]:
+        """Read items, search for what has no score yet, and append to the journal, in order."""
+        scorer = Scorer(self.model, self.config, self._batch_size)
+        stamps: deque[FileStamp | None] = deque()
+
+        def stamped() -> Iterator[ImageRef]:
+            for item in items:
+                stamps.append(stamp_of(item))  # before it is read: a change in between shows
+                yield item
+
+        reading = self._reader.read(stamped(), self.listing.root, expected=len(items))
+        with self._writer() as append:
+            # no more at once than are searched at once: rows come, and a stop is heeded, after each
+            while batch := self._next(reading, scorer.batch_size):
+                with self._timed(SEARCHING):
+                    outcomes = list(_score_batch([image for _, image in batch], scorer, cached))
+                for (item, _), (entry, _) in zip(batch, outcomes, strict=True):
+                    stamp = stamps.popleft()
+                    if append and isinstance(entry, JournalEntry) and math.isfinite(entry.score):
+                        append(item, stamp, entry)
+                yield from outcomes
+
+    def _writer(self) -> AbstractContextManager[Append | None]:
+        if self._journal is None:
+            return nullcontext()
+        return journal_writer(self._journal, self._key, self.listing.root, self._processes.number)
+
+    def _next(
+        self, reading: Iterator[tuple[ImageRef, DecodedImage | ImageError]], count: int
+    ) -> list[tuple[ImageRef, DecodedImage | ImageError]]:
+        with self._timed(WAITING):
+            return list(islice(reading, count))
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def _row(self, name: str, entry: JournalEntry | ImageError) -> ScoreRow:
+        if isinstance(entry, ImageError):
+            return ScoreRow(name, None, error=str(entry))
+        error = ""
+        if not math.isfinite(entry.score):  # steps so large that the search left the numbers
+            error = "its score is not a number; try a smaller --lr-z or --lr-theta"
+        in_training = self.model.was_trained_on(entry.content)
+        p = None
+        # held-out scores say nothing of an image that was trained on, nor of one that may have been
+        if self.held_out is not None and in_training is False and not error:
+            p = p_value(entry.score, self.held_out)
+        return ScoreRow(
+            name,
+            None if error else entry.score,
+            p_value=p,
+            in_training=in_training,
+            width=entry.width,
+            height=entry.height,
+            mode=sys.intern(entry.mode),  # one of a few, in millions of rows
+            error=error,
+        )
 
 
-def _searched(
-    model: Model,
-    listing: Listing,
-    found: Sequence[ImageRef],
-    config: SearchConfig,
-    workers: int | None,
-    batch_size: int | None,
-    place: CacheConfig | None,
-    known: Journal,
-    keep: Callable[[ImageRef, FileStamp | None, JournalEntry], None],
-    on_cache_disabled: Callable[[str], None] | None,
-    on_spent: Callable[[str, float], None],
-    on_trace: Callable[[str, np.ndarray], object],
-) -> Generator[JournalEntry | ImageError, None, None]:
-    """Read and search `found`, some of the listing, in order."""
-    loss = make_loss(config.loss, model.critic)
-    searcher = Searcher(
-        model.generator, config, loss=loss, encoder=model.encoder, batch_size=batch_size
-    )
-    adjust = adjustment(model, config)
-    rules, workers = model.preprocessing(), workers or default_workers()
-    stamps: deque[FileStamp | None] = deque()
-
-    def stamped() -> Iterator[ImageRef]:
-        for file in found:
-            stamps.append(stamp_of(file))  # before it is read: a change in between shows
-            yield file
-
-    with open_cache(place, listing.root, rules, len(found)) as cache:
-        reading = read_in_order(stamped(), rules, workers=workers, cache=cache)
-        # no more at once than are searched at once: rows come, and Ctrl-C is heeded, after each
-        waiting = time.perf_counter()
-        for group in _grouped(reading, searcher.batch_size):
-            on_spent("waiting for pictures", time.perf_counter() - waiting)
-            started = time.perf_counter()
-            places = [
-                known.row_of_content(read.fingerprint) if isinstance(read, DecodedImage) else -1
-                for _, read in group
-            ]
-            new = [
-                (file.name, read.pixels)
-                for (file, read), row in zip(group, places, strict=True)
-                if isinstance(read, DecodedImage) and row < 0
-            ]
-            scores: Iterator[float] = iter(())
-            if new:
-                result = searcher(to_model_range(torch.from_numpy(np.stack([x for _, x in new]))))
-                score_of = result.score.double().numpy()
-                if adjust:
-                    score_of = adjust(score_of, np.stack([image_statistics(x) for _, x in new]))
-                scores = iter(score_of.tolist())
-                for (name, _), trace in zip(new, result.trace.numpy(), strict=True):
-                    on_trace(name, trace)
-            on_spent("searching", time.perf_counter() - started)
-            for (file, read), row in zip(group, places, strict=True):
-                stamp = stamps.popleft()
-                if isinstance(read, ImageError):
-                    yield read
-                    continue
-                score = known[row].score if row >= 0 else next(scores)
-                scored = JournalEntry(read.fingerprint, score, read.width, read.height, read.mode)
-                if math.isfinite(score):
-                    keep(file, stamp, scored)
-                yield scored
-            waiting = time.perf_counter()
-        if cache is not None and cache.disabled_reason and on_cache_disabled:
-            on_cache_disabled(cache.disabled_reason)
-
-
-def _row(
-    model: Model, name: str, scored: JournalEntry | ImageError, held_out: np.ndarray | None
-) -> ScoreRow:
-    if isinstance(scored, ImageError):
-        return ScoreRow(name, None, error=str(scored))
-    score, error = scored.score, ""
-    if not math.isfinite(score):  # steps so large that the search left the numbers
-        error = "its score is not a number; try a smaller --lr-z or --lr-theta"
-    seen = model.was_trained_on(scored.content)
-    # of a picture that the generator learned from, the others say nothing; nor where seen is None
-    known = held_out is not None and seen is False and not error
-    return ScoreRow(
-        name,
-        None if error else score,
-        p_value=p_value(score, held_out) if known and held_out is not None else None,
-        in_training=seen,
-        width=scored.width,
-        height=scored.height,
-        mode=sys.intern(scored.mode),  # one of a few, in millions of rows
-        error=error,
-    )
-
-
-def _grouped(
-    reading: Iterable[tuple[ImageRef, DecodedImage | ImageError]], size: int
-) -> Iterator[list[tuple[ImageRef, DecodedImage | ImageError]]]:
-    group: list[tuple[ImageRef, DecodedImage | ImageError]] = []
-    for item in reading:
-        group.append(item)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
+def _score_batch(
+    images: Sequence[DecodedImage | ImageError], scorer: Scorer, cached: Journal
+) -> Iterator[_Outcome]:
+    """Search for the images whose content the journal has no score for."""
+    scores: dict[int, float] = {}
+    losses: dict[int, np.ndarray] = {}
+    new: dict[int, np.ndarray] = {}  # pixels
+    for index, image in enumerate(images):
+        if isinstance(image, DecodedImage):
+            score = cached.score_of_content(image.fingerprint)
+            if score is None:
+                new[index] = image.pixels
+            else:
+                scores[index] = score
+    if new:
+        new_scores, new_losses = scorer(np.stack(list(new.values())))
+        scores.update(zip(new, new_scores.tolist(), strict=True))
+        losses.update(zip(new, new_losses, strict=True))
+    for index, image in enumerate(images):
+        if isinstance(image, ImageError):
+            yield image, None
+        else:
+            size = image.width, image.height
+            yield (
+                JournalEntry(image.fingerprint, scores[index], *size, image.mode),
+                losses.get(index),
+            )
