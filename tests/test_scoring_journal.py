@@ -11,7 +11,9 @@ from conftest import draw_disc, make_generator
 
 from adgan_cli.engine.models.model import Model, save_model
 from adgan_cli.engine.search.searcher import Searcher
-from adgan_cli.images.reader import Reader
+from adgan_cli.images.sources import FileStamp, ImageRef
+from adgan_cli.scoring import run
+from adgan_cli.scoring.journal import stamp_of
 from adgan_cli.scoring.rows import read_scores
 
 Folder = Callable[..., Path]
@@ -19,21 +21,20 @@ Folder = Callable[..., Path]
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """The pictures that are read and, as their number in a batch, searched for."""
+    """The images that are read to be scored and, as their number in a batch, searched for."""
     done: dict[str, list[str]] = {"read": [], "searched": []}
-    search, read = Searcher.__call__, Reader.read
+    search = Searcher.__call__
 
-    def plural(self, x):  # type: ignore[no-untyped-def]
+    def counted(self, x):  # type: ignore[no-untyped-def]
         done["searched"] += ["?"] * len(x)
         return search(self, x)
 
-    def noted(self, items, root, **options):  # type: ignore[no-untyped-def]
-        for item, image in read(self, items, root, **options):
-            done["read"].append(item.name)
-            yield item, image
+    def noted(item: ImageRef) -> FileStamp | None:  # taken of each image just before it is read
+        done["read"].append(item.name)
+        return stamp_of(item)
 
-    monkeypatch.setattr(Searcher, "__call__", plural)
-    monkeypatch.setattr(Reader, "read", noted)
+    monkeypatch.setattr(Searcher, "__call__", counted)
+    monkeypatch.setattr(run, "stamp_of", noted)
     return done
 
 
