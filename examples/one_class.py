@@ -30,17 +30,18 @@ def main() -> None:
     others = [name for name in classes if name != args.normal]
     normal = args.n_test // 2
     each, more = divmod(args.n_test - normal, len(others))
-    wanted = {name: each + (place < more) for place, name in enumerate(others)}
-    for name, count in {**wanted, args.normal: normal}.items():
-        pictures = list(find_images(args.src / "test" / name))[:count]
-        copy(pictures, args.dest / "val" / name, args.pad)
+    counts = {name: each + (index < more) for index, name in enumerate(others)}
+    for name, count in {**counts, args.normal: normal}.items():
+        images = list(find_images(args.src / "test" / name))[:count]
+        copy(images, args.dest / "val" / name, args.pad)
 
 
-def copy(pictures: list[Path], dest: Path, pad: int) -> None:
+def copy(paths: list[Path], dest: Path, pad: int) -> None:
+    """Copy images to `dest` as PNG, with a black border of `pad` pixels."""
     dest.mkdir(parents=True, exist_ok=True)
-    for path in pictures:
-        with Image.open(path) as picture:
-            ImageOps.expand(picture, pad, fill=0).save(dest / f"{path.stem}.png")
+    for path in paths:
+        with Image.open(path) as image:
+            ImageOps.expand(image, pad, fill=0).save(dest / f"{path.stem}.png")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The search with a generator of your own: here sixteen principal components, as an nn.Module.
+"""Search with a generator of your own: here sixteen principal components, as an nn.Module.
 
     python examples/own_generator.py [--normal 3] [--theta per-point]
 
@@ -10,6 +10,7 @@ beside that of the plain error of the projection, which is what the search appro
 """
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ COMPONENTS = 16
 
 
 class Principal(nn.Module):
-    """mean + components^T diag(deviations) z, (N, d') -> (N, 1, 8, 8)."""
+    """Map z to mean + components^T diag(deviations) z, (N, d') -> (N, 1, 8, 8)."""
 
     def __init__(self, pca: PCA) -> None:
         super().__init__()
@@ -40,25 +41,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--normal", type=int, default=3)
     parser.add_argument("--theta", default="none")
-    given = parser.parse_args()
+    args = parser.parse_args()
 
     digits, labels = load_digits(return_X_y=True)
     digits = digits / 8 - 1  # 0 ... 16 to [-1, 1]
-    normal = np.flatnonzero(labels == given.normal)
+    normal = np.flatnonzero(labels == args.normal)
     train, test = normal[::2], np.setdiff1d(np.arange(len(labels)), normal[::2])
     pca = PCA(COMPONENTS, random_state=0).fit(digits[train])
 
     x = torch.tensor(digits[test], dtype=torch.float32).view(-1, 1, 8, 8)
-    config = adgan.replace(PAPER_SEARCH, n_seed=4, k=20, theta=given.theta)
+    config = replace(PAPER_SEARCH, n_seed=4, k=20, theta=args.theta)
     z0 = adgan.starting_points(config.n_seed, COMPONENTS, seed=0)
     result = adgan.search(Principal(pca), x, config, z0=z0)
 
-    anomalous = labels[test] != given.normal
+    anomalous = labels[test] != args.normal
     projected = pca.inverse_transform(pca.transform(digits[test]))
     plain = ((digits[test] - projected) ** 2).sum(1)
-    print(f"search      AUC {adgan.roc_auc(anomalous, result.score.numpy()):.3f}, mean error "
-          f"{result.score.mean():.2f}")  # fmt: skip
-    print(f"projection  AUC {adgan.roc_auc(anomalous, plain):.3f}, mean error {plain.mean():.2f}")
+    for name, scores in ("search", result.score.numpy()), ("projection", plain):
+        auc = adgan.roc_auc(anomalous, scores)
+        print(f"{name:<11} AUC {auc:.3f}, mean error {scores.mean():.2f}")
 
 
 if __name__ == "__main__":

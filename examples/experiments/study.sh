@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # The study of generators, losses and searches: three of MNIST's digits, 2, 5 and 8, which are hard,
-# and three of CIFAR-10's classes, half of the steps of examples/ablation.py, 400 test pictures a
+# and three of CIFAR-10's classes, half of the steps of examples/experiments/ablation.py, 400 test pictures a
 # class; then bedrooms among other rooms. Takes about three hours on one core; what is there is not
 # done again.
-#   bash examples/results/study.sh DATA_ROOT DATA/cifar10 DATA/rooms   # MNIST's files; folders
+#   bash examples/experiments/study.sh DATA_ROOT DATA/cifar10 DATA/rooms   # MNIST's files; folders
 # It leaves tables in examples/results/study and what each objective draws in .../objectives.
 set -euo pipefail
 export OMP_NUM_THREADS=1
 out=${STUDY:-study} tables=examples/results/study pictures=examples/results/objectives
-run="python examples/ablation.py run"
+run="python examples/experiments/ablation.py run"
 few="--budget 0.5 --items 400"
 mnist() { $run mnist --data-root "$root" --classes 2 5 8 $few --out "$out/mnist" "$@"; }
 cifar() { $run "$folder" --size 32 --classes automobile cat ship $few --out "$out/cifar10" "$@"; }
@@ -35,13 +35,13 @@ $run mnist --data-root "$root" --classes 2 $few --out "$out/mnist" \
 
 mkdir -p "$tables" "$pictures"
 for name in mnist cifar10; do
-    show="python examples/ablation.py table $out/$name"
+    show="python examples/experiments/ablation.py table $out/$name"
     $show --points 8 --k 5 --reduce mean --all-losses --top 200 > "$tables/$name-k5-mean.txt"
     $show --points 8 --k 10 --reduce min --top 200 > "$tables/$name-k10-min.txt"
     $show --points 4 --k 5 --reduce mean --top 200 > "$tables/$name-default.txt"
     $show --top 60 > "$tables/$name-best.txt"
 done
-python examples/ablation.py table "$out/rooms" --points 4 > "$tables/rooms.txt"
+python examples/experiments/ablation.py table "$out/rooms" --points 4 > "$tables/rooms.txt"
 for of in "$out"/mnist/mnist-2/*/; do
     name=$(basename "$of")
     case $name in

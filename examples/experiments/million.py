@@ -1,7 +1,7 @@
 """Rank a million pictures, to see where time and memory go: a few real ones, linked many times.
 
-    python examples/million.py PICTURES                    # a folder of small pictures
-    python examples/million.py PICTURES --count 100000 --processes 2
+    python examples/experiments/million.py PICTURES                    # a folder of small pictures
+    python examples/experiments/million.py PICTURES --count 100000 --processes 2
 
 The generator is a small untrained one and the search takes no step (--theta none --n-seed 1 --k 0),
 so that nothing is measured but what goes around it: finding, reading, noting, sorting, drawing.
@@ -34,17 +34,17 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--size", type=int, default=32, help="pixels")
     parser.add_argument("--folder", type=Path, help="where there is room; default: the system's")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=given.folder) as name:
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder, model = Path(name) / "many", Path(name) / "model"
         started = time.perf_counter()
-        kinds = link(given.pictures, folder, given.count)
+        kinds = link(args.pictures, folder, args.count)
         seconds = time.perf_counter() - started
-        print(f"{given.count:,} names for {kinds:,} pictures in {seconds:.0f} s")
-        untrained(model, given.size)
+        print(f"{args.count:,} names for {kinds:,} pictures in {seconds:.0f} s")
+        untrained(model, args.size)
         words = ["rank", folder, "-m", model, *SEARCH, "--no-cache", "-v", "--top", "30"]
         report = Path(name) / "report"
-        timed("from nothing", [*words, "-o", report], given.processes)
+        timed("from nothing", [*words, "-o", report], args.processes)
         timed("again, with --resume", [*words, "-o", report, "--resume"], 1)
         for file in sorted(report.rglob("*")):
             if file.is_file():

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The speed benchmarks on this machine, one text file each, with date and versions. Takes about ten
 # minutes on two cores and wants them for itself.
-#   bash examples/results/benchmarks.sh [cpu] [FOLDER]     # a name for the machine; pictures to train on
+#   bash examples/experiments/benchmarks.sh [cpu] [FOLDER]     # a name for the machine; pictures to train on
 set -euo pipefail
 out=examples/results/benchmarks-${1:-cpu}
 mkdir -p "$out"

@@ -3,9 +3,9 @@
 # classes, paper's protocol. Takes about 10 minutes a data set on one core, and another 25 for the
 # Gaussian mixtures. Needs the data below ./data or $ADGAN_DATA_ROOT (or add --download); goes on
 # where it was interrupted.
-#   bash examples/results/simple.sh mnist
-#   bash examples/results/simple.sh cifar10
-#   bash examples/results/simple.sh data/cifar10 --size 32     # the same as folders of pictures
+#   bash examples/experiments/simple.sh mnist
+#   bash examples/experiments/simple.sh cifar10
+#   bash examples/experiments/simple.sh data/cifar10 --size 32     # the same as folders of pictures
 set -euo pipefail
 evaluate() { # NAME METHODS ...
     adgan evaluate --dataset "$data" --normal-class all --methods "$2" \

@@ -1,6 +1,6 @@
 """Do p-values keep their promise? Of ordinary pictures, a share u should have p at most u.
 
-    python examples/p_values.py MODEL SCORES.csv --normal 'bedroom/*'
+    python examples/experiments/p_values.py MODEL SCORES.csv --normal 'bedroom/*'
 
 SCORES.csv is what `adgan score` or `rank` wrote with MODEL's own search settings; the rows whose
 paths match --normal are ordinary pictures that the model has not seen. They and the pictures that
@@ -27,19 +27,21 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("scores", type=Path)
     parser.add_argument("--normal", required=True, help="pattern of the ordinary pictures' paths")
-    given = parser.parse_args()
-    model = load_model(given.model)
+    args = parser.parse_args()
+    model = load_model(args.model)
     held_out = held_out_scores(model, model.search)
     if held_out is None:
-        parser.error(f"{given.model} holds no scores of unseen pictures")
-    rows = [row for row in read_scores(given.scores) if fnmatch(row.path, given.normal)]
+        parser.error(f"{args.model} holds no scores of unseen pictures")
+    rows = [row for row in read_scores(args.scores) if fnmatch(row.path, args.normal)]
     known = [(row.score, row.p_value) for row in rows if row.p_value is not None]
     if not known:
-        parser.error(f"no row of {given.scores} matches {given.normal} and has a p-value")
+        parser.error(f"no row of {args.scores} matches {args.normal} and has a p-value")
     scores, p = (np.array(column, np.float64) for column in zip(*known, strict=True))
     test = ks_2samp(scores, held_out)
-    print(f"{len(p)} ordinary pictures against {len(held_out)} held out: "
-          f"Kolmogorov-Smirnov {test.statistic:.3f}, p = {test.pvalue:.2f}")  # fmt: skip
+    print(
+        f"{len(p)} ordinary pictures against {len(held_out)} held out: "
+        f"Kolmogorov-Smirnov {test.statistic:.3f}, p = {test.pvalue:.2f}"
+    )
     print("level  share of p-values at most that, and where 95% of trials would be")
     for level in LEVELS:
         # of the (n + 1) places among those held out, floor(level (n + 1)) give p <= level

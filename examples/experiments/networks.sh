@@ -3,10 +3,10 @@
 # generator of width 32 trains 1,000 steps a class, five to ten minutes on one core, each autoencoder
 # 75 seconds; 5,000 test items are then searched for in two to five minutes a method. Goes on where it
 # was interrupted.
-#   bash examples/results/networks.sh mnist --normal-class all
-#   bash examples/results/networks.sh cifar10 --normal-class 0,1,8
-#   bash examples/results/networks.sh data/cifar10 --size 32 --normal-class airplane,automobile,ship
-#   bash examples/results/networks.sh data/rooms --size 64 --normal-class bedroom
+#   bash examples/experiments/networks.sh mnist --normal-class all
+#   bash examples/experiments/networks.sh cifar10 --normal-class 0,1,8
+#   bash examples/experiments/networks.sh data/cifar10 --size 32 --normal-class airplane,automobile,ship
+#   bash examples/experiments/networks.sh data/rooms --size 64 --normal-class bedroom
 # Rooms, being larger, train by the clock: 15 minutes the generator, 5 an autoencoder.
 # Needs the data below ./data or $ADGAN_DATA_ROOT (or add --download).
 set -euo pipefail
