@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adgan_cli.images.cache import CacheConfig, PixelCache
+from adgan_cli.images.cache import CacheConfig
 from adgan_cli.images.find import find_inputs
-from adgan_cli.images.load import default_workers, read_in_order
 from adgan_cli.images.read import Preprocessing, decode_image
+from adgan_cli.images.reader import Reader, default_workers
 
 WIDTH, HEIGHT, ROUNDS = 4000, 3000, 5
 
@@ -69,9 +69,9 @@ def main() -> None:
 
 def measure(pictures: Path, cache: Path, size: int) -> dict[str, float]:
     """Median seconds a picture of each way."""
-    found = find_inputs([pictures]).items
-    rules = Preprocessing(size, 3)
-    place = CacheConfig(cache, 10**9)
+    listing = find_inputs([pictures])
+    preprocessing = Preprocessing(size, 3)
+    found = listing.items
 
     def usual() -> None:
         for path in sorted(pictures.iterdir()):
@@ -79,15 +79,17 @@ def measure(pictures: Path, cache: Path, size: int) -> dict[str, float]:
 
     def ours() -> None:
         for item in found:
-            decode_image(item, rules)
+            decode_image(item, preprocessing)
 
     def in_threads() -> None:
-        list(read_in_order(found, rules, workers=default_workers()))
+        list(Reader(preprocessing).read(found, listing.root, expected=len(found)))
+
+    def fail(reason: str) -> None:
+        raise RuntimeError(reason)
 
     def cached() -> None:
-        with PixelCache(place, pictures, rules, expected=len(found)) as kept:
-            list(read_in_order(found, rules, workers=1, cache=kept))
-            assert not kept.disabled_reason, kept.disabled_reason
+        reader = Reader(preprocessing, 1, CacheConfig(cache, 10**9), fail)
+        list(reader.read(found, listing.root, expected=len(found)))
 
     cached()  # the first time fills it
     ways: dict[str, Callable[[], None]] = {

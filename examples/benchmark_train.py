@@ -29,14 +29,16 @@ from torch import Tensor
 from torch.optim import Adam, RMSprop
 from torch.utils.data import DataLoader, Dataset
 
-from adgan_cli.config import ModelConfig, ReadConfig, TrainConfig
+from adgan_cli.config import ModelConfig, TrainConfig
 from adgan_cli.engine.cost import training_operations
 from adgan_cli.engine.device import pick_device, pick_precision
 from adgan_cli.engine.models.dcgan import Critic, Generator, init_weights
 from adgan_cli.engine.training.trainer import new_state
 from adgan_cli.engine.training.trainer import run as adgan_run
 from adgan_cli.images.find import list_inputs
-from adgan_cli.images.load import default_workers, load_pixels
+from adgan_cli.images.pixels import load_pixels
+from adgan_cli.images.read import Preprocessing
+from adgan_cli.images.reader import Reader
 
 ROUNDS, PICTURES, WORKERS, DIRECTIONS = 5, 3000, 2, 512
 Steps = Callable[[int], Generator]  # takes so many generator steps, returns the generator
@@ -94,7 +96,7 @@ def load(folder: Path | None, size: int) -> Tensor:
         rng = torch.Generator().manual_seed(0)
         return torch.randint(256, (PICTURES, size, size, 3), dtype=torch.uint8, generator=rng)
     found = list_inputs([folder])
-    read = load_pixels(found, size, 3, ReadConfig(), workers=default_workers())
+    read = load_pixels(found, Reader(Preprocessing(size, 3)))
     return torch.from_numpy(read.pixels)
 
 

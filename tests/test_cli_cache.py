@@ -13,7 +13,7 @@ from PIL import Image
 
 from adgan_cli.images.cache import CacheConfig, PixelCache
 from adgan_cli.images.read import Preprocessing, decode_image
-from adgan_cli.images.sources import Folder, ImageRef
+from adgan_cli.images.refs import Folder, ImageRef
 
 
 def keep(cache: Path, folder: Path, rules: Preprocessing, count: int) -> None:

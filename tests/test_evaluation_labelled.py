@@ -554,10 +554,9 @@ def test_links_are_left_alone_and_counted_or_followed(rooms, tmp_path):
 
 
 @pytest.mark.parametrize("twice", [False, True], ids=["new cache", "known cache"])
-def test_a_set_larger_than_memory_comes_out_of_the_cache(shapes, tmp_path, monkeypatch, twice):
+def test_a_set_larger_than_memory_comes_out_of_the_cache(shapes, tmp_path, twice):
     plain = load(shapes, size=16)
-    monkeypatch.setattr("adgan_cli.images.load._MAPPED", 1)
-    place = CacheConfig(tmp_path / "cache", 10**8)
+    place = CacheConfig(tmp_path / "cache", 10**8, map_above=1)
     if twice:  # pictures lie in the file in another order
         load(shapes, size=16, place=place, normal_class="square")
     mapped = load(shapes, size=16, place=place)

@@ -15,7 +15,7 @@ from adgan_cli.engine.pixels import pixel_tensor
 from adgan_cli.engine.training.trainer import new_state, run
 from adgan_cli.errors import DivergedError
 from adgan_cli.fitting.held_out import hold_out, verdict, verdict_numbers, with_verdict
-from adgan_cli.images.load import PixelSet
+from adgan_cli.images.pixels import PixelSet
 from adgan_cli.images.statistics import STATISTICS, image_statistics
 from adgan_cli.scoring.calibrate import MAX_HELD_OUT, score_pixels, with_calibration
 

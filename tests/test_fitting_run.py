@@ -22,7 +22,7 @@ from adgan_cli.errors import ConfigError, DivergedError, NoImagesError
 from adgan_cli.fitting.directory import resume_state, train_into
 from adgan_cli.fitting.run import estimate, load_training_pictures, train
 from adgan_cli.images.find import list_inputs
-from adgan_cli.images.load import PixelSet
+from adgan_cli.images.pixels import PixelSet
 from adgan_cli.scoring.run import score
 
 CPU = torch.device("cpu")

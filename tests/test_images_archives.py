@@ -10,12 +10,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from archives import MAKERS, make_folder, make_lmdb, make_tar, make_zip, tar_member
+from container_samples import MAKERS, make_folder, make_lmdb, make_tar, make_zip, tar_member
 
 from adgan_cli.errors import ConfigError, ImageError
 from adgan_cli.images import archives
-from adgan_cli.images.archives import LmdbDatabase, TarArchive, ZipArchive, open_source
-from adgan_cli.images.sources import Folder
+from adgan_cli.images.archives import LmdbDatabase, TarArchive, ZipArchive, open_container
+from adgan_cli.images.refs import Folder
 
 
 @pytest.mark.parametrize(
@@ -28,23 +28,23 @@ from adgan_cli.images.sources import Folder
     ],
 )
 def test_a_source_is_known_by_what_it_is(tmp_path, name, kind):
-    assert type(open_source(MAKERS[name](tmp_path / name))) is kind
+    assert type(open_container(MAKERS[name](tmp_path / name))) is kind
 
 
 def test_an_archives_extension_counts_in_any_case(tmp_path):
-    assert isinstance(open_source(make_zip(tmp_path / "A.ZIP")), ZipArchive)
-    assert isinstance(open_source(make_tar(tmp_path / "a.Tar")), TarArchive)
+    assert isinstance(open_container(make_zip(tmp_path / "A.ZIP")), ZipArchive)
+    assert isinstance(open_container(make_tar(tmp_path / "a.Tar")), TarArchive)
 
 
 def test_a_folder_named_like_an_archive_is_a_folder(tmp_path):
     for name in ("a.zip", "a.tar.gz"):
-        assert open_source(make_folder(tmp_path / name)) == Folder(tmp_path / name)
+        assert open_container(make_folder(tmp_path / name)) == Folder(tmp_path / name)
 
 
 def test_other_files_and_nothing_are_no_source(tmp_path):
     make_folder(tmp_path)
-    assert open_source(tmp_path / "a.png") is None
-    assert open_source(tmp_path / "nowhere.zip") is None
+    assert open_container(tmp_path / "a.png") is None
+    assert open_container(tmp_path / "nowhere.zip") is None
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_other_files_and_nothing_are_no_source(tmp_path):
 def test_archives_that_cannot_be_read_in_place_are_refused_with_the_remedy(tmp_path, name):
     (tmp_path / name).touch()
     with pytest.raises(ConfigError, match=f"{name} cannot be read in place; unpack it, or"):
-        open_source(tmp_path / name)
+        open_container(tmp_path / name)
 
 
 # zip
@@ -142,7 +142,7 @@ def test_a_member_cut_out_of_the_middle_is_an_image_error(tmp_path):
 
 @pytest.mark.parametrize("make", [make_zip, make_tar])
 def test_a_member_that_claims_too_much_is_not_unpacked(tmp_path, monkeypatch, make):
-    opened = open_source(make(tmp_path / ("a.zip" if make is make_zip else "a.tar")))
+    opened = open_container(make(tmp_path / ("a.zip" if make is make_zip else "a.tar")))
     monkeypatch.setattr(archives, "MEMBER_LIMIT", 5999)
     assert opened.open("a.png").read() == b"first"
     with pytest.raises(ImageError, match="says it holds 0.0 GiB"):
@@ -163,7 +163,7 @@ def test_a_member_cannot_yield_more_than_it_claims(tmp_path):
 def test_what_is_no_archive_is_refused_by_name(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match=rf"{name} is not an? .* archive, or is damaged: "):
-        open_source(tmp_path / name)
+        open_container(tmp_path / name)
 
 
 def test_an_archive_that_may_not_be_read_is_refused_by_name(tmp_path, monkeypatch):
@@ -174,7 +174,7 @@ def test_an_archive_that_may_not_be_read_is_refused_by_name(tmp_path, monkeypatc
 
     monkeypatch.setattr(archives, "ZipFile", refuse)
     with pytest.raises(ConfigError, match="a.zip .*: Permission denied"):
-        open_source(path)
+        open_container(path)
 
 
 # tar
@@ -227,7 +227,7 @@ def test_a_tar_whose_header_is_damaged_is_not_taken_for_a_shorter_one(tmp_path):
     path = make_tar(tmp_path / "a.tar", {"a.png": b"1", "b.png": b"2", "c.png": b"3"})
     damaged(path, b"b.png", b"B.png")  # the checksum no longer fits
     with pytest.raises(ConfigError, match="a.tar .* is damaged: no header .* at byte 1024; pack"):
-        open_source(path)
+        open_container(path)
 
 
 @pytest.mark.parametrize("length", [1, 511, 513, 1500, 2000])
@@ -235,7 +235,7 @@ def test_a_tar_that_was_cut_short_is_refused(tmp_path, length):
     path = make_tar(tmp_path / "a.tar", {"a.png": bytes(range(1, 101)), "b.png": b"b" * 600})
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ConfigError, match="a.tar is not an uncompressed tar archive, or is dam"):
-        open_source(path)
+        open_container(path)
 
 
 def test_a_tar_with_a_member_of_negative_size_is_refused_and_does_not_loop(tmp_path):
@@ -245,7 +245,7 @@ def test_a_tar_with_a_member_of_negative_size_is_refused_and_does_not_loop(tmp_p
     )
     (tmp_path / "a.tar").write_bytes(raw + bytes(1024))
     with pytest.raises(ConfigError, match="a.tar .* or is damaged: "):
-        open_source(tmp_path / "a.tar")
+        open_container(tmp_path / "a.tar")
 
 
 def test_a_tar_without_its_closing_zeros_is_whole(tmp_path):
@@ -266,7 +266,7 @@ def test_a_tar_cut_short_since_it_was_listed_is_an_image_error(tmp_path):
 def test_a_compressed_tar_under_a_plain_name_is_refused(tmp_path, compression):
     path = make_tar(tmp_path / "a.tar", mode=f"w:{compression}")
     with pytest.raises(ConfigError, match="a.tar is not an uncompressed tar archive"):
-        open_source(path)
+        open_container(path)
 
 
 @pytest.mark.parametrize("make", [make_zip, make_tar])
@@ -281,7 +281,7 @@ def test_mutated_archives_are_read_or_refused(tmp_path, make):
             raw[rng.randrange(len(raw))] = rng.randrange(256)
         (tmp_path / name).write_bytes(raw[: rng.choice([len(raw), rng.randrange(len(raw))])])
         try:
-            opened = open_source(tmp_path / name)
+            opened = open_container(tmp_path / name)
             for key in opened.names():
                 opened.open(key).read()
             outcomes.add("read")
@@ -320,18 +320,18 @@ def test_what_is_no_database_is_refused_by_name(tmp_path, content):
     pytest.importorskip("lmdb")
     (tmp_path / "data.mdb").write_bytes(content)
     with pytest.raises(ConfigError, match=f"cannot read the LMDB database .*{tmp_path.name}"):
-        open_source(tmp_path)
+        open_container(tmp_path)
 
 
 def test_a_database_that_was_cut_short_is_refused_before_it_can_kill(tmp_path):
     path = make_lmdb(tmp_path / "set_lmdb", {f"{n}": bytes(5000) for n in range(50)})
     os.truncate(path / "data.mdb", 100_000)
     with pytest.raises(ConfigError, match="set_lmdb is cut short: 100000 bytes of"):
-        open_source(path)
+        open_container(path)
 
 
 def test_a_missing_library_is_named_with_the_remedy(tmp_path, monkeypatch):
     path = make_lmdb(tmp_path / "set_lmdb")
     monkeypatch.setitem(sys.modules, "lmdb", None)
     with pytest.raises(ConfigError, match=r"set_lmdb is an LMDB database: install adgan\[lmdb\]"):
-        open_source(path)
+        open_container(path)

@@ -27,7 +27,7 @@ from adgan_cli.images.cache import CacheConfig, PixelCache, default_cache_folder
 from adgan_cli.images.cache_folder import cached_sets, clear_cache
 from adgan_cli.images.cache_store import Store
 from adgan_cli.images.read import DecodedImage, Preprocessing, decode_image
-from adgan_cli.images.sources import Folder, ImageRef
+from adgan_cli.images.refs import Folder, ImageRef
 
 RULES = Preprocessing(size=8, channels=3)
 SLOT = 8 * 8 * 3
@@ -57,7 +57,7 @@ def place(tmp_path: Path, limit: int = 10**9) -> CacheConfig:
 def opened(
     tmp_path: Path, found: Sequence[ImageRef], *, limit: int = 10**9
 ) -> Iterator[PixelCache]:
-    root = found[0].source.path
+    root = found[0].container.path
     with PixelCache(place(tmp_path, limit), root, RULES, expected=len(found)) as cache:
         yield cache
 
@@ -622,7 +622,6 @@ def test_a_lock_that_is_never_released_turns_the_cache_off(
     tmp_path: Path, found: list[ImageRef], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(tmp_path, found)
-    monkeypatch.setattr(cache_store, "_PATIENCE", 0.05)
     other = sqlite3.connect(the_set(tmp_path) / "index.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with opened(tmp_path, found) as cache:

@@ -4,13 +4,14 @@ import io
 
 import numpy as np
 import pytest
-from handmade import chunk, png, tiff
+from image_samples import chunk, png, tiff
 from PIL import Image
 
 from adgan_cli.errors import ImageError
 from adgan_cli.images import decode as module
-from adgan_cli.images.decode import Deep, decode, may_be_deep
-from adgan_cli.images.opening import opened
+from adgan_cli.images.decode import decode, may_be_deep
+from adgan_cli.images.depth import Deep
+from adgan_cli.images.open_image import open_image
 
 RANDOM = np.random.default_rng(0)
 COLOURS = RANDOM.integers(0, 2**16, (9, 11, 4)).astype(np.uint16)  # (H, W, 4)
@@ -24,7 +25,7 @@ def deep(tmp_path):
 
     def read(content: bytes) -> Deep:
         (tmp_path / "a").write_bytes(content)
-        with opened(tmp_path / "a") as source, source.picture() as image:
+        with open_image(tmp_path / "a") as source, source.identify() as image:
             assert may_be_deep(image)
             found = decode(image, source.stream).deep
         assert found is not None
@@ -46,7 +47,12 @@ def deep(tmp_path):
 def test_a_16_bit_png_gives_all_its_bits(deep, interlaced, colour, bands, stored, kind):
     values = COLOURS[..., bands]
     found = deep(png(values, colour, interlaced=interlaced))
-    assert (found.stored, found.kind, found.span, found.halved) == (stored, kind, (0, 65535), False)
+    assert (found.stored, found.kind, found.type_range, found.upper_byte_only) == (
+        stored,
+        kind,
+        (0, 65535),
+        False,
+    )
     np.testing.assert_array_equal(found.values, values[..., 0] if colour == 0 else values)
 
 
@@ -59,7 +65,7 @@ def test_a_16_bit_png_gives_all_its_bits(deep, interlaced, colour, bands, stored
 def test_a_16_bit_tiff_gives_all_its_bits(deep, order, compression, bands, tags, stored):
     content = tiff(COLOURS[..., :bands], 2, order=order, compression=compression, tags=tags)
     found = deep(content)
-    assert (found.stored, found.halved) == (stored, False)
+    assert (found.stored, found.upper_byte_only) == (stored, False)
     np.testing.assert_array_equal(found.values, COLOURS[..., : len(stored) - 3])
 
 
@@ -78,14 +84,14 @@ def test_colours_multiplied_by_alpha_are_divided_by_it(deep, order, compression)
 @ORDERS
 def test_planes_of_16_bits_are_not_taken_for_8(deep, order):
     found = deep(tiff(COLOURS[..., :3], 2, order=order, planes=True))
-    assert (found.stored, found.halved) == ("RGB;16", False)
+    assert (found.stored, found.upper_byte_only) == ("RGB;16", False)
     np.testing.assert_array_equal(found.values, COLOURS[..., :3])
 
 
 @ORDERS
 def test_compressed_planes_of_16_bits_give_8_and_say_so(deep, order):
     found = deep(tiff(COLOURS[..., :3], 2, order=order, compression=8, planes=True))
-    assert (found.stored, found.halved) == ("RGB;16", True)
+    assert (found.stored, found.upper_byte_only) == ("RGB;16", True)
     np.testing.assert_array_equal(found.values, COLOURS[..., :3] // 256 * 257)
 
 
@@ -104,7 +110,7 @@ def test_planes_that_would_become_noise_are_refused(deep):
 def test_a_pillow_without_the_raw_mode_gives_8_bits_and_says_so(deep, monkeypatch, content, upper):
     monkeypatch.setattr(module, "_OTHER_ORDER", dict.fromkeys("LBN", "?"))
     found = deep(content)
-    assert found.halved
+    assert found.upper_byte_only
     np.testing.assert_array_equal(found.values, upper * 257)
 
 
@@ -114,7 +120,7 @@ def test_a_pillow_without_the_raw_mode_gives_8_bits_and_says_so(deep, monkeypatc
 def test_numbers_keep_their_sign_and_byte_order(deep, order, compression, kind):
     values = RANDOM.integers(-(2**15), 2**15, (7, 5)).astype(kind) * (1 if kind == "i2" else 1024)
     found = deep(tiff(values, 1, order=order, compression=compression))
-    assert (found.stored, found.span) == ("F" if kind == "f4" else "I", None)
+    assert (found.stored, found.type_range) == ("F" if kind == "f4" else "I", None)
     np.testing.assert_array_equal(found.values, values)
 
 
@@ -122,21 +128,21 @@ def test_numbers_keep_their_sign_and_byte_order(deep, order, compression, kind):
 def test_32_bits_without_a_sign_do_not_get_one(deep, compression):
     values = RANDOM.integers(0, 2**32, (7, 5)).astype(np.uint32)
     found = deep(tiff(values, 1, compression=compression))
-    assert (found.stored, found.span) == ("I", None)
+    assert (found.stored, found.type_range) == ("I", None)
     np.testing.assert_array_equal(found.values, values)
 
 
 def test_8_bits_with_a_sign_keep_it(deep):
     values = RANDOM.integers(-128, 128, (7, 5)).astype(np.int8)
     found = deep(tiff(values, 1))
-    assert (found.stored, found.span) == ("I", (-128, 127))
+    assert (found.stored, found.type_range) == ("I", (-128, 127))
     np.testing.assert_array_equal(found.values, values)
 
 
 def test_12_bits_have_the_range_of_12_bits(deep):
     values = RANDOM.integers(0, 2**12, (7, 6)).astype(np.uint16)
     found = deep(tiff(values, 1, bits=12))
-    assert (found.stored, found.span) == ("I;16", (0, 4095))
+    assert (found.stored, found.type_range) == ("I;16", (0, 4095))
     np.testing.assert_array_equal(found.values, values)
 
 
@@ -147,7 +153,7 @@ def test_netpbm_gives_all_its_bits_and_their_range(deep, most, letter):
     values = values if letter == b"P6" else values[..., 0]
     content = b"%s\n# a comment\n5 7\n%d\n" % (letter, most) + values.astype(">u2").tobytes()
     found = deep(content)
-    assert (found.stored, found.span) == ("RGB;16" if letter == b"P6" else "I;16", (0, most))
+    assert (found.stored, found.type_range) == ("RGB;16" if letter == b"P6" else "I;16", (0, most))
     np.testing.assert_array_equal(found.values, values)
     with pytest.raises(ImageError, match="^truncated or damaged: image file is truncated"):
         deep(content[:-1])
@@ -164,7 +170,7 @@ def test_white_may_be_zero(deep, kind):
 def test_cmyk_of_16_bits_is_read_with_8(tmp_path, order):
     (tmp_path / "a").write_bytes(tiff(COLOURS, 5, order=order))
     try:
-        with opened(tmp_path / "a") as source, source.picture() as image:
+        with open_image(tmp_path / "a") as source, source.identify() as image:
             assert not may_be_deep(image)
             decoded = decode(image, source.stream)
             np.testing.assert_array_equal(np.asarray(decoded.image), COLOURS // 256)
@@ -176,7 +182,7 @@ def test_subsampled_colours_without_compression_are_refused(tmp_path):
     content = tiff(np.zeros((4, 4, 3), np.uint8), 6, tags={530: (2, 2)})
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(ImageError, match="^uncompressed YCbCr TIFF that Pillow cannot read"):
-        with opened(tmp_path / "a") as source, source.picture() as image:
+        with open_image(tmp_path / "a") as source, source.identify() as image:
             decode(image, source.stream)
 
 
@@ -192,7 +198,7 @@ def test_strips_that_end_before_the_picture_leave_nothing_black(
     (tmp_path / "a").write_bytes(content)
     said = ""
     try:
-        with opened(tmp_path / "a") as source, source.picture() as image:
+        with open_image(tmp_path / "a") as source, source.identify() as image:
             decode(image, source.stream)
     except ImageError as error:
         said = str(error)
@@ -204,7 +210,7 @@ def test_the_transparent_grey_of_few_bits_is_the_one_stored(tmp_path, bits):
     values = np.arange(2**bits, dtype=np.uint8)[None]
     key = chunk(b"tRNS", bytes([0, 2]))
     (tmp_path / "a").write_bytes(png(values, 0, bits=bits, chunks=key))
-    with opened(tmp_path / "a") as source, source.picture() as image:
+    with open_image(tmp_path / "a") as source, source.identify() as image:
         decoded = decode(image, source.stream)
         assert decoded.deep is None
         alpha = np.asarray(decoded.image.convert("RGBA"))[0, :, 3]
@@ -216,7 +222,7 @@ def test_pages_are_counted_after_the_first_is_decoded(tmp_path, compression):
     pages = [Image.new("RGB", (30, 40), (level, 0, 0)) for level in range(5)]
     path = tmp_path / "a.tif"
     pages[0].save(path, save_all=True, append_images=pages[1:], compression=compression)
-    with opened(path) as source, source.picture() as image:
+    with open_image(path) as source, source.identify() as image:
         decode(image, source.stream)
         assert image.n_frames == 5
 
@@ -226,6 +232,6 @@ def test_a_jpeg_is_scaled_down_no_further_than_wanted(tmp_path):
     Image.new("RGB", (1000, 800)).save(buffer, "JPEG")
     (tmp_path / "a").write_bytes(buffer.getvalue())
     for wanted, size in (((250, 200), (250, 200)), ((251, 200), (500, 400)), (None, (1000, 800))):
-        with opened(tmp_path / "a") as source, source.picture() as image:
+        with open_image(tmp_path / "a") as source, source.identify() as image:
             decoded = decode(image, source.stream, wanted)
         assert (decoded.image.size, decoded.size) == (size, (1000, 800))

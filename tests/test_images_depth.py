@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adgan_cli.images.decode import Deep
-from adgan_cli.images.depth import least_and_greatest, scaled
+from adgan_cli.images.depth import Deep, finite_range, to_eight_bits
 
 PLAIN = Image.new("L", (1, 1))  # without a transparent colour or a profile
 
 
 def levels(deep: Deep, ranges=()) -> tuple[list[float], str]:
     """What scaling gives: levels in one row, and the notes."""
-    image, notes = scaled(deep, PLAIN, ranges)
+    image, notes = to_eight_bits(deep, PLAIN, ranges)
     return np.asarray(image).ravel().tolist(), notes
 
 
@@ -27,7 +26,7 @@ def test_16_bits_take_the_full_range_of_the_type_and_round():
 
 def test_every_16_bit_value_goes_to_the_nearest_level():
     values = np.arange(2**16, dtype=np.uint16)[None]
-    found = np.asarray(scaled(Deep(values, "I;16"), PLAIN)[0], float)
+    found = np.asarray(to_eight_bits(Deep(values, "I;16"), PLAIN)[0], float)
     assert np.abs(found - values / 257).max() <= 0.5
 
 
@@ -107,33 +106,37 @@ def test_white_is_least_in_an_inverted_picture():
     assert levels(deep) == ([255, 0, 191, 0], "[1..0]")
 
 
-def test_halved_values_say_so():
-    assert levels(Deep(np.zeros((1, 1, 3), np.uint16), "RGB;16", halved=True))[1].endswith("+high8")
+def test_values_of_the_upper_byte_alone_say_so():
+    assert levels(Deep(np.zeros((1, 1, 3), np.uint16), "RGB;16", upper_byte_only=True))[1].endswith(
+        "+high8"
+    )
 
 
 def test_alpha_keeps_its_own_range():
     values = np.array([[[4095, 65535], [0, 32768]]], np.uint16)
-    image, notes = scaled(Deep(values, "LA;16"), PLAIN, RANGES)
+    image, notes = to_eight_bits(Deep(values, "LA;16"), PLAIN, RANGES)
     assert (image.mode, notes) == ("LA", "[0..4095]")
     assert np.asarray(image).tolist() == [[[255, 255], [0, 128]]]
 
 
-@pytest.mark.parametrize("halved", [False, True])
-def test_only_the_exact_transparent_colour_is_transparent(halved):
+@pytest.mark.parametrize("upper_byte_only", [False, True])
+def test_only_the_exact_transparent_colour_is_transparent(upper_byte_only):
     colour = (0x1234, 0x5678, 0x9ABC)
     values = np.array([[colour, (0x1234, 0x5678, 0x9ABD)]], np.uint16)
-    if halved:
+    if upper_byte_only:
         values = values // 256 * 257
     image = Image.new("RGB", (2, 1))
     image.info["transparency"] = colour
-    found = np.asarray(scaled(Deep(values, "RGB;16", halved=halved), image)[0])
-    assert found[0, :, 3].tolist() == ([0, 0] if halved else [0, 255])
+    found = np.asarray(
+        to_eight_bits(Deep(values, "RGB;16", upper_byte_only=upper_byte_only), image)[0]
+    )
+    assert found[0, :, 3].tolist() == ([0, 0] if upper_byte_only else [0, 255])
 
 
 def test_a_large_picture_is_scaled_like_its_parts():
     values = np.random.default_rng(0).normal(size=(999, 1000)).astype(np.float32)
     values[0, :2] = -9, 9  # the range
-    whole = np.asarray(scaled(Deep(values, "F", None), PLAIN)[0], float)
+    whole = np.asarray(to_eight_bits(Deep(values, "F", None), PLAIN)[0], float)
     assert np.abs(whole - (values.astype(float) + 9) * 255 / 18).max() <= 0.5 + 1e-9
 
 
@@ -149,4 +152,4 @@ def test_a_large_picture_is_scaled_like_its_parts():
     ],
 )
 def test_least_and_greatest_count_finite_colours(deep, expected):
-    assert least_and_greatest(deep) == expected
+    assert finite_range(deep) == expected

@@ -7,13 +7,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from archives import link, lmdb_there, make_lmdb, mkfifo, pack, picture, touch
+from container_samples import link, lmdb_there, make_lmdb, mkfifo, pack, picture, touch
 
 from adgan_cli.errors import ConfigError, NoImagesError
 from adgan_cli.images.archives import TarArchive, ZipArchive
 from adgan_cli.images.find import Listing, find_images, find_inputs, list_inputs, locator
+from adgan_cli.images.refs import Folder, ImageRef
 from adgan_cli.images.selection import Selection
-from adgan_cli.images.sources import Folder, ImageRef
 
 
 def listed(listing: Listing) -> list[str]:
@@ -106,7 +106,7 @@ def test_an_archive_lists_what_its_folder_would_with_the_same_bytes(tmp_path, ki
     assert listed(inside) == listed(outside)
     assert inside.root == archive
     assert [item.key for item in inside.items] == listed(inside)
-    assert {type(item.source) for item in inside.items} <= {ZipArchive, TarArchive}
+    assert {type(item.container) for item in inside.items} <= {ZipArchive, TarArchive}
     for one, other in zip(inside.items, outside.items, strict=True):
         with one.open() as packed, other.open() as plain:
             assert packed.read() == plain.read()
@@ -342,7 +342,7 @@ def test_the_locator_leads_from_every_name_back_to_its_picture(tmp_path):
         listing = find_inputs(given)
         locate = locator(listing.root)
         assert all(same(locate(item.name), item) for item in listing.items)
-        opened = {id(locate(item.name).source) for item in listing.items}
+        opened = {id(locate(item.name).container) for item in listing.items}
         assert len(opened) == len(given)  # each once
 
 

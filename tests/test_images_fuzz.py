@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from colorimetry import ADOBE, GAMMA
-from handmade import apng, chunk, gif, ink_profile, matrix_profile, png, tiff
+from colour_reference import ADOBE, GAMMA
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from image_samples import apng, chunk, gif, ink_profile, matrix_profile, png, tiff
 from PIL import Image
 
 from adgan_cli.errors import ImageError

@@ -6,8 +6,8 @@ import zlib
 
 import numpy as np
 import pytest
-from colorimetry import ADOBE, GAMMA, LUMA, composite, srgb_from_lab, srgb_from_primaries
-from handmade import apng, chunk, gif, ink_profile, matrix_profile, png, tiff
+from colour_reference import ADOBE, GAMMA, LUMA, composite, srgb_from_lab, srgb_from_primaries
+from image_samples import apng, chunk, gif, ink_profile, matrix_profile, png, tiff
 from PIL import Image
 
 from adgan_cli.images.read import Preprocessing, decode_image, read_thumbnail, value_range

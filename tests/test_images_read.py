@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from colorimetry import LUMA, composite
-from handmade import chunk, png, tiff
+from colour_reference import LUMA, composite
+from container_samples import image_ref
+from image_samples import chunk, png, tiff
 from PIL import Image
 
 from adgan_cli.errors import ImageError
 from adgan_cli.images.archives import TarArchive, ZipArchive
 from adgan_cli.images.decode import decode
-from adgan_cli.images.opening import opened
+from adgan_cli.images.open_image import open_image
 from adgan_cli.images.read import (
     Preprocessing,
     decode_image,
@@ -25,7 +26,7 @@ from adgan_cli.images.read import (
     read_thumbnail,
     value_range,
 )
-from adgan_cli.images.sources import ImageRef, image_ref
+from adgan_cli.images.refs import ImageRef
 
 FITS = ("crop", "pad", "squash")
 
@@ -340,7 +341,7 @@ def test_members_of_archives_are_read_like_files(tmp_path, compression):
 def test_a_large_jpeg_is_scaled_by_the_decoder_and_keeps_its_size_and_quality(tmp_path, fit):
     large = colours(1024, 768)
     path = save(tmp_path / "a.jpg", large, quality=95, exif=exif(8))
-    with opened(path) as source, source.picture() as image:
+    with open_image(path) as source, source.identify() as image:
         assert decode(image, source.stream, (256, 192)).image.size == (256, 192)
     picture = decode_image(path, Preprocessing(32, 3, fit, "black"))
     exact = save(tmp_path / "a.png", large, exif=exif(8))  # no decoder scales this

@@ -9,7 +9,8 @@ from PIL import Image
 
 from adgan_cli.images.cache import CacheConfig
 from adgan_cli.images.find import find_inputs
-from adgan_cli.images.load import read_in_order
+from adgan_cli.images.read import DecodedImage, Preprocessing
+from adgan_cli.images.reader import Reader
 from adgan_cli.images.scan import Scan, scan
 
 
@@ -29,19 +30,19 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def scanned(folder: Path, place: CacheConfig | None = None) -> Scan:
-    return scan(find_inputs([folder]), 16, workers=2, place=place)
+def scanned(folder: Path, cache: CacheConfig | None = None) -> Scan:
+    return scan(find_inputs([folder]), Reader(Preprocessing(16, 3), 2, cache))
 
 
 def test_counts_add_up(folder: Path) -> None:
-    told = scanned(folder)
-    assert (told.found, told.readable, len(told.unreadable)) == (9, 7, 2)
-    for counts in (told.formats, told.modes, told.sizes):
-        assert sum(counts.values()) == told.readable
-    assert told.formats == {"PNG": 6, "JPEG": 1}
-    assert told.modes == {"RGB": 4, "L": 1, "RGBA+white": 1, "I;16[0..4095]": 1}
-    assert told.sizes == {(20, 10): 5, (7, 7): 1, (2, 1): 1}
-    assert told.ranges == (("I;16", 0, 4095),)
+    counts = scanned(folder)
+    assert (counts.total, counts.readable, len(counts.unreadable)) == (9, 7, 2)
+    for table in (counts.formats, counts.modes, counts.sizes):
+        assert sum(table.values()) == counts.readable
+    assert counts.formats == {"PNG": 6, "JPEG": 1}
+    assert counts.modes == {"RGB": 4, "L": 1, "RGBA+white": 1, "I;16[0..4095]": 1}
+    assert counts.sizes == {(20, 10): 5, (7, 7): 1, (2, 1): 1}
+    assert counts.ranges == (("I;16", 0, 4095),)
 
 
 def test_unreadable_files_have_their_reasons(folder: Path) -> None:
@@ -58,23 +59,19 @@ def test_what_cannot_be_listed_counts_as_found(folder: Path) -> None:
     if not hasattr(os, "mkfifo"):
         pytest.skip("no FIFOs here")
     os.mkfifo(folder / "pipe.png")
-    told = scanned(folder)
-    assert told.found == told.readable + len(told.unreadable) == 10
-    assert dict(told.unreadable)["pipe.png"] == "not a regular file"
+    counts = scanned(folder)
+    assert counts.total == counts.readable + len(counts.unreadable) == 10
+    assert dict(counts.unreadable)["pipe.png"] == "not a regular file"
 
 
-def test_training_finds_the_pictures_decoded(folder: Path, tmp_path: Path) -> None:
-    place = CacheConfig(tmp_path / "cache", 10**9)
-    first = scanned(folder, place)
+def test_training_finds_the_images_decoded(folder: Path, tmp_path: Path) -> None:
+    cache = CacheConfig(tmp_path / "cache", 10**9)
+    first = scanned(folder, cache)
     for path in folder.iterdir():  # the same size and time, other pixels: only a cache can tell
         stamp, size = path.stat(), path.stat().st_size
         path.write_bytes(bytes(size))
         os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    from adgan_cli.images.load import open_cache
-    from adgan_cli.images.read import Preprocessing
-
-    rules = Preprocessing(16, 3, ranges=first.ranges)
     listing = find_inputs([folder])
-    with open_cache(place, listing.root, rules, 9) as cache:
-        read = list(read_in_order(listing.items, rules, workers=1, cache=cache))
-    assert sum(hasattr(picture, "pixels") for _, picture in read) == first.readable
+    reader = Reader(Preprocessing(16, 3, ranges=first.ranges), 1, cache)
+    images = [image for _, image in reader.read(listing.items, listing.root, expected=9)]
+    assert sum(isinstance(image, DecodedImage) for image in images) == first.readable

@@ -1,7 +1,7 @@
 """Which pictures patterns choose, and which patterns are none."""
 
 import pytest
-from archives import pack, touch
+from container_samples import pack, touch
 
 from adgan_cli.errors import ConfigError
 from adgan_cli.images.find import find_images, find_inputs
@@ -44,8 +44,16 @@ def test_patterns_choose_as_in_gitignore_in_folders_and_archives_alike(
 
 def test_a_folder_is_entered_unless_it_is_excluded_whatever_is_included():
     patterns = Patterns(Selection(include=("*.png",), exclude=("cats/", "old")))
-    assert [patterns.enter(name) for name in ("dogs", "cats", "dogs/old")] == [True, False, False]
-    assert [patterns.take(name) for name in ("cats", "a.png", "old")] == [False, True, False]
+    assert [patterns.matches_folder(name) for name in ("dogs", "cats", "dogs/old")] == [
+        True,
+        False,
+        False,
+    ]
+    assert [patterns.matches_file(name) for name in ("cats", "a.png", "old")] == [
+        False,
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("pattern", ["", " ", "# a comment", "/", "!", "[z-a].png", "***/"])

@@ -8,9 +8,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from archives import link, make_lmdb, mkfifo, pack, picture, touch
+from container_samples import link, make_lmdb, mkfifo, pack, picture, touch
 
-from adgan_cli.images.archives import open_source
+from adgan_cli.images.archives import open_container
 from adgan_cli.images.formats import HEADER_BYTES, sniff
 from adgan_cli.images.selection import Selection
 from adgan_cli.images.walk import Walk, is_own_output, members
@@ -37,7 +37,7 @@ def names(folder: Path, selection: Selection = ALL) -> list[str]:
 def inside(path: Path, selection: Selection = ALL) -> tuple[list[str], list[tuple[str, str]]]:
     """The pictures among the members of an archive, and the failures."""
     failures = []
-    found = members(open_source(path), selection, lambda *failure: failures.append(failure))
+    found = members(open_container(path), selection, lambda *failure: failures.append(failure))
     return list(found), failures
 
 

@@ -14,7 +14,7 @@ from adgan_cli.engine.models.neighbours import (
     shrunk,
     write_neighbours,
 )
-from adgan_cli.images.load import PixelSet
+from adgan_cli.images.pixels import PixelSet
 
 
 def pictures(count: int, size: int = 16, channels: int = 1) -> PixelSet:

@@ -15,7 +15,7 @@ from adgan_cli.engine.models.model import Model, load_model
 from adgan_cli.engine.models.neighbours import write_neighbours
 from adgan_cli.engine.pixels import to_model_range, to_uint8
 from adgan_cli.engine.search.searcher import search
-from adgan_cli.images.load import PixelSet
+from adgan_cli.images.pixels import PixelSet
 from adgan_cli.images.read import read_image
 from adgan_cli.reports.explain import NEAREST, explain
 from adgan_cli.reports.rank import rank

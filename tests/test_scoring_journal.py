@@ -11,7 +11,7 @@ from conftest import draw_disc, make_generator
 
 from adgan_cli.engine.models.model import Model, save_model
 from adgan_cli.engine.search.searcher import Searcher
-from adgan_cli.images.sources import FileStamp, ImageRef
+from adgan_cli.images.refs import FileStamp, ImageRef
 from adgan_cli.scoring import run
 from adgan_cli.scoring.journal import stamp_of
 from adgan_cli.scoring.rows import read_scores

@@ -194,7 +194,7 @@ def evaluate(
 
     from adgan_cli.engine.device import pick_device, pick_precision
     from adgan_cli.evaluation.protocol import Plan
-    from adgan_cli.images.load import default_workers
+    from adgan_cli.images.reader import default_workers
 
     processes = join()
     where = pick_device(device, processes.local_rank)

@@ -65,7 +65,8 @@ def scan(
         raise ConfigError("give a folder, or a list with --files-from; see adgan scan --help")
     listing = scoring.find(paths, files_from, chosen, quiet=quiet)
 
-    from adgan_cli.images.load import default_workers
+    from adgan_cli.images.read import Preprocessing
+    from adgan_cli.images.reader import Reader
     from adgan_cli.images.scan import scan as scan_pictures
 
     started = time.monotonic()
@@ -73,11 +74,8 @@ def scan(
         task = shown.add_task("reading pictures", total=len(listing.items))
         found = scan_pictures(
             listing,
-            size,
-            workers=workers or default_workers(),
-            place=place,
-            on_picture=lambda done: shown.update(task, completed=done),
-            on_cache_disabled=scoring.cache_off(quiet),
+            Reader(Preprocessing(size, 3), workers, place, scoring.cache_off(quiet)),
+            on_progress=lambda done: shown.update(task, completed=done),
         )
     seconds = {"read": time.monotonic() - started, **_expected(model, found.readable)}
     if as_json:
@@ -86,7 +84,7 @@ def scan(
         for line in _lines(found, seconds, model):
             typer.echo(escape_control(line))
     if not found.readable:
-        raise NoImagesError(f"no usable picture in {found.root}: all {found.found} failed")
+        raise NoImagesError(f"no usable picture in {found.root}: all {found.total} failed")
 
 
 def _expected(model: ModelConfig, pictures: int) -> dict[str, float]:
@@ -103,7 +101,7 @@ def _expected(model: ModelConfig, pictures: int) -> dict[str, float]:
 def _record(found: "Scan", seconds: Mapping[str, float]) -> dict[str, Any]:
     return {
         "root": escape_surrogates(str(found.root)),
-        "found": found.found,
+        "found": found.total,
         "readable": found.readable,
         "unreadable": [
             {"path": escape_surrogates(n), "reason": why} for n, why in found.unreadable
@@ -122,7 +120,7 @@ def _lines(found: "Scan", seconds: Mapping[str, float], model: ModelConfig) -> l
     sides = [side for size in found.sizes for side in size]
     repeated = sum(len(names) - 1 for names in found.duplicates)
     lines = [
-        f"{plural(found.found, 'picture')} in {found.root}: {found.readable:,} readable, "
+        f"{plural(found.total, 'picture')} in {found.root}: {found.readable:,} readable, "
         f"{len(found.unreadable):,} not; {plural(repeated, 'exact duplicate')}",
         _table("formats", found.formats),
         _table("modes", found.modes),

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from adgan_cli.engine.training.trainer import StepMetrics, TrainState
     from adgan_cli.images.cache import CacheConfig
     from adgan_cli.images.find import Listing
-    from adgan_cli.images.load import PixelSet
+    from adgan_cli.images.pixels import PixelSet
 
 AUTO_ITERS, AUTO_PATIENCE = 1_000_000, 0.4  # of --iters auto
 FEW_STEPS = 1000  # below, even digits are told apart clearly worse

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adgan_cli.images.load import PixelSet
+from adgan_cli.images.pixels import PixelSet
 
 
 def to_model_range(pixels: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from PIL import features as pillow
 
 from adgan_cli.evaluation.features import blocks, fit_pca, pixels, sample
 from adgan_cli.evaluation.task import MethodResult, NotApplicableError, Task
-from adgan_cli.images.statistics import png_bytes
+from adgan_cli.images.statistics import png_size
 
 COMPONENTS = 16  # of the reconstruction
 
@@ -40,7 +40,7 @@ def pca(task: Task, *, relative: bool = False) -> MethodResult:
 
 def file_complexity(task: Task) -> MethodResult:
     """Bytes of the picture as PNG, best compression: no training at all."""
-    scores = np.array([png_bytes(picture) for picture in task.test], dtype=np.float64)
+    scores = np.array([png_size(picture) for picture in task.test], dtype=np.float64)
     # zlib and its successors do not agree to the byte
     zlib = pillow.version_feature("zlib_ng") or pillow.version_codec("zlib")
     return MethodResult(scores, {"format": "PNG", "compress_level": 9, "zlib": zlib})

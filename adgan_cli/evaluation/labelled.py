@@ -16,7 +16,9 @@ from adgan_cli.evaluation.packed_sets import (
 )
 from adgan_cli.images.cache import CacheConfig
 from adgan_cli.images.find import Listing
-from adgan_cli.images.load import PixelSet, load_pixels
+from adgan_cli.images.pixels import PixelSet, load_pixels
+from adgan_cli.images.read import Preprocessing
+from adgan_cli.images.reader import Reader
 from adgan_cli.images.selection import Selection
 
 __all__ = ["DATASETS", "LabelledDataset", "class_index", "default_data_root", "load_labelled"]
@@ -48,7 +50,7 @@ def load_labelled(
     size, channels: None is the set's own; pictures in folders become 64 pixels and grey if all
     of them are. seed: of the split, where a set comes without. normal_class: pictures in folders
     that other classes have to train on are then not read. on_picture: hears how many files are
-    done and how many there are; on_cache_disabled: see load_pixels.
+    done and how many there are; on_cache_disabled: see Reader.
 
     Raises ConfigError for what is not known, not there or not what it should be, and whatever
     load_pixels raises.
@@ -58,15 +60,14 @@ def load_labelled(
 
     def read(listing: Listing) -> PixelSet:
         total = len(listing.items)
+        preprocessing = Preprocessing(
+            size or _FOLDER_SIZE, channels or 3, reading.fit, reading.alpha
+        )
         return load_pixels(
             listing,
-            size or _FOLDER_SIZE,
-            channels,
-            reading,
-            workers=workers,
-            place=place,
-            on_picture=on_picture and (lambda done: on_picture(done, total)),
-            on_cache_disabled=on_cache_disabled,
+            Reader(preprocessing, workers, place, on_cache_disabled),
+            detect_grey=channels is None,
+            on_progress=on_picture and (lambda done: on_picture(done, total)),
         )
 
     if normal is not None and anomalous is not None and not dataset:

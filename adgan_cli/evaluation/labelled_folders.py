@@ -13,9 +13,9 @@ from adgan_cli.errors import ConfigError
 from adgan_cli.evaluation.labels import LabelledDataset, index_of, joined_notes, split_by_seed
 from adgan_cli.images.archives import is_archive_name, is_database
 from adgan_cli.images.find import Listing, find_inputs
-from adgan_cli.images.load import PixelSet
+from adgan_cli.images.pixels import PixelSet
+from adgan_cli.images.refs import ImageRef
 from adgan_cli.images.selection import Selection
-from adgan_cli.images.sources import ImageRef
 from adgan_cli.text import plural
 
 Read = Callable[[Listing], PixelSet]  # load_pixels with everything but the listing settled
@@ -116,8 +116,8 @@ def load_pair(
     listing = find_inputs([normal, anomalous], selection)
     name = f"{_name_of(normal)} against {_name_of(anomalous)}"
     plan = _Plan(name, ("normal", "anomalous"), listing)
-    plan.split(0, [item for item in listing.items if item.source.path == normal], seed)
-    plan.test += [(item, 1) for item in listing.items if item.source.path != normal]
+    plan.split(0, [item for item in listing.items if item.container.path == normal], seed)
+    plan.test += [(item, 1) for item in listing.items if item.container.path != normal]
     plan.notes.append(f"normal pictures split by seed {seed}")
     return _loaded(plan, read)
 
@@ -151,7 +151,7 @@ def load_lsun(root: Path, read: Read, *, normal_class: str | None = None) -> Lab
     listing = find_inputs(list(used))
     plan = _Plan("lsun", classes, listing)
     for item in listing.items:
-        part, label = used[item.source.path]
+        part, label = used[item.container.path]
         (plan.train if part == "train" else plan.test).append((item, label))
     return _loaded(plan, read)
 
@@ -183,9 +183,9 @@ def _loaded(plan: _Plan, read: Read) -> LabelledDataset:
 
 def _part(pictures: PixelSet, start: int, end: int) -> np.ndarray:
     """Some of the pictures in a row: a view where they lie in a row, as in a large new cache."""
-    rows = pictures.rows
-    if rows is not None and end > start and (np.diff(rows[start:end]) == 1).all():
-        return pictures.pixels[rows[start] : rows[end - 1] + 1]
+    indices = pictures.indices
+    if indices is not None and end > start and (np.diff(indices[start:end]) == 1).all():
+        return pictures.pixels[indices[start] : indices[end - 1] + 1]
     return pictures.take(slice(start, end))
 
 

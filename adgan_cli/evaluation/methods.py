@@ -30,7 +30,7 @@ from adgan_cli.evaluation.features import alexnet_features
 from adgan_cli.evaluation.settings import GanConfig, Settings
 from adgan_cli.evaluation.task import MethodResult, NotApplicableError, Task
 from adgan_cli.fitting.directory import HISTORY_FILE, data_provenance, train_into, with_encoder
-from adgan_cli.images.load import PixelSet
+from adgan_cli.images.pixels import PixelSet
 
 GAN_FOLDER, TUNED_GAN_FOLDER, TRAINED_FILE = "gan", "gan-tuned", "trained.json"
 SEARCH_FILE, TUNED_FILE = "search.safetensors", "search-tuned.safetensors"

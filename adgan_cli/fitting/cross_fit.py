@@ -21,7 +21,7 @@ from adgan_cli.fitting.held_out import hold_out
 from adgan_cli.fitting.run import load_training_pictures
 from adgan_cli.images.cache import CacheConfig
 from adgan_cli.images.find import Listing
-from adgan_cli.images.load import PixelSet
+from adgan_cli.images.pixels import PixelSet
 from adgan_cli.images.reader import Reader
 from adgan_cli.scoring.adjust import held_out_scores
 from adgan_cli.scoring.calibrate import with_calibration

@@ -30,8 +30,8 @@ from adgan_cli.engine.training.encoder import train_encoder
 from adgan_cli.engine.training.trainer import StepMetrics, TrainState, ema_generator, run
 from adgan_cli.errors import ConfigError, DivergedError, ModelFileError, OutputError
 from adgan_cli.fitting.held_out import hold_out
-from adgan_cli.images.grid import write_grid
-from adgan_cli.images.load import PixelSet
+from adgan_cli.images.encode import write_grid
+from adgan_cli.images.pixels import PixelSet
 from adgan_cli.processes import SINGLE, Processes
 
 HISTORY_FILE = "history.csv"
@@ -280,7 +280,7 @@ def on_training_device(
             part = pictures.take(slice(start, start + 4096))
             pixels[start : start + len(part)] = torch.from_numpy(np.ascontiguousarray(part))
         return pixels, None
-    rows = None if pictures.rows is None else torch.from_numpy(pictures.rows)
+    rows = None if pictures.indices is None else torch.from_numpy(pictures.indices)
     return torch.from_numpy(pictures.pixels), rows
 
 

@@ -16,7 +16,7 @@ from adgan_cli.engine.search.algorithm1 import starting_points
 from adgan_cli.engine.training.convergence import stagnation_share
 from adgan_cli.engine.training.objectives import objective
 from adgan_cli.engine.training.trainer import TrainState
-from adgan_cli.images.load import PixelSet
+from adgan_cli.images.pixels import PixelSet
 from adgan_cli.scoring.calibrate import MAX_HELD_OUT, score_pixels
 
 MIN_TRAIN = 200  # to train on; below, a generator learns them by heart

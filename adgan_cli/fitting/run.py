@@ -20,7 +20,9 @@ from adgan_cli.fitting.directory import on_training_device, train_into, trained_
 from adgan_cli.fitting.held_out import hold_out, with_verdict
 from adgan_cli.images.cache import CacheConfig
 from adgan_cli.images.find import Listing, list_inputs
-from adgan_cli.images.load import PixelSet, default_workers, load_pixels
+from adgan_cli.images.pixels import PixelSet, load_pixels
+from adgan_cli.images.read import Preprocessing
+from adgan_cli.images.reader import Reader
 from adgan_cli.images.selection import Selection
 from adgan_cli.scoring.calibrate import with_calibration
 
@@ -93,16 +95,9 @@ def load_training_pictures(
 
     Raises NoImagesError when there is none to learn from, naming what was there instead.
     """
-    pictures = load_pixels(
-        listing,
-        size,
-        channels,
-        reading,
-        workers=workers or default_workers(),
-        place=place,
-        on_picture=on_picture,
-        on_cache_disabled=on_cache_disabled,
-    )
+    preprocessing = Preprocessing(size, channels or 3, reading.fit, reading.alpha)
+    reader = Reader(preprocessing, workers, place, on_cache_disabled)
+    pictures = load_pixels(listing, reader, detect_grey=channels is None, on_progress=on_picture)
     if not pictures.names:
         name, reason = pictures.failures[0]
         raise NoImagesError(

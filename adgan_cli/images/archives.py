@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from adgan_cli.errors import ConfigError, ImageError
-from adgan_cli.images.sources import FileStamp, Folder, missing, stamp_of
+from adgan_cli.images.refs import FileStamp, Folder, missing, stamp_of
 
 try:
     from lzma import LZMAError
@@ -55,7 +55,7 @@ _WITHOUT_BYTES = {
 _REFUSED = frozenset(".gz .tgz .bz2 .tbz .tbz2 .xz .txz .zst .tzst .lz4 .7z .rar".split())
 
 
-def open_source(path: Path) -> "Folder | ZipArchive | TarArchive | LmdbDatabase | None":
+def open_container(path: Path) -> "Folder | ZipArchive | TarArchive | LmdbDatabase | None":
     """Open what holds pictures in it; None for any other file and where there is nothing.
 
     A folder that holds `data.mdb` is a database. An archive is known by its extension, in any
@@ -96,7 +96,7 @@ class ZipArchive:
             self._zip = ZipFile(path)
         except (OSError, *_ZIP_ERRORS) as error:
             raise ConfigError(
-                f"{path} is not a zip archive, or is damaged: {_said(error)}; pack it again"
+                f"{path} is not a zip archive, or is damaged: {_message(error)}; pack it again"
             ) from error
         self._lock = threading.Lock()  # ZipFile counts its open members without one
         self._members = {
@@ -159,9 +159,9 @@ class ZipArchive:
             # bz2 says without a number that data is damaged; a wrong offset cannot be sought
             if error.errno not in (None, errno.EINVAL):
                 raise
-            raise ImageError(f"damaged in its archive: {_said(error)}") from error
+            raise ImageError(f"damaged in its archive: {_message(error)}") from error
         except _ZIP_ERRORS as error:
-            raise ImageError(f"damaged in its archive: {_said(error)}") from error
+            raise ImageError(f"damaged in its archive: {_message(error)}") from error
 
 
 class TarArchive:
@@ -174,10 +174,10 @@ class TarArchive:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            places = _tar_places(path)
+            places = _tar_members(path)
         except (OSError, tarfile.TarError, EOFError, OverflowError, ValueError) as error:
             raise ConfigError(
-                f"{path} is not an uncompressed tar archive, or is damaged: {_said(error)};"
+                f"{path} is not an uncompressed tar archive, or is damaged: {_message(error)};"
                 " pack it again"
             ) from error
         self._names = sorted(places, key=walk_order)
@@ -190,11 +190,11 @@ class TarArchive:
 
     def header(self, key: str, size: int) -> bytes:
         """Read the first bytes of a member; raise like open."""
-        offset, whole = self._place(key)
+        offset, whole = self._locate(key)
         return self._read(offset, min(size, whole))
 
     def open(self, key: str) -> IO[bytes]:
-        offset, size = self._place(key)
+        offset, size = self._locate(key)
         if size > MEMBER_LIMIT:
             raise ImageError(f"{_too_large(size)}: too large for a picture")
         return io.BytesIO(self._read(offset, size))
@@ -205,7 +205,7 @@ class TarArchive:
     def file(self, key: str) -> Path | None:
         return None
 
-    def _place(self, key: str) -> tuple[int, int]:
+    def _locate(self, key: str) -> tuple[int, int]:
         index = bisect_left(self._names, walk_order(key), key=walk_order)
         if self._names[index : index + 1] != [key]:
             raise missing(key)
@@ -266,7 +266,7 @@ class LmdbDatabase:
         try:
             yield
         except import_module("lmdb").Error as error:
-            raise kind(what + _said(error)) from error
+            raise kind(what + _message(error)) from error
 
 
 def walk_order(name: str) -> str:
@@ -279,7 +279,7 @@ def _normal(member: str) -> str:
     return posixpath.normpath(member).lstrip("/")
 
 
-def _tar_places(path: Path) -> dict[str, tuple[int, int]]:
+def _tar_members(path: Path) -> dict[str, tuple[int, int]]:
     """Map the normal names in a tar archive to where their bytes begin and how many there are."""
     places: dict[str, tuple[int, int]] = {}
     with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape") as tar:
@@ -328,7 +328,7 @@ def _environment(path: Path) -> Any:
         pages = environment.info()["last_pgno"] + 1
         whole = pages * environment.stat()["psize"]
     except (OSError, lmdb.Error) as error:
-        raise ConfigError(f"cannot read the LMDB database {path}: {_said(error)}") from error
+        raise ConfigError(f"cannot read the LMDB database {path}: {_message(error)}") from error
     if status.st_size < whole:
         # reading on would not fail but kill: the map of the file reaches past its end
         raise ConfigError(
@@ -342,7 +342,7 @@ def _too_large(size: int) -> str:
     return f"says it holds {size / 2**30:.1f} GiB"
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     strerror = error.strerror if isinstance(error, OSError) else None
     said = " ".join((strerror or str(error)).split()) or type(error).__name__
     return said[:120]

@@ -8,6 +8,7 @@ refuses turns it off.
 
 import errno
 import json
+import math
 import os
 import shutil
 import sqlite3
@@ -24,7 +25,7 @@ from adgan_cli import __version__
 from adgan_cli.images.cache_folder import SETS, bytes_in, make_room, remove
 from adgan_cli.images.cache_store import FORMAT, Entry, Store, open_store
 from adgan_cli.images.read import DecodedImage, Preprocessing
-from adgan_cli.images.sources import FileStamp, ImageRef
+from adgan_cli.images.refs import FileStamp, ImageRef
 from adgan_cli.text import format_bytes
 
 _BATCH, _BATCH_BYTES = 256, 16 << 20  # pictures are written when there are so many, or so large
@@ -41,6 +42,8 @@ class CacheConfig:
 
     folder: Path
     limit: int
+    map_above: int = 10**9  # bytes; larger sets stay in the cache's file, memory is quicker
+    timeout: float = 60.0  # seconds to wait for another process that writes
 
 
 def default_cache_folder() -> Path:
@@ -114,6 +117,10 @@ class PixelCache:
         if held >= _BATCH or held * len(pixels) >= _BATCH_BYTES:
             self._flush()
 
+    def should_map(self, count: int) -> bool:
+        """Tell whether so many images are better mapped from the cache than held in memory."""
+        return not self.disabled_reason and count * math.prod(self._shape) > self._place.map_above
+
     def mapped(self, found: Sequence[ImageRef]) -> tuple[np.ndarray, np.ndarray] | None:
         """Map pictures that were got or put: pixels (slots, S, S, C) uint8, rows (N,) int64.
 
@@ -156,7 +163,9 @@ class PixelCache:
                     f"the pictures need {format_bytes(needed - own)}, {format_bytes(free)} are free"
                 )
                 raise OSError(errno.ENOSPC, short)
-            self._store = open_store(self._folder, self._about, self._shape)
+            self._store = open_store(
+                self._folder, self._about, self._shape, timeout=self._place.timeout
+            )
             if self._store is not None:
                 self._store.touch()
                 return

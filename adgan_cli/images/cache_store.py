@@ -28,7 +28,6 @@ import numpy as np
 from adgan_cli.images.cache_folder import INDEX, PIXELS
 
 FORMAT = 1  # of these files; raise it with every change
-_PATIENCE = 60.0  # seconds to wait for another process
 _SPARE = 256  # slots that nobody needs and that are not worth beginning anew
 
 _SCHEMA = [
@@ -54,7 +53,9 @@ class Entry(NamedTuple):
     checksum: int = 0  # of the pixels
 
 
-def open_store(folder: Path, about: bytes, shape: Sequence[int]) -> "Store | None":
+def open_store(
+    folder: Path, about: bytes, shape: Sequence[int], *, timeout: float
+) -> "Store | None":
     """Open the set in a folder, or begin one for pictures of this shape.
 
     None if it is torn, of something else, or mostly of slots that nobody needs any more.
@@ -65,7 +66,7 @@ def open_store(folder: Path, about: bytes, shape: Sequence[int]) -> "Store | Non
     with ExitStack() as stack:
         path = folder / PIXELS
         pixels = stack.enter_context(open(path, "r+b", buffering=0, opener=_open_or_create))
-        index = sqlite3.connect(folder / INDEX, timeout=_PATIENCE, isolation_level=None)
+        index = sqlite3.connect(folder / INDEX, timeout=timeout, isolation_level=None)
         stack.enter_context(closing(index))
         store = Store(folder, index, pixels, math.prod(shape))
         try:

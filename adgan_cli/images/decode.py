@@ -17,7 +17,8 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from adgan_cli.errors import ImageError
-from adgan_cli.images.geometry import Size, orientation
+from adgan_cli.images.depth import Deep
+from adgan_cli.images.transform import Size, exif_orientation
 
 # 16 bits a channel: colours, the byte order (of libtiff's output: N, that of the machine)
 _SIXTEEN = re.compile("(?:RGB|RGBA|RGBX|RGBa|R|G|B);16[LBN]")
@@ -47,23 +48,7 @@ class Decoded:
     size: Size  # as stored, never scaled down
     orientation: int  # still to be undone; 1 when there is nothing to do
     turned: int  # the same, or what the decoder has undone itself: for the mode column
-    deep: "Deep | None"  # stands in for the image's pixels where there are more than 8 bits
-
-
-@dataclass(frozen=True, eq=False)
-class Deep:
-    """What a picture deeper than 8 bits holds."""
-
-    values: np.ndarray  # (H, W) or (H, W, C): numbers as stored, not premultiplied
-    stored: str  # I;16, LA;16, RGB;16, RGBA;16, I or F
-    span: tuple[int, int] | None = (0, 2**16 - 1)  # range of the type; None: it has none
-    inverted: bool = False  # the least value is white
-    halved: bool = False  # only the upper 8 bits of 16 could be had
-
-    @property
-    def kind(self) -> str:
-        """Pictures of one kind share a range: I;16, RGB;16, I or F."""
-        return {"LA;16": "I;16", "RGBA;16": "RGB;16"}.get(self.stored, self.stored)
+    deep: Deep | None  # stands in for the image's pixels where there are more than 8 bits
 
 
 def decode(image: ImageFile, file: IO[bytes], wanted: Size | None = None) -> Decoded:
@@ -75,13 +60,13 @@ def decode(image: ImageFile, file: IO[bytes], wanted: Size | None = None) -> Dec
     if min(size) < 1:
         raise ImageError("a picture without pixels")
     # TIFF turns itself upright while it loads and forgets that it did
-    before = orientation(image) if image.format == "TIFF" else 1
+    before = exif_orientation(image) if image.format == "TIFF" else 1
     # Only JPEG: far faster on photographs
     drafted = wanted and image.draft(None, wanted)
     deep = _load(image, file)
     # libtiff moves behind the file's back: away from its buffer, or it would be read on from there
     file.seek(0, os.SEEK_END)
-    left = orientation(image)
+    left = exif_orientation(image)
     return Decoded(
         image=image,
         size=size if drafted else image.size,
@@ -93,7 +78,7 @@ def decode(image: ImageFile, file: IO[bytes], wanted: Size | None = None) -> Dec
 
 def may_be_deep(image: ImageFile) -> bool:
     """Tell before decoding whether a picture has more than 8 bits, or signed ones."""
-    _put_right(image)
+    _fix_raw_modes(image)
     raw = _raw_mode(image)
     sixteen = raw == _GREY_ALPHA or _is_netpbm(image) or bool(_SIXTEEN.fullmatch(raw))
     return sixteen or image.mode[0] in "IF" or _signed_bytes(image)
@@ -101,7 +86,7 @@ def may_be_deep(image: ImageFile) -> bool:
 
 def _load(image: ImageFile, file: IO[bytes]) -> Deep | None:
     """Load in full: Image.verify() passes truncated files."""
-    _put_right(image)
+    _fix_raw_modes(image)
     raw = _raw_mode(image)
     if _is_netpbm(image):
         return _netpbm(image, file)
@@ -155,7 +140,7 @@ def _set_raw_modes(image: ImageFile, raws: list[str]) -> None:
     image.tile = tiles
 
 
-def _put_right(image: ImageFile) -> None:
+def _fix_raw_modes(image: ImageFile) -> None:
     """Correct the raw modes that Pillow chooses wrongly for some kinds of TIFF."""
     tags, raw = _tags(image), _raw_mode(image)
     if not tags or not raw:
@@ -204,8 +189,8 @@ def _netpbm(image: ImageFile, file: IO[bytes]) -> Deep:
     if len(data) < 2 * math.prod(shape):
         raise OSError("image file is truncated")
     values = np.frombuffer(data, ">u2").astype(np.uint16).reshape(shape)
-    span = (0, _netpbm_most(image))
-    return Deep(values, "RGB;16" if len(shape) == 3 else "I;16", span)
+    type_range = (0, _netpbm_most(image))
+    return Deep(values, "RGB;16" if len(shape) == 3 else "I;16", type_range)
 
 
 def _refuse_short(image: ImageFile, file: IO[bytes]) -> None:
@@ -235,12 +220,13 @@ def _colours(image: ImageFile, file: IO[bytes], raw: str) -> Deep:
     lower = None
     if codec != "libtiff" or _tags(image).get(_PLANES) != 2:  # else Pillow chooses later on
         lower = _lower(image, file, [raw[:-1] + _OTHER_ORDER[raw[-1]] for raw in raws])
-    halved = lower is None or lower.shape != upper.shape
+    upper_byte_only = lower is None or lower.shape != upper.shape
     # a byte alone stands for the value whose two bytes are equal
-    values = upper.astype(np.uint16) << 8 | (upper if lower is None or halved else lower)
+    values = upper.astype(np.uint16) << 8 | (upper if lower is None or upper_byte_only else lower)
     if raw.startswith("RGBa"):
         values = _unmultiplied(values)
-    return Deep(values, "RGBA;16" if values.shape[2] == 4 else "RGB;16", halved=halved)
+    stored = "RGBA;16" if values.shape[2] == 4 else "RGB;16"
+    return Deep(values, stored, upper_byte_only=upper_byte_only)
 
 
 def _lower(image: ImageFile, file: IO[bytes], raws: list[str]) -> np.ndarray | None:

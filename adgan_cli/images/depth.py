@@ -6,12 +6,11 @@ floats have none that pictures keep to, so theirs is the first of a few that hol
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
-
-from adgan_cli.images.decode import Deep
 
 Ranges = tuple[tuple[str, float, float], ...]  # (kind, black, white), sorted by kind
 KINDS = ("F", "I", "I;16", "RGB;16")
@@ -27,7 +26,23 @@ _FLOAT_RANGES = ((0, 1), (0, 255))
 _BATCH = 2**18  # values at a time: the sums need doubles, 8 times the room of a picture
 
 
-def least_and_greatest(deep: Deep) -> tuple[float, float] | None:
+@dataclass(frozen=True, eq=False)
+class Deep:
+    """What a picture deeper than 8 bits holds."""
+
+    values: np.ndarray  # (H, W) or (H, W, C): numbers as stored, not premultiplied
+    stored: str  # I;16, LA;16, RGB;16, RGBA;16, I or F
+    type_range: tuple[int, int] | None = (0, 2**16 - 1)  # range of the type; None: it has none
+    inverted: bool = False  # the least value is white
+    upper_byte_only: bool = False  # only the upper 8 bits of 16 could be had
+
+    @property
+    def kind(self) -> str:
+        """Pictures of one kind share a range: I;16, RGB;16, I or F."""
+        return {"LA;16": "I;16", "RGBA;16": "RGB;16"}.get(self.stored, self.stored)
+
+
+def finite_range(deep: Deep) -> tuple[float, float] | None:
     """Find the range of a picture's colours; None where no value is finite."""
     values = _coloured(deep)
     if values.dtype.kind == "f":
@@ -35,21 +50,21 @@ def least_and_greatest(deep: Deep) -> tuple[float, float] | None:
     return (float(values.min()), float(values.max())) if values.size else None
 
 
-def scaled(deep: Deep, image: Image.Image, ranges: Ranges = ()) -> tuple[Image.Image, str]:
+def to_eight_bits(deep: Deep, image: Image.Image, ranges: Ranges = ()) -> tuple[Image.Image, str]:
     """Scale to 8 bits; values outside the range are clipped, no number (NaN) is black.
 
     image: what was decoded, for its transparent colour and its profile. Returns mode L, LA, RGB
     or RGBA and the notes for the mode column: `[black..white]`, `+clip`, `+high8`.
     """
-    found = least_and_greatest(deep) or (0.0, 0.0)
+    found = finite_range(deep) or (0.0, 0.0)
     given = {kind: (black, white) for kind, black, white in ranges}
-    low, high = given.get(deep.kind) or deep.span or _first_that_holds(deep.kind, *found)
+    low, high = given.get(deep.kind) or deep.type_range or _first_that_holds(deep.kind, *found)
     black, white = (high, low) if deep.inverted else (low, high)
     notes = f"[{black:.10g}..{white:.10g}]"
     infinite = deep.kind == "F" and bool(np.isinf(deep.values).any())
     if not low <= found[0] <= found[1] <= high or infinite:
         notes += "+clip"
-    if deep.halved:
+    if deep.upper_byte_only:
         notes += "+high8"
     with np.errstate(invalid="ignore"):  # some of the numbers that are none complain
         levels = _levels(_coloured(deep), black, white)
@@ -101,7 +116,7 @@ def _with_alpha(deep: Deep, levels: np.ndarray, transparent: object) -> np.ndarr
     elif deep.stored == "I;16" and isinstance(transparent, int):
         alpha = np.where(deep.values == transparent, 0, 255).astype(np.uint8)
     elif deep.stored == "RGB;16" and isinstance(transparent, tuple) and len(transparent) == 3:
-        colour = [(value >> 8) * 257 if deep.halved else value for value in transparent]
+        colour = [(value >> 8) * 257 if deep.upper_byte_only else value for value in transparent]
         alpha = np.where((deep.values == colour).all(-1), 0, 255).astype(np.uint8)
     else:
         return levels

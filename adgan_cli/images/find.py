@@ -17,10 +17,10 @@ from adgan_cli.images.archives import (
     TarArchive,
     ZipArchive,
     is_archive_name,
-    open_source,
+    open_container,
 )
+from adgan_cli.images.refs import Container, Folder, ImageRef, reason_of
 from adgan_cli.images.selection import Patterns, Selection
-from adgan_cli.images.sources import Container, Folder, ImageRef, reason_of
 from adgan_cli.images.walk import Walk, members
 
 OnError = Callable[[Path, str], None]
@@ -100,8 +100,8 @@ def find_inputs(
             if source is None:
                 yield ImageRef(Folder(path.parent), path.name, name)
             else:
-                yield from _found_in(source, name, selection, notes)
-        yield from _found_by_list(listed, base, notes)
+                yield from _images_in(source, name, selection, notes)
+        yield from _listed_images(listed, base, notes)
 
     # a set of all the names: nothing for the one folder of a million files
     items = list(everything() if alone else _each_name_once(everything()))
@@ -184,12 +184,12 @@ def _opened(path: Path) -> Container | None:
         raise ConfigError(f"{path} does not exist; give a folder or pictures") from error
     except OSError as error:
         raise ConfigError(f"cannot look at {path}: {error.strerror}") from error
-    return open_source(path)
+    return open_container(path)
 
 
 def _reopened(path: Path) -> Container:
     try:
-        return open_source(path) or Folder(path)
+        return open_container(path) or Folder(path)
     except ConfigError:  # damaged since: its pictures are gone, which they say one by one
         return Folder(path)
 
@@ -217,7 +217,7 @@ def _each_name_once(items: Iterable[ImageRef]) -> Iterator[ImageRef]:
             yield item
 
 
-def _found_in(
+def _images_in(
     source: Container, name: str, selection: Selection, notes: _Notes
 ) -> Iterator[ImageRef]:
     """Every picture of a source that itself is called `name`, or "" if it is the root."""
@@ -230,18 +230,18 @@ def _found_in(
     if isinstance(source, ZipArchive | TarArchive):
         keys = members(source, selection, fail)
     elif isinstance(source, LmdbDatabase):
-        keys = filter(Patterns(selection).take, source.names())
+        keys = filter(Patterns(selection).matches_file, source.names())
     else:
         keys = Walk(source.path, selection, fail, notes.count_link)
     for key in keys:
         yield ImageRef(source, key, prefix + key)  # one string for both where there is no prefix
 
 
-def _found_by_list(listed: bytes, base: str, notes: _Notes) -> Iterator[ImageRef]:
+def _listed_images(listed: bytes, base: str, notes: _Notes) -> Iterator[ImageRef]:
     folders: dict[str, Folder] = {}
     for line in _lines(listed):
         name = _below(base, line)
-        reason = _why_no_picture(line)
+        reason = _why_no_image(line)
         if reason:
             notes.failures.append((name or ".", reason))
             continue
@@ -251,7 +251,7 @@ def _found_by_list(listed: bytes, base: str, notes: _Notes) -> Iterator[ImageRef
         yield ImageRef(folders[head], name if key == name else key, name)
 
 
-def _why_no_picture(path: str) -> str:
+def _why_no_image(path: str) -> str:
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):

@@ -52,7 +52,7 @@ def surely_eight_bits(header: bytes) -> bool:
     return announced in ("JPEG", "GIF", "WebP", "BMP", "AVIF", "HEIC")
 
 
-def has_picture_extension(name: str) -> bool:
+def has_image_extension(name: str) -> bool:
     """Tell whether a file name ends like a picture's, in any case."""
     return os.path.splitext(name)[1].lower() in _extensions()
 

@@ -28,26 +28,27 @@ Examples: `RGB`, `RGB+exif6`, `P+frame1of12+white`, `CMYK+icc>RGB>L`, `F[0..1]`,
 `RGBA;16[0..4095]+clip+#8090a0`.
 """
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from adgan_cli.images.colour import background, flattened
 from adgan_cli.images.decode import Decoded, decode, may_be_deep
-from adgan_cli.images.depth import Ranges, least_and_greatest, scaled
+from adgan_cli.images.depth import Ranges, finite_range, to_eight_bits
+from adgan_cli.images.encode import image_bytes
 from adgan_cli.images.formats import surely_eight_bits
-from adgan_cli.images.geometry import (
-    cut,
+from adgan_cli.images.open_image import PILLOW_ERRORS, Item, fingerprint, open_image
+from adgan_cli.images.transform import (
+    background_colour,
+    crop,
     decoder_size,
-    displayed,
-    resized,
-    squared,
-    upright,
+    displayed_size,
+    flatten,
+    pad_to_square,
+    resize,
+    turn_upright,
     window,
 )
-from adgan_cli.images.opening import PILLOW_ERRORS, Item, fingerprint, opened
 
 __all__ = [
     "DecodedImage",
@@ -93,22 +94,22 @@ def read_image(
     return decode_image(path, Preprocessing(size, channels, fit, alpha)).pixels
 
 
-def decode_image(item: Item, rules: Preprocessing) -> DecodedImage:
+def decode_image(item: Item, preprocessing: Preprocessing) -> DecodedImage:
     """Read a file as pixels and facts; raise ImageError with the reason if it fails."""
-    size, fit, alpha = rules.size, rules.fit, rules.alpha
-    with opened(item) as source, source.picture() as image:
-        content = fingerprint(source.stream)
-        decoded = decode(image, source.stream, decoder_size(image.size, size, fit))
-        small, stored, notes = _small(decoded, size, fit, alpha, rules.ranges)
+    size, fit, alpha = preprocessing.size, preprocessing.fit, preprocessing.alpha
+    with open_image(item) as file, file.identify() as image:
+        content = fingerprint(file.stream)
+        decoded = decode(image, file.stream, decoder_size(image.size, size, fit))
+        small, stored, notes = _small(decoded, size, fit, alpha, preprocessing.ranges)
         frames = _frame_note(image)  # moves through the file, so it comes last
-    if rules.channels == 1 and small.mode != "L":
+    if preprocessing.channels == 1 and small.mode != "L":
         notes += ">L"
-    small = small.convert("L" if rules.channels == 1 else "RGB")  # ITU-R 601 luma
-    pixels = np.array(squared(small, size, background(alpha)))
-    width, height = displayed(decoded.size, decoded.orientation)
+    small = small.convert("L" if preprocessing.channels == 1 else "RGB")  # ITU-R 601 luma
+    pixels = np.array(pad_to_square(small, size, background_colour(alpha)))
+    width, height = displayed_size(decoded.size, decoded.orientation)
     turned = f"+exif{decoded.turned}" if decoded.turned > 1 else ""
     mode = stored + frames + turned + notes
-    pixels = pixels.reshape(size, size, rules.channels)
+    pixels = pixels.reshape(size, size, preprocessing.channels)
     return DecodedImage(pixels, width, height, mode, image.format or "", content)
 
 
@@ -125,15 +126,15 @@ def read_thumbnail(
     A tiny picture becomes a PNG: it will be shown enlarged, and JPEG's noise with it. most: bytes;
     what would be larger, such as noise, gets fewer pixels until it fits or is tiny itself.
     """
-    with opened(item) as source, source.picture() as image:
-        decoded = decode(image, source.stream, decoder_size(image.size, side, "within"))
+    with open_image(item) as file, file.identify() as image:
+        decoded = decode(image, file.stream, decoder_size(image.size, side, "within"))
         small = _small(decoded, side, "within", alpha, ranges)[0].convert("RGB")
     if max(decoded.size) <= _TINY:
-        return _saved(small, "PNG")
-    data = _saved(small, "JPEG", quality=85)
+        return image_bytes(small, "PNG")
+    data = image_bytes(small, "JPEG", quality=85)
     while most is not None and len(data) > most and max(small.size) > _TINY:
         small.thumbnail((int(max(small.size) * _SMALLER),) * 2, Image.Resampling.LANCZOS)
-        data = _saved(small, "JPEG", quality=80)
+        data = image_bytes(small, "JPEG", quality=80)
     return data
 
 
@@ -144,21 +145,15 @@ def value_range(item: Item) -> tuple[str, float, float] | None:
     the answer where nothing else is left. Decodes deep pictures only, so damage to others does
     not show. Raises ImageError.
     """
-    with opened(item) as source:
-        if surely_eight_bits(source.header):
+    with open_image(item) as file:
+        if surely_eight_bits(file.header):
             return None
-        with source.picture() as image:
+        with file.identify() as image:
             if not may_be_deep(image):
                 return None
-            deep = decode(image, source.stream).deep
-            found = least_and_greatest(deep) if deep else None
+            deep = decode(image, file.stream).deep
+            found = finite_range(deep) if deep else None
             return (deep.kind, *found) if deep and found else None
-
-
-def _saved(image: Image.Image, format: str, **options: int) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def _small(
@@ -167,13 +162,13 @@ def _small(
     """Bring a decoded file to `side` as an upright L or RGB; two parts of the mode with it."""
     image, stored = decoded.image, decoded.image.mode
     if decoded.deep is not None:
-        image, span = scaled(decoded.deep, image, ranges)
+        image, span = to_eight_bits(decoded.deep, image, ranges)
         stored = decoded.deep.stored + span
-    image = upright(image, decoded.orientation)
-    size = displayed(decoded.size, decoded.orientation)
-    part, box = cut(image, window(size, image.size, fit, decoded.orientation))
-    flat = flattened(part, alpha)
-    return flat.finished(resized(flat.image, box, side, fit, size)), stored, flat.notes
+    image = turn_upright(image, decoded.orientation)
+    size = displayed_size(decoded.size, decoded.orientation)
+    part, box = crop(image, window(size, image.size, fit, decoded.orientation))
+    flat = flatten(part, alpha)
+    return flat.finish(resize(flat.image, box, side, fit, size)), stored, flat.notes
 
 
 def _frame_note(image: Image.Image) -> str:

@@ -1,24 +1,22 @@
-"""What is in a folder: every picture decoded once and counted, without a model."""
+"""Count what is in a folder: every image decoded once, without a model."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from adgan_cli.config import ReadConfig
 from adgan_cli.errors import ImageError
-from adgan_cli.images.cache import CacheConfig
 from adgan_cli.images.find import Listing
-from adgan_cli.images.load import open_cache, read_in_order, scan_value_ranges
-from adgan_cli.images.read import Preprocessing, Ranges
+from adgan_cli.images.read import Ranges
+from adgan_cli.images.reader import Reader
 
 
 @dataclass(frozen=True)
 class Scan:
-    """Counts that add up: found = readable + unreadable, and each table sums to `readable`."""
+    """Counts that add up: total = readable + unreadable, and each table sums to `readable`."""
 
     root: Path
-    found: int
+    total: int
     readable: int
     formats: Mapping[str, int]  # Pillow's names, the most frequent first, as below
     modes: Mapping[str, int]  # as in the `mode` column
@@ -30,45 +28,38 @@ class Scan:
 
 
 def scan(
-    listing: Listing,
-    size: int,
-    *,
-    workers: int,
-    place: CacheConfig | None = None,
-    on_picture: Callable[[int], None] | None = None,
-    on_cache_disabled: Callable[[str], None] | None = None,
+    listing: Listing, reader: Reader, *, on_progress: Callable[[int], None] | None = None
 ) -> Scan:
-    """Decode everything in full and count it; `train` at the same size then finds it cached."""
-    ranges = scan_value_ranges(listing.items, workers=workers)
-    reading = ReadConfig()
-    rules = Preprocessing(size, 3, reading.fit, reading.alpha, ranges)
+    """Decode everything in full and count it.
+
+    `train` with the same reader then finds it cached. on_progress is given how many images are
+    done.
+    """
+    reader = reader.with_ranges_of(listing.items)
     formats: Counter[str] = Counter()
     modes: Counter[str] = Counter()
     sizes: Counter[tuple[int, int]] = Counter()
     same: dict[bytes, list[str]] = {}
     unreadable = list(listing.failures)
-    with open_cache(place, listing.root, rules, len(listing.items)) as cache:
-        pictures = read_in_order(listing.items, rules, workers=workers, cache=cache)
-        for done, (item, picture) in enumerate(pictures, start=1):
-            if isinstance(picture, ImageError):
-                unreadable.append((item.name, str(picture)))
-            else:
-                formats[picture.format] += 1
-                modes[picture.mode] += 1
-                sizes[picture.width, picture.height] += 1
-                same.setdefault(picture.fingerprint, []).append(item.name)
-            if on_picture:
-                on_picture(done)
-        if cache is not None and cache.disabled_reason and on_cache_disabled:
-            on_cache_disabled(cache.disabled_reason)
+    reading = reader.read(listing.items, listing.root, expected=len(listing.items))
+    for done, (item, image) in enumerate(reading, start=1):
+        if isinstance(image, ImageError):
+            unreadable.append((item.name, str(image)))
+        else:
+            formats[image.format] += 1
+            modes[image.mode] += 1
+            sizes[image.width, image.height] += 1
+            same.setdefault(image.fingerprint, []).append(item.name)
+        if on_progress:
+            on_progress(done)
     return Scan(
         root=listing.root,
-        found=listing.count,
+        total=listing.count,
         readable=sum(formats.values()),
         formats=dict(formats.most_common()),
         modes=dict(modes.most_common()),
         sizes=dict(sizes.most_common()),
-        ranges=ranges,
+        ranges=reader.preprocessing.ranges,
         unreadable=tuple(unreadable),
         duplicates=tuple(tuple(names) for names in same.values() if len(names) > 1),
         links=listing.links,

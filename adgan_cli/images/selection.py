@@ -39,12 +39,12 @@ class Patterns:
         self._include = _spec(selection.include, "--include")
         self._exclude = _spec(selection.exclude, "--exclude")
 
-    def take(self, file: str) -> bool:
+    def matches_file(self, file: str) -> bool:
         if self._exclude is not None and self._exclude.match_file(file):
             return False
         return self._include is None or self._include.match_file(file)
 
-    def enter(self, folder: str) -> bool:
+    def matches_folder(self, folder: str) -> bool:
         return self._exclude is None or not self._exclude.match_file(folder + "/")
 
 

@@ -1,15 +1,14 @@
-"""The simple things about a picture that a reconstruction error tends to follow."""
-
-import io
+"""Simple properties of an image that a reconstruction error tends to follow."""
 
 import numpy as np
-from PIL import Image
+
+from adgan_cli.images.encode import from_pixels, image_bytes
 
 STATISTICS = ("brightness", "contrast", "sharpness", "complexity", "colourfulness")
 
 
 def image_statistics(pixels: np.ndarray) -> np.ndarray:
-    """Of a picture as a model sees it, (S, S, C) uint8, in the order of TRAITS: (5,) float64.
+    """Measure an image as a model sees it: (S, S, C) uint8 -> (5,) float64, as in STATISTICS.
 
     brightness: mean of the grey levels, 0 to 255; contrast: their standard deviation; sharpness:
     that of their Laplacian (Pech-Pacheco et al., 2000); complexity: bytes as PNG; colourfulness:
@@ -20,16 +19,13 @@ def image_statistics(pixels: np.ndarray) -> np.ndarray:
     grey = levels.mean(2)
     inner = grey[1:-1, 1:-1]
     around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
-    spread = [grey.std(), (around - 4 * inner).std(), png_bytes(pixels), _colourfulness(levels)]
+    spread = [grey.std(), (around - 4 * inner).std(), png_size(pixels), _colourfulness(levels)]
     return np.array([grey.mean(), *np.log1p(spread)])
 
 
-def png_bytes(pixels: np.ndarray) -> int:
-    """Length of the file of one picture (S, S, C) uint8, C = 1 or 3, compressed the most."""
-    file = io.BytesIO()
-    levels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    Image.fromarray(levels).save(file, "PNG", compress_level=9)
-    return file.tell()
+def png_size(pixels: np.ndarray) -> int:
+    """Count the bytes of the PNG file of one image (S, S, C) uint8, compressed the most."""
+    return len(image_bytes(from_pixels(pixels), "PNG", compress_level=9))
 
 
 def _colourfulness(levels: np.ndarray) -> float:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from adgan_cli.errors import ImageError
 from adgan_cli.images.archives import TarArchive, ZipArchive
-from adgan_cli.images.formats import HEADER_BYTES, has_picture_extension, sniff
+from adgan_cli.images.formats import HEADER_BYTES, has_image_extension, sniff
+from adgan_cli.images.refs import Folder, reason_of
 from adgan_cli.images.selection import Patterns, Selection
-from adgan_cli.images.sources import Folder, reason_of
 
 _OnError = Callable[[str, str], None]  # key in the source ("" is the source itself), reason
 
@@ -73,12 +73,16 @@ class Walk:
             if kind is _Kind.LINK:
                 kind = self._behind(key)
             if kind is _Kind.FOLDER:
-                if self._selection.recursive and self._patterns.enter(key) and self._is_new(key):
+                if (
+                    self._selection.recursive
+                    and self._patterns.matches_folder(key)
+                    and self._is_new(key)
+                ):
                     stack.append(self._level(key))
-            elif kind is not _Kind.LINK and self._patterns.take(key):
-                if kind is _Kind.FILE and _is_picture(key, self._folder, self._on_error):
+            elif kind is not _Kind.LINK and self._patterns.matches_file(key):
+                if kind is _Kind.FILE and _is_image(key, self._folder, self._on_error):
                     yield key
-                if kind is _Kind.OTHER and has_picture_extension(key):
+                if kind is _Kind.OTHER and has_image_extension(key):
                     self._on_error(key, "not a regular file")
 
     def _level(self, key: str) -> _Level:
@@ -107,7 +111,7 @@ class Walk:
             mode = os.stat(self._at(key)).st_mode
         except OSError as error:
             broken = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-            if self._patterns.take(key) and (has_picture_extension(key) or not broken):
+            if self._patterns.matches_file(key) and (has_image_extension(key) or not broken):
                 self._on_error(key, "broken link" if broken else reason_of(error))
             return _Kind.LINK
         if stat.S_ISDIR(mode):
@@ -115,10 +119,10 @@ class Walk:
         return _Kind.FILE if stat.S_ISREG(mode) else _Kind.OTHER
 
     def _count_link(self, key: str) -> None:
-        if has_picture_extension(key):
-            matters = self._patterns.take(key)
+        if has_image_extension(key):
+            matters = self._patterns.matches_file(key)
         else:
-            matters = self._selection.recursive and self._patterns.enter(key)
+            matters = self._selection.recursive and self._patterns.matches_folder(key)
             matters = matters and os.path.isdir(self._at(key))
         if matters:
             self._on_link()
@@ -155,14 +159,14 @@ def members(
             last = folder
             entered = not folder or selection.recursive
             entered = entered and all(
-                not _is_hidden(part) and part not in own and patterns.enter(part)
+                not _is_hidden(part) and part not in own and patterns.matches_folder(part)
                 for part in _above(key)
             )
         if key.startswith("../"):
-            if has_picture_extension(key):
+            if has_image_extension(key):
                 on_error(key, "its path leads out of the archive")
-        elif entered and not _is_hidden(name) and patterns.take(key):
-            if _is_picture(key, archive, on_error):
+        elif entered and not _is_hidden(name) and patterns.matches_file(key):
+            if _is_image(key, archive, on_error):
                 yield key
 
 
@@ -220,8 +224,8 @@ def _own_outputs(names: Iterable[str]) -> set[str]:
     return {folder for folder, seen in signs.items() if folder and is_own_output(seen)}
 
 
-def _is_picture(key: str, source: Folder | ZipArchive | TarArchive, on_error: _OnError) -> bool:
-    if has_picture_extension(key):
+def _is_image(key: str, source: Folder | ZipArchive | TarArchive, on_error: _OnError) -> bool:
+    if has_image_extension(key):
         return True
     try:
         return sniff(source.header(key, HEADER_BYTES)) is not None

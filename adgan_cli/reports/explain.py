@@ -14,8 +14,8 @@ from adgan_cli.engine.pixels import to_model_range, to_uint8
 from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.images.cache import CacheConfig
 from adgan_cli.images.find import locator
-from adgan_cli.images.load import default_workers, open_cache, read_in_order
 from adgan_cli.images.read import DecodedImage
+from adgan_cli.images.reader import default_workers, open_cache, read_in_order
 from adgan_cli.reports.explanation import Explanation, explanations
 from adgan_cli.scoring.rows import ScoreRow
 

@@ -18,7 +18,7 @@ from adgan_cli.errors import ConfigError, ImageError, OutputError
 from adgan_cli.images.depth import ranges_from
 from adgan_cli.images.find import locator
 from adgan_cli.images.read import read_thumbnail
-from adgan_cli.images.sources import ImageRef
+from adgan_cli.images.refs import ImageRef
 from adgan_cli.reports.contact_sheet import Card, write_contact_sheet
 from adgan_cli.reports.explanation import Explanation
 from adgan_cli.reports.figure import write_figure

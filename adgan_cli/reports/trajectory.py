@@ -17,7 +17,7 @@ from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.errors import ImageError
 from adgan_cli.images.find import Listing
 from adgan_cli.images.read import decode_image, read_thumbnail
-from adgan_cli.images.sources import ImageRef
+from adgan_cli.images.refs import ImageRef
 from adgan_cli.reports.explain import neighbours_of
 from adgan_cli.reports.explanation import explanations
 from adgan_cli.reports.page import format_settings

@@ -32,7 +32,7 @@ from adgan_cli.config import SearchConfig, first_difference, to_dict
 from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import ConfigError, ScoresError
 from adgan_cli.images.find import Listing
-from adgan_cli.images.sources import FileStamp, ImageRef
+from adgan_cli.images.refs import FileStamp, ImageRef
 
 FORMAT = 1  # of the lines; raise it with every change
 _START = b'{"journal":'  # of every file

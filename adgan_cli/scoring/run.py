@@ -19,8 +19,8 @@ from adgan_cli.errors import ConfigError, ImageError
 from adgan_cli.images.find import Listing, list_inputs
 from adgan_cli.images.read import DecodedImage
 from adgan_cli.images.reader import Reader
+from adgan_cli.images.refs import FileStamp, ImageRef
 from adgan_cli.images.selection import Selection
-from adgan_cli.images.sources import FileStamp, ImageRef
 from adgan_cli.processes import SINGLE, Processes, is_restart
 from adgan_cli.scoring.adjust import held_out_scores
 from adgan_cli.scoring.calibration import p_value

@@ -44,7 +44,8 @@ from adgan_cli.engine.training.trainer import new_state
 from adgan_cli.evaluation.labelled import load_labelled
 from adgan_cli.evaluation.labels import LabelledDataset, class_index
 from adgan_cli.fitting.directory import train_into, with_encoder
-from adgan_cli.images.load import PixelSet, default_workers
+from adgan_cli.images.pixels import PixelSet
+from adgan_cli.images.reader import default_workers
 
 # without a critic a step costs a fifth, so there are four times as many
 FEW, MANY = 1000, 4000

@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 from adgan_cli.atomic import replacing
 from adgan_cli.engine.models.header import metadata, read_header
 from adgan_cli.errors import ModelFileError
-from adgan_cli.images.load import PixelSet
+from adgan_cli.images.pixels import PixelSet
 
 NEIGHBOURS_FILE = "neighbours.safetensors"
 SIDE = 64  # pixels: more cannot be seen at the size they are shown at

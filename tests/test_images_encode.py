@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adgan_cli.images.grid import write_grid
+from adgan_cli.images.encode import write_grid
 
 
 @pytest.mark.parametrize("channels, mode", [(1, "L"), (3, "RGB")])

@@ -14,20 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handmade import chunk
+from container_samples import image_ref
+from image_samples import chunk
 from PIL import Image
 
 from adgan_cli.errors import ImageError
-from adgan_cli.images import opening
+from adgan_cli.images import open_image as module
 from adgan_cli.images.archives import ZipArchive
-from adgan_cli.images.opening import fingerprint, opened
-from adgan_cli.images.sources import image_ref
+from adgan_cli.images.open_image import fingerprint, open_image
 
 
 def reason(item) -> str:
     """Why an item cannot be opened and decoded."""
     with pytest.raises(ImageError) as caught:
-        with opened(item) as source, source.picture() as image:
+        with open_image(item) as source, source.identify() as image:
             image.load()
     return str(caught.value)
 
@@ -98,7 +98,7 @@ def test_an_error_of_the_disk_keeps_its_words(monkeypatch, tmp_path):
             return super().read(size)
 
     content = picture(tmp_path / "a.png").read_bytes()
-    monkeypatch.setattr(opening, "_open", lambda item: Failing(content))
+    monkeypatch.setattr(module, "_open", lambda item: Failing(content))
     assert reason("a.png") == "Input/output error"
 
 
@@ -135,14 +135,14 @@ def test_reasons_have_neither_paths_nor_lines(tmp_path):
 def test_the_format_is_known_by_content_not_by_name(tmp_path):
     for name, kind in (("a.png", "JPEG"), ("b.jpg", "PNG"), ("c", "GIF"), ("d.txt", "WEBP")):
         Image.new("RGB", (8, 8)).save(tmp_path / name, kind)
-        with opened(tmp_path / name) as source, source.picture() as image:
+        with open_image(tmp_path / name) as source, source.identify() as image:
             assert image.format == kind
 
 
 def test_a_large_picture_below_the_limit_gives_no_warning(tmp_path, monkeypatch):
     path = picture(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
-    with opened(path) as source, source.picture() as image:
+    with open_image(path) as source, source.identify() as image:
         image.load()
     assert Image.MAX_IMAGE_PIXELS == 200
 
@@ -150,7 +150,7 @@ def test_a_large_picture_below_the_limit_gives_no_warning(tmp_path, monkeypatch)
 def test_pillow_still_warns_everybody_else(tmp_path, monkeypatch):
     path = picture(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
-    with opened(path) as source, source.picture():
+    with open_image(path) as source, source.identify():
         pass
     with pytest.raises(Image.DecompressionBombWarning):
         Image.open(path)
@@ -160,13 +160,13 @@ def test_other_libraries_can_copy_the_filters_of_warnings_after_a_picture_was_re
     from sklearn.ensemble import IsolationForest
 
     Image.new("L", (2, 2)).save(tmp_path / "a.png")
-    with opened(tmp_path / "a.png") as source, source.picture() as image:
+    with open_image(tmp_path / "a.png") as source, source.identify() as image:
         image.load()
-    assert opening._FILTER in warnings.filters
+    assert module._FILTER in warnings.filters
     IsolationForest(n_estimators=2).fit(
         np.arange(8.0).reshape(4, 2)
     )  # takes them along to where it works
-    sent = pickle.loads(pickle.dumps(opening._FILTER))  # as joblib does, to other processes
+    sent = pickle.loads(pickle.dumps(module._FILTER))  # as joblib does, to other processes
     assert not sent[3].match("PIL.Image"), "there is nobody reading there"
 
 
@@ -179,7 +179,7 @@ def test_warnings_of_other_threads_pass_while_one_reads():
         except UserWarning as warning:
             caught.append(str(warning))
 
-    with opening._quiet():
+    with module._quiet():
         warnings.warn_explicit("from here", UserWarning, "x.py", 1, module="PIL.Image")
         other = threading.Thread(target=elsewhere)
         other.start()
@@ -187,7 +187,7 @@ def test_warnings_of_other_threads_pass_while_one_reads():
     assert caught == ["from elsewhere"]
 
 
-@pytest.mark.parametrize("size", [1, opening._CHUNK - 1, opening._CHUNK, 3 * opening._CHUNK + 7])
+@pytest.mark.parametrize("size", [1, module._CHUNK - 1, module._CHUNK, 3 * module._CHUNK + 7])
 def test_the_fingerprint_is_that_of_all_bytes_and_moves_nothing(size):
     content = np.random.default_rng(size).bytes(size)
     file = io.BytesIO(content)
@@ -214,5 +214,5 @@ def test_members_of_archives_open_like_files(tmp_path, compression):
         archive.writestr("in/a.tif", buffer.getvalue())
     found = image_ref(tmp_path / "b.tif")
     member = type(found)(ZipArchive(tmp_path / "a.zip"), "in/a.tif", "a.zip/in/a.tif")
-    with opened(member) as source, source.picture() as image:
+    with open_image(member) as source, source.identify() as image:
         np.testing.assert_array_equal(np.asarray(image), colours)

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from archives import CONTENT, MAKERS, make_folder
+from container_samples import CONTENT, MAKERS, image_ref, make_folder
 
 from adgan_cli.errors import ImageError
-from adgan_cli.images.archives import LmdbDatabase, open_source
-from adgan_cli.images.sources import Container, Folder, ImageRef, image_ref, open_regular
+from adgan_cli.images.archives import LmdbDatabase, open_container
+from adgan_cli.images.refs import Container, Folder, ImageRef, open_regular
 
 
 def content_of(source: Container, key: str) -> bytes:
@@ -25,7 +25,7 @@ def content_of(source: Container, key: str) -> bytes:
 
 @pytest.fixture(params=MAKERS)
 def source(request, tmp_path) -> Container:
-    opened = open_source(MAKERS[request.param](tmp_path / request.param))
+    opened = open_container(MAKERS[request.param](tmp_path / request.param))
     assert opened is not None
     return opened
 
@@ -52,7 +52,7 @@ def test_many_threads_get_their_own_bytes(tmp_path, source):
     content = {f"{n:03d}.png": rng.randbytes(rng.randrange(200_000)) for n in range(40)}
     maker = next(make for name, make in MAKERS.items() if name == source.path.name)
     (tmp_path / "many").mkdir()
-    opened = open_source(maker(tmp_path / "many" / source.path.name, content))
+    opened = open_container(maker(tmp_path / "many" / source.path.name, content))
     start = threading.Barrier(8)
 
     def read(seed: int) -> bool:
@@ -98,7 +98,7 @@ def open_files() -> list[str]:
 def test_nothing_stays_open_when_a_source_is_dropped(tmp_path):
     # an open file would be a ResourceWarning, hence an error; on Windows nobody could delete it
     for name, make in MAKERS.items():
-        opened = open_source(make(tmp_path / name))
+        opened = open_container(make(tmp_path / name))
         assert content_of(opened, "a.png") == b"first"
         del opened
     gc.collect()

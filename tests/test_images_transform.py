@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adgan_cli.images.geometry import (
-    cut,
+from adgan_cli.images.transform import (
+    crop,
     decoder_size,
-    displayed,
-    orientation,
-    resized,
-    squared,
-    upright,
+    displayed_size,
+    exif_orientation,
+    pad_to_square,
+    resize,
+    turn_upright,
     window,
 )
 
@@ -33,7 +33,7 @@ SIDES = {
 def stored_for_array(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """The same as stored_for, quickly: the inverse of what upright does."""
     inverse = {6: 8, 8: 6}.get(orientation, orientation)
-    return np.asarray(upright(Image.fromarray(pixels), inverse))
+    return np.asarray(turn_upright(Image.fromarray(pixels), inverse))
 
 
 def stored_for(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -54,15 +54,15 @@ def stored_for(pixels: np.ndarray, orientation: int) -> np.ndarray:
 def test_every_orientation_is_undone_as_exif_says(number):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 3)).astype(np.uint8)
     stored = Image.fromarray(stored_for(pixels, number))
-    np.testing.assert_array_equal(np.asarray(upright(stored, number)), pixels)
-    assert displayed(stored.size, number) == (8, 5)
+    np.testing.assert_array_equal(np.asarray(turn_upright(stored, number)), pixels)
+    assert displayed_size(stored.size, number) == (8, 5)
 
 
 @pytest.mark.parametrize("value", [0, 9, 77, "6", 6.5])
 def test_an_orientation_that_is_none_leaves_the_picture(value):
     image = Image.new("L", (3, 2))
     image.getexif()[274] = value
-    assert orientation(image) == 1
+    assert exif_orientation(image) == 1
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_the_central_square_is_kept_by_crop_only(size, box):
     left, top, right, bottom = box
     image = Image.new("L", size)
     image.paste(255, box)
-    middle, inner = cut(image, window(size, size, "crop"))
+    middle, inner = crop(image, window(size, size, "crop"))
     assert middle.size == (right - left, bottom - top)
     assert inner == (0, 0, *middle.size)
     assert middle.getextrema() == (255, 255)
     for fit in ("pad", "squash", "within"):
-        whole, inner = cut(image, window(size, size, fit))
+        whole, inner = crop(image, window(size, size, fit))
         assert (whole.size, inner) == (size, (0, 0, *size))
 
 
@@ -107,7 +107,7 @@ def test_in_what_a_decoder_scaled_down_the_window_lies_between_pixels(
     size, decoded, fit, number, box
 ):
     assert window(size, decoded, fit, number) == box
-    whole, inner = cut(Image.new("L", decoded), box)
+    whole, inner = crop(Image.new("L", decoded), box)
     assert (inner[2] - inner[0], inner[3] - inner[1]) == (box[2] - box[0], box[3] - box[1])
     assert 0 <= inner[0] < 1 and 0 <= inner[1] < 1
     assert inner[2] <= whole.width < inner[2] + 1 and inner[3] <= whole.height < inner[3] + 1
@@ -129,9 +129,9 @@ def test_a_gradient_stays_in_place_however_the_decoder_scaled_and_turned_it(numb
         image = Image.open(buffer)
         if scale > 1:
             image.draft(None, (image.width // scale, image.height // scale))
-        image = upright(image, number)
-        part, box = cut(image, window((width, height), image.size, fit, number))
-        found.append(np.asarray(resized(part, box, 20, fit, (width, height)), float))
+        image = turn_upright(image, number)
+        part, box = crop(image, window((width, height), image.size, fit, number))
+        found.append(np.asarray(resize(part, box, 20, fit, (width, height)), float))
     steep = (found[0] > 40) & (found[0] < 215)
     assert steep.sum() > 100
     assert abs((found[0] - found[1])[steep].mean()) < 1
@@ -155,30 +155,30 @@ def test_a_gradient_stays_in_place_however_the_decoder_scaled_and_turned_it(numb
 )
 def test_each_fit_has_its_size(size, fit, side, expected):
     image = Image.new("L", size)
-    assert resized(image, (0, 0, *size), side, fit, size).size == expected
+    assert resize(image, (0, 0, *size), side, fit, size).size == expected
 
 
 def test_the_proportion_is_that_of_the_whole_picture():
     drafted = Image.new("L", (126, 1))  # an eighth of 1001 x 2, rounded up
     box = window((1001, 2), drafted.size, "pad")
-    assert resized(drafted, box, 1001, "pad", (1001, 2)).size == (1001, 2)
+    assert resize(drafted, box, 1001, "pad", (1001, 2)).size == (1001, 2)
 
 
 def test_bars_are_even_and_the_odd_row_is_below():
-    found = np.asarray(squared(Image.new("RGB", (6, 3), (1, 2, 3)), 6, (9, 8, 7)))
+    found = np.asarray(pad_to_square(Image.new("RGB", (6, 3), (1, 2, 3)), 6, (9, 8, 7)))
     assert found[:, 0].tolist() == [[9, 8, 7]] + [[1, 2, 3]] * 3 + [[9, 8, 7]] * 2
     assert (found == found[:, :1]).all()
 
 
 def test_bars_of_a_grey_picture_have_the_luma_of_the_colour():
-    found = np.asarray(squared(Image.new("L", (2, 6), 5), 6, (255, 0, 0)))
+    found = np.asarray(pad_to_square(Image.new("L", (2, 6), 5), 6, (255, 0, 0)))
     assert found[0].tolist() == [76, 76, 5, 5, 76, 76]  # 0.299 x 255
 
 
 def test_shrinking_averages_instead_of_picking_pixels():
     board = Image.fromarray((np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8))
     for fit in ("crop", "pad", "squash"):
-        small = resized(board, (0, 0, 64, 64), 8, fit, board.size)
+        small = resize(board, (0, 0, 64, 64), 8, fit, board.size)
         assert np.abs(np.asarray(small, int) - 127).max() <= 8
 
 

@@ -9,7 +9,26 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from adgan_cli.images.refs import Folder, ImageRef
+
 CONTENT = {"a.png": b"first", "sub/b.png": b"second" * 1000, "sub/deeper/c": b""}
+
+
+def image_ref(path: Path) -> ImageRef:
+    """Refer to one file on its own."""
+    return ImageRef(Folder(path.parent), path.name, path.name)
+
+
+def numbered_images(folder: Path) -> list[ImageRef]:
+    """Write twelve 4x4 images whose grey level is their number; 3 and 11 are damaged."""
+    refs = []
+    for number in range(12):
+        path = folder / f"{number:02}.png"
+        Image.new("L", (4, 4), number).save(path)
+        if number in (3, 11):
+            path.write_bytes(b"damaged")
+        refs.append(image_ref(path))
+    return refs
 
 
 def picture(path: Path, **options) -> Path:

@@ -22,7 +22,7 @@ from PIL.ImageFile import ImageFile
 
 from adgan_cli.errors import ImageError
 from adgan_cli.images.formats import HEADER_BYTES, formats_for, sniff
-from adgan_cli.images.sources import ImageRef, open_regular
+from adgan_cli.images.refs import ImageRef, open_regular
 
 Item = str | os.PathLike[str] | ImageRef
 
@@ -54,7 +54,7 @@ getLogger("PIL").addHandler(NullHandler())
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenFile:
     """A file open for reading, at its start."""
 
     stream: IO[bytes]
@@ -62,7 +62,7 @@ class Opened:
     header: bytes  # the first HEADER_BYTES, or all there are
 
     @contextmanager
-    def picture(self) -> Iterator[ImageFile]:
+    def identify(self) -> Iterator[ImageFile]:
         """Identify the picture by its content; nothing of it is decoded yet."""
         try:
             with Image.open(self.stream, formats=formats_for(self.name)) as image:
@@ -72,7 +72,7 @@ class Opened:
 
 
 @contextmanager
-def opened(item: Item) -> Iterator[Opened]:
+def open_image(item: Item) -> Iterator[OpenFile]:
     """Open an item as a file. Everything that goes wrong in the block becomes an ImageError."""
     try:
         with _quiet(), _open(item) as stream:
@@ -81,7 +81,7 @@ def opened(item: Item) -> Iterator[Opened]:
                 raise ImageError("empty file")
             stream.seek(0)
             name = item.name if isinstance(item, ImageRef) else os.path.basename(os.fspath(item))
-            yield Opened(stream, name, header)
+            yield OpenFile(stream, name, header)
     except PILLOW_ERRORS as error:
         raise ImageError(_reason(error)) from error
 

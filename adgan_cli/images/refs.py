@@ -1,6 +1,6 @@
-"""Where pictures lie: what every source of them offers, and the plain folder.
+"""Refer to images: in a folder, or in any other container that offers what a folder does.
 
-Several threads may read from one source at once.
+Several threads may read from one container at once.
 """
 
 import errno
@@ -33,31 +33,50 @@ class Container(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """A picture to read, and its name in every table: relative to the listing's root, with `/`.
+    """An image to read, and its name in every table: relative to the listing's root, with `/`.
 
-    key: in the source: a path relative to its folder, an archive's member, a database's key.
+    key: in the container: a path relative to its folder, an archive's member, a database's key.
     """
 
-    source: Container
+    container: Container
     key: str
     name: str
 
     def open(self) -> IO[bytes]:
         """Open for reading and seeking; raise OSError, or ImageError with the bare reason."""
-        return self.source.open(self.key)
+        return self.container.open(self.key)
 
     def stamp(self) -> FileStamp:
-        """Tell the state of the file that holds the picture; raise OSError."""
-        return self.source.stamp(self.key)
+        """Tell the state of the file that holds the image; raise OSError."""
+        return self.container.stamp(self.key)
 
     @property
     def file(self) -> Path | None:
-        return self.source.file(self.key)
+        return self.container.file(self.key)
 
 
-def image_ref(path: Path) -> ImageRef:
-    """Stand for one file on its own."""
-    return ImageRef(Folder(path.parent), path.name, path.name)
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Files below a folder; keys have `/`, whatever the system has."""
+
+    path: Path
+
+    def header(self, key: str, size: int) -> bytes:
+        """Read the first bytes of a file; raise like open."""
+        with open_regular(self._path_of(key)) as file:
+            return file.read(size)
+
+    def open(self, key: str) -> IO[bytes]:
+        return open_regular(self._path_of(key))
+
+    def stamp(self, key: str) -> FileStamp:
+        return stamp_of(self._path_of(key))
+
+    def file(self, key: str) -> Path | None:
+        return self.path / key
+
+    def _path_of(self, key: str) -> str:
+        return os.path.join(self.path, key)
 
 
 def open_regular(path: str | Path) -> IO[bytes]:
@@ -78,30 +97,6 @@ def open_regular(path: str | Path) -> IO[bytes]:
     return open(path, "rb")
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """Files below a folder; keys have `/`, whatever the system has."""
-
-    path: Path
-
-    def header(self, key: str, size: int) -> bytes:
-        """Read the first bytes of a file; raise like open."""
-        with open_regular(self._at(key)) as file:
-            return file.read(size)
-
-    def open(self, key: str) -> IO[bytes]:
-        return open_regular(self._at(key))
-
-    def stamp(self, key: str) -> FileStamp:
-        return stamp_of(self._at(key))
-
-    def file(self, key: str) -> Path | None:
-        return self.path / key
-
-    def _at(self, key: str) -> str:
-        return os.path.join(self.path, key)
-
-
 def stamp_of(path: str | Path) -> FileStamp:
     """Tell the state of a file; raise OSError."""
     status = _status(path)
@@ -116,10 +111,10 @@ def _status(path: str | Path) -> os.stat_result:
 
 
 def missing(key: str) -> FileNotFoundError:
-    """The error for an entry that is not there."""
+    """Make the error for an entry that is not there."""
     return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), key)
 
 
 def reason_of(error: OSError) -> str:
-    """What went wrong, without the number and the path."""
+    """Say what went wrong, without the number and the path."""
     return error.strerror or str(error)

@@ -6,12 +6,11 @@ import threading
 
 import numpy as np
 import pytest
-from colorimetry import ADOBE, DISPLAY_P3, GAMMA, SRGB, srgb_from_lab, srgb_from_primaries
-from handmade import grey_profile, ink_profile, matrix_profile
+from colour_reference import ADOBE, DISPLAY_P3, GAMMA, SRGB, srgb_from_lab, srgb_from_primaries
+from image_samples import grey_profile, ink_profile, matrix_profile
 from PIL import Image, ImageCms
 
-from adgan_cli.images import colour
-from adgan_cli.images.colour import background, flattened
+from adgan_cli.images.transform import background_colour, flatten
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
 
@@ -25,8 +24,8 @@ def with_profile(pixels: np.ndarray, profile: bytes, mode: str | None = None) ->
 
 def finished(image: Image.Image, alpha: str = "white") -> tuple[np.ndarray, str]:
     """The colours that come out, as integers, and the notes."""
-    flat = flattened(image, alpha)
-    return np.asarray(flat.finished(flat.image), int), flat.notes
+    flat = flatten(image, alpha)
+    return np.asarray(flat.finish(flat.image), int), flat.notes
 
 
 @pytest.mark.parametrize("primaries", [ADOBE, DISPLAY_P3], ids=["adobe", "p3"])
@@ -39,9 +38,9 @@ def test_colours_with_other_primaries_become_srgb(primaries):
 
 
 def test_the_profile_waits_for_the_small_picture():
-    flat = flattened(with_profile(COLOURS, matrix_profile(ADOBE, GAMMA)), "white")
+    flat = flatten(with_profile(COLOURS, matrix_profile(ADOBE, GAMMA)), "white")
     np.testing.assert_array_equal(np.asarray(flat.image), COLOURS)
-    assert flat.finished(flat.image.resize((2, 2))).size == (2, 2)
+    assert flat.finish(flat.image.resize((2, 2))).size == (2, 2)
 
 
 @pytest.mark.parametrize("name", ["sRGB IEC61966-2.1", "c2", ""])
@@ -160,10 +159,13 @@ def test_a_transform_is_made_once_and_for_its_thread_only(monkeypatch):
     assert len(made) == 5
 
 
-def test_only_the_latest_profiles_are_kept():
-    for number in range(3 * colour._MOST_PROFILES):
+def test_only_the_latest_profiles_are_kept(monkeypatch):
+    builds = []
+    build = ImageCms.buildTransform
+    monkeypatch.setattr(ImageCms, "buildTransform", lambda *a: builds.append(1) or build(*a))
+    for number in [*range(50), 49, 0]:
         finished(with_profile(COLOURS, matrix_profile(ADOBE, 512 + number)))
-    assert len(colour._transforms.known) == colour._MOST_PROFILES
+    assert len(builds) == 51  # the last was still there, the first not
 
 
 def test_lab_becomes_srgb():
@@ -261,7 +263,7 @@ def test_a_fourth_channel_that_is_no_alpha_is_ignored():
     ],
 )
 def test_the_colour_behind_is_the_one_named(alpha, expected):
-    assert background(alpha) == expected
+    assert background_colour(alpha) == expected
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
@@ -270,4 +272,4 @@ def test_profiles_are_found_in_files(kind):
     profile = matrix_profile(ADOBE, GAMMA)
     Image.fromarray(COLOURS).save(buffer, kind, icc_profile=profile)
     with Image.open(buffer) as image:
-        assert flattened(image, "white").notes == "+icc"
+        assert flatten(image, "white").notes == "+icc"
