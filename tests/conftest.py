@@ -16,9 +16,10 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 
-from adgan_cli.config import ModelConfig  # noqa: E402
+from adgan_cli.config import PAPER_SEARCH, ModelConfig  # noqa: E402
 from adgan_cli.engine.models.dcgan import Generator, init_weights  # noqa: E402
-from adgan_cli.engine.models.model import Model, save_model  # noqa: E402
+from adgan_cli.engine.models.files import save_model  # noqa: E402
+from adgan_cli.engine.models.model import Model  # noqa: E402
 
 # a shell starts background jobs with Ctrl-C ignored, and tests press it
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -74,7 +75,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model directory: 16 pixels, grey, untrained."""
     folder = tmp_path_factory.mktemp("model")
     generator = make_generator(channels=1)
-    save_model(Model(generator, generator.config), folder)
+    save_model(Model(generator, generator.config, PAPER_SEARCH), folder)
     return folder
 
 

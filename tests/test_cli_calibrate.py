@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from commands import FAST, TINY, adgan, refused
 
-from adgan_cli.engine.models.model import load_model
+from adgan_cli.engine.models.files import load_model
 from adgan_cli.scoring.rows import read_scores
 
 Folder = Callable[..., Path]

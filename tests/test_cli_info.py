@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import TINY, adgan, refused
 
-from adgan_cli.engine.models.model import load_model
+from adgan_cli.engine.models.files import load_model
 
 Folder = Callable[..., Path]
 

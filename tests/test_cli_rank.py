@@ -22,7 +22,8 @@ from PIL import Image
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import INTERRUPTED
 from adgan_cli.config import PAPER_SEARCH
-from adgan_cli.engine.models.model import Calibration, Model, load_model, save_model
+from adgan_cli.engine.models.files import load_model, save_model
+from adgan_cli.engine.models.model import Calibration, Model
 from adgan_cli.images.statistics import STATISTICS
 from adgan_cli.reports.report import HELD_OUT
 from adgan_cli.scoring.rows import read_scores

@@ -20,7 +20,8 @@ from PIL import Image
 
 from adgan_cli.cli.console import INTERRUPTED
 from adgan_cli.config import PAPER_SEARCH
-from adgan_cli.engine.models.model import Model, load_model, save_model
+from adgan_cli.engine.models.files import load_model, save_model
+from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import OutputError
 from adgan_cli.scoring.rows import COLUMNS, read_scores
 

@@ -18,7 +18,7 @@ from conftest import draw_disc
 from PIL import Image
 
 from adgan_cli.config import OBJECTIVES, PAPER_SEARCH, ReadConfig, SearchConfig
-from adgan_cli.engine.models.model import load_model
+from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.training import trainer as training
 from adgan_cli.fitting import directory as model_directory
 

@@ -15,7 +15,7 @@ from torch import Tensor, multiprocessing, nn
 
 from adgan_cli.config import ModelConfig, TrainConfig
 from adgan_cli.engine.distributed import SharedBatchNorm, process_group, sync_batch_norm
-from adgan_cli.engine.models.model import load_model
+from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.training.checkpoint import read_checkpoint
 from adgan_cli.engine.training.trainer import new_state, run
 from adgan_cli.errors import ConfigError

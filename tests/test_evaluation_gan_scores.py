@@ -11,7 +11,8 @@ from torch import nn
 
 from adgan_cli.config import PAPER_SEARCH, ModelConfig, TrainConfig, to_dict
 from adgan_cli.engine.models.dcgan import Critic, init_weights
-from adgan_cli.engine.models.model import Model, load_model, save_model
+from adgan_cli.engine.models.files import load_model, save_model
+from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.algorithm1 import starting_points
 from adgan_cli.engine.search.searcher import Searcher, search

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from adgan_cli.config import PAPER_SEARCH, TrainConfig
-from adgan_cli.engine.models.model import load_model
+from adgan_cli.engine.models.files import load_model
 from adgan_cli.errors import ConfigError
 from adgan_cli.evaluation import protocol
 from adgan_cli.evaluation.labels import LabelledDataset

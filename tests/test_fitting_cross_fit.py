@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from adgan_cli.config import PAPER_SEARCH, ModelConfig, TrainConfig
-from adgan_cli.engine.models.model import Model, load_model
+from adgan_cli.engine.models.files import load_model
+from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import ConfigError
 from adgan_cli.fitting.cross_fit import CrossFitCallbacks, cross_fit
 from adgan_cli.fitting.run import train

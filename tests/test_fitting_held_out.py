@@ -10,7 +10,8 @@ import torch
 from conftest import make_generator
 
 from adgan_cli.config import PAPER_SEARCH, ModelConfig, TrainConfig
-from adgan_cli.engine.models.model import Model, load_model, save_model
+from adgan_cli.engine.models.files import load_model, save_model
+from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import pixel_tensor
 from adgan_cli.engine.training.trainer import new_state, run
 from adgan_cli.errors import DivergedError

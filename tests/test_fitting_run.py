@@ -15,7 +15,7 @@ import torch
 from conftest import draw_disc
 
 from adgan_cli.config import ModelConfig, TrainConfig
-from adgan_cli.engine.models.model import file_digest, load_model
+from adgan_cli.engine.models.files import file_digest, load_model
 from adgan_cli.engine.training import trainer as training
 from adgan_cli.engine.training.trainer import new_state
 from adgan_cli.errors import ConfigError, DivergedError, NoImagesError

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from adgan_cli.config import PAPER_SEARCH
-from adgan_cli.engine.models.model import Model, load_model
+from adgan_cli.engine.models.files import load_model
+from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.models.neighbours import write_neighbours
 from adgan_cli.engine.pixels import to_model_range, to_uint8
 from adgan_cli.engine.search.searcher import search

@@ -9,7 +9,8 @@ import pytest
 from commands import FAST, adgan, refused, started, wait_until
 from conftest import draw_disc, make_generator
 
-from adgan_cli.engine.models.model import Model, save_model
+from adgan_cli.engine.models.files import save_model
+from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.images.refs import FileStamp, ImageRef
 from adgan_cli.scoring import run

@@ -8,7 +8,7 @@ import torch
 from conftest import draw_disc
 
 from adgan_cli.config import PAPER_SEARCH
-from adgan_cli.engine.models.model import load_model
+from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.searcher import search
 from adgan_cli.errors import NoImagesError

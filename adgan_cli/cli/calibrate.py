@@ -74,7 +74,7 @@ def calibrate(
         raise typer.Exit()  # there is nothing to share
     place = cache_config(cache_dir, no_cache, cache_limit)
     chosen = selection(recursive, include, exclude, follow_links)
-    from adgan_cli.engine.models.model import save_model
+    from adgan_cli.engine.models.files import save_model
     from adgan_cli.images.reader import Reader
     from adgan_cli.scoring.calibrate import calibrate as add
     from adgan_cli.scoring.calibration import ENOUGH

@@ -7,7 +7,7 @@ import typer
 
 from adgan_cli.cli.console import status
 from adgan_cli.cli.options import OUTPUT, READING, Quiet
-from adgan_cli.config import Fit, ReadConfig
+from adgan_cli.config import PAPER_SEARCH, Fit, ReadConfig
 
 
 def import_(
@@ -40,14 +40,16 @@ def import_(
     Example: adgan import generator.safetensors -o adgan-model
     """
     reading = ReadConfig(fit, alpha)
+    from adgan_cli.engine.models.files import file_digest, save_model
     from adgan_cli.engine.models.import_dcgan import import_generator
-    from adgan_cli.engine.models.model import Model, file_digest, save_model
+    from adgan_cli.engine.models.model import Model
     from adgan_cli.fitting.directory import check_output_dir
 
     generator = import_generator(file)
     check_output_dir(out, resume=False, overwrite=overwrite)
     made = {"imported": {"file": file.name, "sha256": file_digest(file)}}
-    digest = save_model(Model(generator, generator.config, reading=reading, provenance=made), out)
+    model = Model(generator, generator.config, PAPER_SEARCH, reading=reading, provenance=made)
+    digest = save_model(model, out)
     if not quiet:
         config = generator.config
         status(

@@ -112,7 +112,7 @@ Resume = Annotated[
 def open_model(path: Path, device: str, *, verbose: bool) -> "Model":
     """Load a model onto the device that `--device` names."""
     from adgan_cli.engine.device import pick_device
-    from adgan_cli.engine.models.model import load_model
+    from adgan_cli.engine.models.files import load_model
 
     where = pick_device(device, join().local_rank)
     model = load_model(path, where)

@@ -236,8 +236,8 @@ def train(
         raise ConfigError("give a folder, or a list with --files-from; see adgan train --help")
 
     from adgan_cli.engine.device import pick_device, pick_precision
+    from adgan_cli.engine.models.files import read_search_config
     from adgan_cli.engine.models.header import CHECKPOINT_FILE
-    from adgan_cli.engine.models.model import read_search_config
     from adgan_cli.engine.training.checkpoint import read_checkpoint, read_config_of
     from adgan_cli.engine.training.trainer import new_state
     from adgan_cli.fitting.directory import check_output_dir, resume_state
@@ -311,7 +311,7 @@ def _train(
     processes: Processes,
 ) -> None:
     from adgan_cli.engine.distributed import process_group
-    from adgan_cli.engine.models.model import save_model
+    from adgan_cli.engine.models.files import save_model
     from adgan_cli.engine.pixels import pixel_tensor
     from adgan_cli.engine.training.objectives import objective
     from adgan_cli.fitting.directory import train_into, train_worker, with_encoder

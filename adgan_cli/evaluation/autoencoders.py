@@ -28,8 +28,8 @@ from adgan_cli.atomic import replacing
 from adgan_cli.config import ModelConfig, to_dict
 from adgan_cli.engine.losses import l2
 from adgan_cli.engine.models.dcgan import Encoder, Generator, init_weights
+from adgan_cli.engine.models.files import load_tensors, read_tensors, state_tensors
 from adgan_cli.engine.models.header import metadata, read_header
-from adgan_cli.engine.models.model import load_tensors, read_tensors, state_tensors
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.algorithm1 import starting_points
 from adgan_cli.errors import ConfigError, DivergedError, ModelFileError

@@ -25,8 +25,9 @@ from adgan_cli.atomic import replacing
 from adgan_cli.config import PAPER_SEARCH, SearchConfig, canonical_json, to_dict
 from adgan_cli.engine.losses import make_loss
 from adgan_cli.engine.models.dcgan import Critic, Generator
+from adgan_cli.engine.models.files import read_tensors, state_tensors
 from adgan_cli.engine.models.header import CHECKPOINT_FILE, metadata, model_path, read_header
-from adgan_cli.engine.models.model import Model, read_tensors, state_tensors
+from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.algorithm1 import starting_points
 from adgan_cli.engine.search.searcher import Searcher

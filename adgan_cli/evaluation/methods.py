@@ -19,8 +19,9 @@ import torch
 
 from adgan_cli.atomic import write_text
 from adgan_cli.config import ModelConfig, TrainConfig, canonical_json, to_dict
+from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.models.header import CHECKPOINT_FILE
-from adgan_cli.engine.models.model import Model, load_model
+from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoint
 from adgan_cli.engine.training.trainer import StepMetrics, new_state
 from adgan_cli.errors import ModelFileError

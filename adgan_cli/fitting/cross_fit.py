@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from adgan_cli.config import SearchConfig, TrainConfig, from_dict, to_dict
-from adgan_cli.engine.models.model import Model, load_model, save_model
+from adgan_cli.engine.models.files import load_model, save_model
+from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import pixel_tensor
 from adgan_cli.engine.training.checkpoint import read_checkpoint
 from adgan_cli.engine.training.trainer import StepMetrics, TrainState, new_state

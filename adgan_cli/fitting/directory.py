@@ -20,8 +20,9 @@ from adgan_cli.atomic import sweep, write_text, writing
 from adgan_cli.config import ReadConfig, SearchConfig, to_dict
 from adgan_cli.engine.device import free_memory
 from adgan_cli.engine.models.dcgan import Critic, Encoder, Generator, mean_encoder
+from adgan_cli.engine.models.files import CONFIG_FILE, save_model
 from adgan_cli.engine.models.header import CHECKPOINT_FILE, MODEL_FILE, read_header
-from adgan_cli.engine.models.model import CONFIG_FILE, Model, save_model
+from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.models.neighbours import NEIGHBOURS_FILE, write_neighbours
 from adgan_cli.engine.pixels import pixel_tensor, to_uint8
 from adgan_cli.engine.search.algorithm1 import starting_points

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig, TrainConfig
 from adgan_cli.engine.device import pick_device, pick_precision
-from adgan_cli.engine.models.model import Model, save_model
+from adgan_cli.engine.models.files import save_model
+from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import pixel_tensor
 from adgan_cli.engine.training.trainer import (
     StepMetrics,

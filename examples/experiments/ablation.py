@@ -36,7 +36,8 @@ from adgan_cli.config import (
 )
 from adgan_cli.engine.device import pick_device, pick_precision
 from adgan_cli.engine.losses import GREY_LEVEL
-from adgan_cli.engine.models.model import Model, load_model
+from adgan_cli.engine.models.files import load_model
+from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.engine.training.objectives import objective

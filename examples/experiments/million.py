@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 import adgan_cli as adgan
+from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.models.dcgan import Generator, init_weights
 
 SEARCH = "--theta none --n-seed 1 --k 0 --device cpu -b 16".split()
@@ -71,7 +72,7 @@ def untrained(model: Path, size: int) -> None:
     config = adgan.ModelConfig(size=size, channels=1, latent_dim=16, width=4)
     generator = Generator(config)
     init_weights(generator, torch.Generator().manual_seed(0))
-    adgan.save_model(adgan.Model(generator.eval(), config), model)
+    adgan.save_model(adgan.Model(generator.eval(), config, PAPER_SEARCH), model)
 
 
 def timed(what: str, words: list[str | Path], processes: int) -> None:

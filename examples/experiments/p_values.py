@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import betabinom, ks_2samp
 
-from adgan_cli.engine.models.model import load_model
+from adgan_cli.engine.models.files import load_model
 from adgan_cli.scoring.adjust import held_out_scores
 from adgan_cli.scoring.rows import read_scores
 

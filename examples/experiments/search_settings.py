@@ -21,7 +21,8 @@ from scipy.stats import spearmanr
 
 from adgan_cli.config import PAPER_SEARCH, SearchConfig
 from adgan_cli.engine.device import pick_device
-from adgan_cli.engine.models.model import Model, load_model
+from adgan_cli.engine.models.files import load_model
+from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.evaluation.metrics import roc_auc

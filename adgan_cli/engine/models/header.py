@@ -1,4 +1,4 @@
-"""What the header of our safetensors files says, read without torch.
+"""The header of our safetensors files: settings and provenance, read without torch.
 
 The metadata has one key, `adgan`, that holds canonical JSON: with two or more keys safetensors
 writes them in random order (safetensors issue 584) and equal runs would give unequal bytes.
@@ -14,32 +14,30 @@ from safetensors import SafetensorError, safe_open
 from adgan_cli.config import canonical_json
 from adgan_cli.errors import ModelFileError
 
-FORMAT = 4  # raised when an older adgan could not read what we write; 1 was 0.1, 2 was 0.2
+FORMAT = 4  # raised with every change; 1 to 3 were never published
 KEY = "adgan"
 MODEL_FILE = "model.safetensors"
-TRAINING_FINGERPRINTS = (
-    "training.fingerprints"  # the tensor of a model that is none of the generator's, int64
-)
 CHECKPOINT_FILE = "checkpoint.safetensors"
+TRAINING_FINGERPRINTS = "training.fingerprints"  # a tensor (N,) int64, of the training images
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file of ours says of itself: its kind (model, checkpoint), and everything else."""
+    """The header of a file of ours."""
 
-    kind: str
-    content: dict[str, Any]
+    kind: str  # model, checkpoint, ...
+    content: dict[str, Any]  # plain JSON
     shapes: dict[str, tuple[int, ...]]  # of the tensors, by name
 
 
 def model_path(path: str | Path) -> Path:
-    """The file of a model: `path` itself if it is a .safetensors file, else the one inside."""
+    """Find the file of a model: `path` itself if it is a .safetensors file, else the one inside."""
     path = Path(path)
     return path if path.suffix == ".safetensors" else path / MODEL_FILE
 
 
 def metadata(kind: str, content: dict[str, Any]) -> dict[str, str]:
-    """The metadata to save with: {"adgan": canonical JSON}."""
+    """Make the metadata to save with: {"adgan": canonical JSON}."""
     return {KEY: canonical_json({"format": FORMAT, "kind": kind, **content})}
 
 
@@ -47,7 +45,7 @@ def read_header(path: Path, kind: str) -> Header:
     """Read and check the header of a file of ours.
 
     Raises ModelFileError, naming the file, if it is missing, unreadable, corrupt, truncated, from
-    another program, of another kind or from a newer adgan.
+    another program, of another kind or of another format.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -79,7 +77,12 @@ def _content(path: Path, kind: str, text: str) -> dict[str, Any]:
         raise ModelFileError(f"{path} is corrupt: its header does not state a format")
     if content["format"] > FORMAT:
         raise ModelFileError(
-            f"{path} has format {content['format']}, this adgan reads up to {FORMAT}; upgrade adgan"
+            f"{path} has format {content['format']}, this adgan reads {FORMAT}; upgrade adgan"
+        )
+    if content["format"] < FORMAT:
+        raise ModelFileError(
+            f"{path} has format {content['format']} of an older adgan, this one reads {FORMAT}; "
+            "train again"
         )
     if content.get("kind") != kind:
         raise ModelFileError(f"{path} is a {content.get('kind')}, not a {kind}")

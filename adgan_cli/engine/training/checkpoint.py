@@ -10,8 +10,8 @@ from torch.optim import Optimizer
 
 from adgan_cli.atomic import replacing
 from adgan_cli.config import ModelConfig, ReadConfig, TrainConfig, from_dict, to_dict
+from adgan_cli.engine.models.files import load_tensors, read_tensors, state_tensors
 from adgan_cli.engine.models.header import CHECKPOINT_FILE, metadata, read_header
-from adgan_cli.engine.models.model import load_tensors, read_tensors, state_tensors
 from adgan_cli.engine.training.objectives import objective
 from adgan_cli.engine.training.trainer import TrainState, new_state
 from adgan_cli.errors import ConfigError, ModelFileError
