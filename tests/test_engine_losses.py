@@ -9,12 +9,12 @@ import torch
 from adgan_cli.config import LOSSES, PAPER_SEARCH, ModelConfig, loss_terms
 from adgan_cli.engine.losses import (
     critic_features,
-    gradient,
+    gradient_difference,
     l1,
     l2,
     laplacian,
     make_loss,
-    relative,
+    normalized_l2,
     ssim,
 )
 from adgan_cli.engine.models.dcgan import Critic, init_weights
@@ -44,24 +44,24 @@ def test_l1_is_the_sum_of_magnitudes_per_picture():
 def test_relative_is_one_for_a_plain_picture_of_the_right_colour():
     x = noise(0)
     plain = x.mean((2, 3), keepdim=True).expand_as(x)
-    torch.testing.assert_close(relative(plain, x), torch.ones(2))
+    torch.testing.assert_close(normalized_l2(plain, x), torch.ones(2))
 
 
 def test_relative_does_not_see_contrast():
     x, y = noise(0), noise(1)
-    torch.testing.assert_close(relative(y / 4, x / 4), relative(y, x))
+    torch.testing.assert_close(normalized_l2(y / 4, x / 4), normalized_l2(y, x))
 
 
 def test_relative_is_finite_for_a_flat_picture():
     flat, y = torch.full((1, 1, 16, 16), 0.3), torch.full((1, 1, 16, 16), 0.3 + 2 / 255)
-    torch.testing.assert_close(relative(y, flat), torch.ones(1), rtol=1e-4, atol=0)
+    torch.testing.assert_close(normalized_l2(y, flat), torch.ones(1), rtol=1e-4, atol=0)
 
 
 def test_gradient_is_one_for_any_plain_picture_and_sees_neither_colour_nor_contrast():
     x, y = noise(0), noise(1)
-    torch.testing.assert_close(gradient(torch.full_like(x, 0.7), x), torch.ones(2))
-    torch.testing.assert_close(gradient(x + 0.4, x), torch.zeros(2), rtol=0, atol=1e-6)
-    torch.testing.assert_close(gradient(y / 4, x / 4), gradient(y, x))
+    torch.testing.assert_close(gradient_difference(torch.full_like(x, 0.7), x), torch.ones(2))
+    torch.testing.assert_close(gradient_difference(x + 0.4, x), torch.zeros(2), rtol=0, atol=1e-6)
+    torch.testing.assert_close(gradient_difference(y / 4, x / 4), gradient_difference(y, x))
 
 
 def test_gradient_counts_each_pair_of_neighbours_once():
@@ -69,13 +69,13 @@ def test_gradient_counts_each_pair_of_neighbours_once():
     x, y = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
     x[..., 2:] = 1
     y[..., 2:, :] = 2
-    torch.testing.assert_close(gradient(y, x), torch.tensor([(4 * 1 + 4 * 4) / 4.0]))
+    torch.testing.assert_close(gradient_difference(y, x), torch.tensor([(4 * 1 + 4 * 4) / 4.0]))
 
 
 def test_gradient_is_finite_for_a_flat_picture():
     flat = torch.full((1, 3, 16, 16), 0.3)
-    assert gradient(flat, flat).item() == 0
-    assert gradient(noise(0)[:1], flat).isfinite().all()
+    assert gradient_difference(flat, flat).item() == 0
+    assert gradient_difference(noise(0)[:1], flat).isfinite().all()
 
 
 def test_laplacian_of_a_flat_difference_lies_in_the_coarsest_level():

@@ -1,7 +1,7 @@
-"""Reconstruction losses of the search: the l of Algorithm 1, differentiable, one value a picture.
+"""Reconstruction losses of the search: the l of Algorithm 1, differentiable, one value an image.
 
 All take y and x, (N, C, S, S) in [-1, 1], and give (N,): 0 where y equals x, larger the less they
-agree. None looks beyond its own picture, or a score would depend on its batch mates.
+agree. None looks beyond its own image, or a score would depend on its batch mates.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from adgan_cli.config import loss_terms
 from adgan_cli.engine.models.dcgan import Critic
 from adgan_cli.errors import ConfigError
 
-Loss = Callable[[Tensor, Tensor], Tensor]  # y, x: (N, C, S, S) -> (N,)
+LossFunction = Callable[[Tensor, Tensor], Tensor]  # y, x: (N, C, S, S) -> (N,)
 
 GREY_LEVEL = 2 / 255  # between neighbouring values of 8 bits, in [-1, 1]
 SSIM_SIDE, SSIM_SIGMA = 11, 1.5  # of its Gaussian window; Wang et al. (2004), section III.B
@@ -23,36 +23,44 @@ COARSEST = 4  # pixels of a Laplacian pyramid's last level
 
 
 def l2(y: Tensor, x: Tensor) -> Tensor:
-    """Squared L2 norm of the difference, section 4.2 of the paper; in [0, 4 C S S].
+    """Compute the squared L2 norm of the difference, section 4.2 of the paper; in [0, 4 C S S].
 
-    Summed, not averaged, over pixels and channels: scores are then the paper's, and no picture's
+    Summed, not averaged, over pixels and channels: scores are then the paper's, and no image's
     gradient shrinks with its batch.
     """
     return (y - x).square().flatten(1).sum(1)
 
 
-def relative(y: Tensor, x: Tensor) -> Tensor:
-    """l2 divided by the picture's own squared deviation from the means of its channels.
+def normalized_l2(y: Tensor, x: Tensor) -> Tensor:
+    """Divide l2 by the image's own squared deviation; `relative` among the names of --loss.
 
-    1 is what a plain picture of the right colour gets, whatever the contrast: without it, flat
-    pictures look normal and busy ones do not, as every generator misses a share of what there is.
-    A picture flatter than one grey level everywhere counts as having that much contrast.
+    1 is what a plain image of the right colour gets, whatever the contrast: without it, flat images
+    look normal and busy ones do not, as every generator misses a share of what there is.
     """
-    own = (x - x.mean((2, 3), keepdim=True)).square().flatten(1)
-    return l2(y, x) / own.sum(1).clamp(min=own.shape[1] * GREY_LEVEL**2)
+    return l2(y, x) / squared_deviation(x)
+
+
+def squared_deviation(x: Tensor) -> Tensor:
+    """Sum the squared deviations from the means of the channels, (N, C, S, S) -> (N,).
+
+    An image flatter than one grey level everywhere counts as having that much contrast, so that
+    what is divided by this is finite.
+    """
+    squares = (x - x.mean((2, 3), keepdim=True)).square().flatten(1)
+    return squares.sum(1).clamp(min=squares.shape[1] * GREY_LEVEL**2)
 
 
 def l1(y: Tensor, x: Tensor) -> Tensor:
-    """L1 norm of the difference, in [0, 2 C S S]: AnoGAN's residual, Schlegl et al. (2017)."""
+    """Compute the L1 norm of the difference, AnoGAN's residual (Schlegl et al., 2017)."""
     return (y - x).abs().flatten(1).sum(1)
 
 
 def laplacian(y: Tensor, x: Tensor) -> Tensor:
-    """L1 distance of Laplacian pyramids, in [0, inf), weight 4^j at level j = 0 (finest), 1, ...
+    """Compute the L1 distance of Laplacian pyramids, weight 4^j at level j = 0 (finest), 1, ...
 
     Ling and Okada (2006), as in Bojanowski et al. (2018), section 3.2; the paper's section 5
     proposes it. The weights make up for the fewer pixels of coarse levels: shape counts as much as
-    texture. The last level, of 4 pixels a side, is what is left of the picture.
+    texture. The last level, of 4 pixels a side, is what is left of the image. In [0, inf).
     """
     left, total = y - x, x.new_zeros(len(x))  # pyramids are linear
     weight = 1.0
@@ -65,17 +73,17 @@ def laplacian(y: Tensor, x: Tensor) -> Tensor:
 
 
 def ssim(y: Tensor, x: Tensor) -> Tensor:
-    """1 - the mean structural similarity of Wang et al. (2004), eq. (13); in [0, 2].
+    """Compute 1 - the mean structural similarity of Wang et al. (2004), eq. (13); in [0, 2].
 
-    A Gaussian window of 11 x 11 and sigma 1.5, wherever it lies inside the picture; values in
+    A Gaussian window of 11 x 11 and sigma 1.5, wherever it lies inside the image; values in
     [-1, 1] have the dynamic range 2.
     """
     at = torch.arange(SSIM_SIDE, dtype=x.dtype, device=x.device) - SSIM_SIDE // 2
     row = (-at.square() / (2 * SSIM_SIGMA**2)).exp()
     row = row / row.sum()
 
-    def mean(picture: Tensor) -> Tensor:
-        return _filtered(picture, row)
+    def mean(image: Tensor) -> Tensor:
+        return _filtered(image, row)
 
     c1, c2 = ((k * 2) ** 2 for k in SSIM_K)
     mean_x, mean_y = mean(x), mean(y)
@@ -86,24 +94,24 @@ def ssim(y: Tensor, x: Tensor) -> Tensor:
     return 1 - alike.flatten(1).mean(1)
 
 
-def gradient(y: Tensor, x: Tensor) -> Tensor:
-    """Squared error of the differences between neighbouring pixels, by the picture's own; [0, inf).
+def gradient_difference(y: Tensor, x: Tensor) -> Tensor:
+    """Compare the differences between neighbouring pixels; `gradient` among the names of --loss.
 
     The gradient difference loss of Mathieu et al. (2016), eq. (6) with alpha = 2 and signs kept,
-    divided as in `relative`: 1 is what any plain picture gets. It sees edges and no colour, so
-    that a generator which gets the large areas right is not done. A picture without edges counts as
-    having one of a grey level everywhere.
+    divided as in normalized_l2: 1 is what any plain image gets. It sees edges and no colour, so
+    that a generator which gets the large areas right is not done. An image without edges counts as
+    having one of a grey level everywhere. In [0, inf).
     """
-    error = own = x.new_zeros(len(x))
+    error, edges = x.new_zeros(len(x)), x.new_zeros(len(x))
     for dim in (-2, -1):
         of_x = x.diff(dim=dim).flatten(1)
         error = error + (y.diff(dim=dim).flatten(1) - of_x).square().sum(1)
-        own = own + of_x.square().sum(1)
-    return error / own.clamp(min=2 * x[0].numel() * GREY_LEVEL**2)
+        edges = edges + of_x.square().sum(1)
+    return error / edges.clamp(min=2 * x[0].numel() * GREY_LEVEL**2)
 
 
-def critic_features(critic: Critic) -> Loss:
-    """L1 distance of what the critic's last layer is linear in; in [0, inf).
+def critic_features(critic: Critic) -> LossFunction:
+    """Make the L1 distance of what the critic's last layer is linear in; in [0, inf).
 
     AnoGAN's feature matching, Schlegl et al. (2017), section 2.2; with its weights the whole of its
     score is 0.9*l1+0.1*critic-features.
@@ -115,19 +123,23 @@ def critic_features(critic: Critic) -> Loss:
     return loss
 
 
-def make_loss(text: str, critic: Critic | None = None) -> Loss:
-    """The loss that --loss names, such as l2 or l1+0.5*laplacian: a weighted sum of losses.
+def make_loss(text: str, critic: Critic | None = None) -> LossFunction:
+    """Make the loss that --loss names, such as l2 or l1+0.5*laplacian: a weighted sum of losses.
 
     critic: of the model, in eval mode. ConfigError where one is needed and there is none.
     """
-    known: dict[str, Loss] = {
-        "l2": l2, "relative": relative, "l1": l1, "laplacian": laplacian, "ssim": ssim,
-        "gradient": gradient,
-    }  # fmt: skip
+    losses: dict[str, LossFunction] = {
+        "l2": l2,
+        "relative": normalized_l2,
+        "l1": l1,
+        "laplacian": laplacian,
+        "ssim": ssim,
+        "gradient": gradient_difference,
+    }
     if critic is not None:
-        known["critic-features"] = critic_features(critic)
+        losses["critic-features"] = critic_features(critic)
     try:
-        terms = [(weight, known[name]) for weight, name in loss_terms(text)]
+        terms = [(weight, losses[name]) for weight, name in loss_terms(text)]
     except KeyError as error:
         raise ConfigError(
             f"--loss {text} needs the critic, which this model did not keep; "
@@ -142,31 +154,31 @@ def make_loss(text: str, critic: Critic | None = None) -> Loss:
     return weighted
 
 
-def _filtered(picture: Tensor, row: Tensor) -> Tensor:
+def _filtered(image: Tensor, row: Tensor) -> Tensor:
     """Convolve every channel with row^T row, where it fits: (N, C, S, S) -> (N, C, T, T).
 
     As products with band matrices: ten times as fast on a CPU as convolutions of a single channel.
     """
-    h, w = picture.shape[-2:]
-    return _band(row, h) @ (picture @ _band(row, w).T)
+    h, w = image.shape[-2:]
+    return _band(row, h) @ (image @ _band(row, w).T)
 
 
 def _band(row: Tensor, size: int) -> Tensor:
-    """The matrix (T, S) whose rows are `row` in all the places where it fits, one after another."""
-    place = torch.arange(size - len(row) + 1, device=row.device)[:, None]
-    tap = torch.arange(size, device=row.device) - place
+    """Make the matrix (T, S) whose rows are `row`, shifted by 0, 1, ... T - 1."""
+    shift = torch.arange(size - len(row) + 1, device=row.device)[:, None]
+    tap = torch.arange(size, device=row.device) - shift
     return torch.where((tap >= 0) & (tap < len(row)), row[tap.clamp(0, len(row) - 1)], 0.0)
 
 
-def _blurred(picture: Tensor) -> Tensor:
-    """Burt and Adelson's filter (1983), at the borders mirrored: the size stays."""
-    row = picture.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-    return _filtered(F.pad(picture, (2, 2, 2, 2), mode="reflect"), row)
+def _blurred(image: Tensor) -> Tensor:
+    """Apply Burt and Adelson's filter (1983), mirrored at the borders: the size stays."""
+    row = image.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    return _filtered(F.pad(image, (2, 2, 2, 2), mode="reflect"), row)
 
 
-def _enlarged(picture: Tensor) -> Tensor:
-    """Twice the side: zeros between the pixels, blurred."""
-    n, c, h, w = picture.shape
-    wide = picture.new_zeros(n, c, 2 * h, 2 * w)
-    wide[..., ::2, ::2] = picture
+def _enlarged(image: Tensor) -> Tensor:
+    """Double the side: zeros between the pixels, blurred."""
+    n, c, h, w = image.shape
+    wide = image.new_zeros(n, c, 2 * h, 2 * w)
+    wide[..., ::2, ::2] = image
     return 4 * _blurred(wide)

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from PIL import features as pillow
 
+from adgan_cli.engine.losses import squared_deviation
 from adgan_cli.evaluation.features import blocks, fit_pca, pixels, sample
 from adgan_cli.evaluation.task import MethodResult, NotApplicableError, Task
 from adgan_cli.images.statistics import png_size
@@ -13,7 +15,7 @@ COMPONENTS = 16  # of the reconstruction
 
 
 def mean_image(task: Task, *, relative: bool = False) -> MethodResult:
-    """Squared distance to the mean training picture, in [-1, 1]; or relative (`relative_to`)."""
+    """Squared distance to the mean training picture, in [-1, 1]; or relative (`deviation`)."""
     if len(task.train) == 0:
         raise NotApplicableError("needs training pictures")
     total = sum(pixels(block).sum(0, dtype=np.float64) for block in blocks(task.train))
@@ -47,15 +49,12 @@ def file_complexity(task: Task) -> MethodResult:
 
 
 def deviation(pictures: np.ndarray) -> np.ndarray:
-    """Squared deviation from the channel means, in [-1, 1]: (N, S, S, C) uint8 -> (N,) float64.
+    """Compute what relative errors are divided by: (N, S, S, C) uint8 -> (N,) float64.
 
-    What the error is divided by to make it relative: contrast then cancels. A picture flatter than
-    one grey level counts as one grey level, so that a constant one has a finite score.
+    See squared_deviation, which a picture's contrast enters and its brightness does not.
     """
-    x = pictures / 127.5  # (N, S, S, C), a shift from [-1, 1] and float64
-    squared = np.square(x - x.mean((1, 2), keepdims=True)).sum((1, 2, 3))
-    least = np.prod(pictures.shape[1:]) / 127.5**2
-    return np.maximum(squared, least)  # type: ignore[no-any-return]
+    x = torch.from_numpy(np.moveaxis(pictures, -1, 1) / 127.5)  # a shift from [-1, 1]
+    return squared_deviation(x).numpy()
 
 
 def _errors(

@@ -35,7 +35,6 @@ from adgan_cli.config import (
     to_dict,
 )
 from adgan_cli.engine.device import pick_device, pick_precision
-from adgan_cli.engine.losses import GREY_LEVEL
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
@@ -206,7 +205,7 @@ class Cell:
             np.savez(
                 file,
                 losses=losses,
-                deviation=squared_deviation(x),
+                deviation=squared_deviation(x).numpy(),
                 anomalous=anomalous,
                 seconds=seconds / losses.size,
                 config=json.dumps(to_dict(config)),
@@ -246,12 +245,6 @@ def test_images(labelled: LabelledDataset, index: int, count: int) -> tuple[np.n
     half = min(count // 2, len(normal), len(others))
     chosen = np.concatenate([rng.choice(normal, half, False), rng.choice(others, half, False)])
     return np.ascontiguousarray(labelled.test[chosen]), labelled.test_labels[chosen] != index
-
-
-def squared_deviation(x: torch.Tensor) -> np.ndarray:
-    """Sum the squared deviations from the channel means: (N, C, S, S) -> (N,)."""
-    centred = (x - x.mean((2, 3), keepdim=True)).square().flatten(1)
-    return centred.sum(1).clamp(min=centred.shape[1] * GREY_LEVEL**2).numpy()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from adgan_cli.config import SearchConfig
-from adgan_cli.engine.losses import Loss
+from adgan_cli.engine.losses import LossFunction
 from adgan_cli.engine.search.adam import Adam
 from adgan_cli.engine.search.generators import FirstForward, GeneratorBank
 
@@ -54,7 +54,7 @@ def search_pairs(
     first: FirstForward,
     *,
     config: SearchConfig,
-    loss: Loss,
+    loss: LossFunction,
     cancelled: threading.Event | None = None,
 ) -> PairResult:
     """Run Algorithm 1 for P pairs, line 2 for all of them at once; the caller takes line 8's mean.
@@ -79,7 +79,7 @@ def search_pairs(
     return PairResult(torch.stack(trace, 1), z, y.clone(memory_format=torch.contiguous_format))
 
 
-def _loss_and_gradient(loss: Loss, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+def _loss_and_gradient(loss: LossFunction, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the losses, (P,), and the gradient of their sum at y, (P, C, H, W)."""
     with torch.enable_grad():
         y = y.detach().requires_grad_()

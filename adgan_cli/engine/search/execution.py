@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from adgan_cli.config import SearchConfig
-from adgan_cli.engine.losses import Loss
+from adgan_cli.engine.losses import LossFunction
 from adgan_cli.engine.search.algorithm1 import PairResult, search_pairs
 from adgan_cli.engine.search.generators import FirstForward, GeneratorBank, make_bank
 
@@ -37,7 +37,7 @@ class SearchProblem:
 
     generator: nn.Module
     config: SearchConfig
-    loss: Loss
+    loss: LossFunction
     z0: Tensor  # (S or S - 1, Z) on the generator's device, the points that all images share
     encoder: nn.Module | None  # (N, C, H, W) -> (N, Z), the last point of each image
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adgan_cli.config import PAPER_SEARCH, SearchConfig
 from adgan_cli.engine.device import free_memory, full_float32
-from adgan_cli.engine.losses import Loss, make_loss
+from adgan_cli.engine.losses import LossFunction, make_loss
 from adgan_cli.engine.models.dcgan import Generator
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.search.algorithm1 import starting_points
@@ -43,7 +43,7 @@ def search(
     config: SearchConfig = PAPER_SEARCH,
     *,
     z0: Tensor | None = None,
-    loss: Loss | None = None,
+    loss: LossFunction | None = None,
     encoder: nn.Module | None = None,
     batch_size: int | None = None,
 ) -> SearchResult:
@@ -74,7 +74,7 @@ class Searcher:
         config: SearchConfig = PAPER_SEARCH,
         *,
         z0: Tensor | None = None,
-        loss: Loss | None = None,
+        loss: LossFunction | None = None,
         encoder: nn.Module | None = None,
         batch_size: int | None = None,
         execution: type[Execution] | None = None,
