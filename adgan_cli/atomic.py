@@ -38,10 +38,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(where: str | Path) -> Iterator[None]:
-    """Within the block the file system may refuse: an OutputError that names `where`."""
+    """Turn what the file system refuses within the block into an OutputError that names `where`."""
     try:
         yield
-    except BrokenPipeError:  # the reader has seen enough: that ends a command quietly
+    except BrokenPipeError:  # the reader has had enough: that ends a command quietly
         raise
     except OSError as error:
         reason = error.strerror or str(error)
@@ -61,6 +61,15 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def begins_with(path: Path, text: str) -> bool:
+    """Tell whether a file begins with `text`: the mark of one that we wrote."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read(len(text)) == text
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _umask() -> int:

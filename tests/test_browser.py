@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adgan_cli.reports.explanation import Explanation, explanations
-from adgan_cli.reports.report import ReportInfo, link, write_report
-from adgan_cli.reports.trajectory_page import (
-    Explained,
+from adgan_cli.reports.explanation import Explanation, draw_explanations
+from adgan_cli.reports.page import link
+from adgan_cli.reports.report import ReportInfo, ReportOptions, make_report, write_report
+from adgan_cli.reports.trajectory import (
+    ExplainedImage,
     SearchTrajectory,
     shown_steps,
-    write_course_page,
+    write_trajectory_page,
 )
 from adgan_cli.scoring.rows import ScoreRow
 
@@ -61,25 +63,25 @@ def chromium() -> Iterator[Any]:
 def opened(chromium: Any) -> Iterator[Callable[..., Any]]:
     """opened(path, scheme, width): a page; in the end, nothing was fetched and none complained."""
     contexts: list[Any] = []
-    told: list[str] = []
-    asked_for: list[str] = []
+    messages: list[str] = []
+    expected: list[str] = []
 
     def open_page(path: Path, scheme: str = "light", width: int = 1280, **more: Any) -> Any:
         viewport = {"width": width, "height": 900}
         context = chromium.new_context(viewport=viewport, color_scheme=scheme, **more)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: told.append(message.text))
-        page.on("pageerror", lambda error: told.append(str(error)))
-        page.on("request", lambda asked: told.append(asked.url))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda request: messages.append(request.url))
         page.goto(path.as_uri())
-        asked_for.append(path.as_uri())
+        expected.append(path.as_uri())
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert [line for line in told if not line.startswith("data:image/")] == asked_for
+    assert [line for line in messages if not line.startswith("data:image/")] == expected
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +101,9 @@ def drawn(path: Path, index: int, size: int) -> np.ndarray:
 def explained(names: list[str], size: int) -> dict[str, Explanation]:
     """Explanations of noise by noise."""
     rng = np.random.default_rng(0)
-    seen, made = rng.integers(0, 255, (2, len(names), size, size, 3), np.uint8)
-    near = [seen[[i - 1, i - 2, i - 3]] for i in range(len(names))]
-    return dict(zip(names, explanations(seen, made, near), strict=True))
+    pixels, generated = rng.integers(0, 255, (2, len(names), size, size, 3), np.uint8)
+    neighbours = [pixels[[i - 1, i - 2, i - 3]] for i in range(len(names))]
+    return dict(zip(names, draw_explanations(pixels, generated, neighbours), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -120,49 +122,46 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for index, name in enumerate(names)
     ]  # fmt: skip
-    source = ReportInfo(
-        root,
-        {"model": "abc", "size": 32},
-        {"k": 5},
-        held_out=[50.0 + i for i in range(60)],
-        held_out_pictures=60,
+    rows.append(ScoreRow("<b>broken", None, error="empty <file>"))
+    held_out = [50.0 + i for i in range(60)]
+    info = ReportInfo(root, {"model": "abc", "size": 32}, {"k": 5}, held_out, len(held_out))
+    report = replace(
+        make_report(rows, info, ReportOptions(top=12)),
         notes=["About 2 of these would be here by chance.", "The order mostly follows contrast."],
         flagged=frozenset(names[:2]),
     )
-    write_report(
-        root / "report", [*rows, ScoreRow("<b>broken", None, error="empty <file>")], source,
-        top=12, bottom=12, explanations=explained(names, 32),
-    )  # fmt: skip
+    write_report(root / "report", report, explained(names, 32))
     return root / "report" / "index.html"
 
 
 @pytest.fixture(scope="module")
-def course_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("course")
-    pictures = []
+def trajectory_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("trajectory")
+    images = []
     for index, name in enumerate(NAMES[:5]):
         pixels = drawn(root / name, index, 16)
         rng = np.random.default_rng(index)
-        made = rng.integers(0, 255, (3, len(shown_steps(9)), 16, 16, 3), np.uint8)
-        course = SearchTrajectory(pixels, made, np.cumsum(rng.random((3, 10)), axis=1)[:, ::-1])
-        (told,) = explanations(pixels[None], made[:1, -1], [made[0, :3]])
-        pictures.append(
-            Explained(
+        generated = rng.integers(0, 255, (3, len(shown_steps(9)), 16, 16, 3), np.uint8)
+        losses = np.cumsum(rng.random((3, 10)), axis=1)[:, ::-1]
+        explanations = draw_explanations(pixels[None], generated[:1, -1], [generated[0, :3]])
+        images.append(
+            ExplainedImage(
                 name, link(root / name, root), (root / name).read_bytes(), 16, 16, 3.5, 0.25,
-                False, "explanation-1.png", told, course,
+                False, "explanation-1.png", explanations[0],
+                SearchTrajectory(pixels, generated, losses),
             )
         )  # fmt: skip
     path = root / "index.html"
-    write_course_page(path, pictures, settings={"k": "9"}, failures=[("<b>x", "empty")])
+    write_trajectory_page(path, images, settings={"k": "9"}, failures=[("<b>x", "empty")])
     return path
 
 
 def faults(page: Any, axe: str) -> list[tuple[str, str]]:
-    """What axe-core finds wrong, everything unfolded."""
+    """List what axe-core finds wrong, everything unfolded."""
     page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
     page.evaluate(f"{axe}; undefined")
-    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    return [(fault["id"], fault["nodes"][0]["html"]) for fault in found["violations"]]
+    result = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [(fault["id"], fault["nodes"][0]["html"]) for fault in result["violations"]]
 
 
 def sideways(page: Any) -> int:
@@ -181,10 +180,10 @@ def test_the_sheet_is_quiet_accessible_and_fits_its_screen(
 
 
 @pytest.mark.parametrize(("scheme", "width"), SCREENS)
-def test_the_course_of_a_search_is_quiet_accessible_and_fits_its_screen(
-    course_page: Path, opened: Callable[..., Any], axe: str, scheme: str, width: int
+def test_the_trajectory_of_a_search_is_quiet_accessible_and_fits_its_screen(
+    trajectory_page: Path, opened: Callable[..., Any], axe: str, scheme: str, width: int
 ) -> None:
-    page = opened(course_page, scheme, width)
+    page = opened(trajectory_page, scheme, width)
     assert page.locator("tbody tr").count() == 15
     assert sideways(page) <= 0
     assert faults(page, axe) == []
@@ -280,8 +279,8 @@ def test_two_thousand_pictures_with_hostile_names_make_a_page_that_opens(
     rows = [
         ScoreRow(name, 4000.0 - index, width=320, height=320) for index, name in enumerate(names)
     ]
-    told = explained(names[:100] + names[1900:], 64)
-    write_report(tmp_path / "r", rows, ReportInfo(tmp_path), top=100, bottom=100, explanations=told)
+    report = make_report(rows, ReportInfo(tmp_path), ReportOptions(top=100))
+    write_report(tmp_path / "r", report, explained(names[:100] + names[1900:], 64))
     page_file = tmp_path / "r" / "index.html"
     assert page_file.stat().st_size < 15_000_000
     for scheme, width in SCREENS:

@@ -8,7 +8,7 @@ import pytest
 from commands import FAST, adgan, one_error, refused
 from conftest import draw_disc
 
-from adgan_cli.reports import trajectory as course
+from adgan_cli.reports import trajectory
 
 Folder = Callable[..., Path]
 
@@ -90,7 +90,7 @@ def test_a_report_is_not_overwritten_with_an_explanation(
 def test_more_pictures_than_a_page_holds_are_refused(
     discs: Folder, tiny_model: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(course, "MOST", 2)
+    monkeypatch.setattr(trajectory, "MAX_IMAGES", 2)
     line = refused("explain", discs(3), "-m", tiny_model, *FAST, "-o", out, code=2)
     assert line.startswith("3 pictures are too many") and "adgan rank --top" in line
     assert not out.exists()

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -25,7 +25,8 @@ from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.model import Calibration, Model
 from adgan_cli.images.statistics import STATISTICS
-from adgan_cli.reports.report import HELD_OUT
+from adgan_cli.reports import explanation
+from adgan_cli.reports.report import MAX_HELD_OUT
 from adgan_cli.scoring.rows import read_scores
 
 Folder = Callable[..., Path]
@@ -415,17 +416,14 @@ def test_a_ranking_of_models_that_are_gone_is_not_explained(
 def test_stopping_while_explaining_still_writes_the_report(
     discs: Folder, tiny_model: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from adgan_cli.reports import explain as module
+    def stopped(*args: Any, **more: Any) -> Iterator[explanation.Reconstruction]:
+        for index, reconstruction in enumerate(reconstruct(*args, **more)):
+            if index == 1:
+                signal.raise_signal(signal.SIGINT)
+            yield reconstruction
 
-    def stopped(*args, on_picture, should_stop, **more):  # type: ignore[no-untyped-def]
-        def asked(done: int) -> None:
-            on_picture(done)
-            signal.raise_signal(signal.SIGINT)
-
-        return explain(*args, on_picture=asked, should_stop=should_stop, **more)
-
-    explain = module.explain
-    monkeypatch.setattr(module, "explain", stopped)
+    reconstruct = explanation.reconstruct
+    monkeypatch.setattr(explanation, "reconstruct", stopped)
     adgan("rank", discs(6), "-m", tiny_model, *FAST, "-o", out, "-b", "2")
     assert explained_in(out) == 2 and len(links_of(out)) == 6
 
@@ -442,7 +440,7 @@ def test_scores_of_pictures_held_out_are_on_the_page_and_stay_when_it_is_drawn_a
     adgan("rank", discs(3), "-m", tmp_path / "calibrated", *FAST, "-o", out, "--no-explain")
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "500 held out of training" in page and 'class="held"' in page
-    assert len(json.loads((out / "summary.json").read_text())["held_out"]) == HELD_OUT
+    assert len(json.loads((out / "summary.json").read_text())["held_out"]) == MAX_HELD_OUT
     adgan("rank", "--from", out / "ranking.csv", "-o", tmp_path / "again")
     assert (tmp_path / "again" / "index.html").read_text(encoding="utf-8") == page
 

@@ -9,9 +9,9 @@ from adgan_cli.engine.models import neighbours
 from adgan_cli.engine.models.neighbours import (
     NEIGHBOURS_FILE,
     Neighbours,
+    block_means,
     nearest,
     read_neighbours,
-    shrunk,
     write_neighbours,
 )
 from adgan_cli.images.pixels import PixelSet
@@ -37,7 +37,7 @@ def test_a_small_set_is_kept_whole(tmp_path: Path) -> None:
 def test_a_large_set_is_thinned_evenly_to_a_bounded_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(neighbours, "MOST", 4 * 16 * 16)
+    monkeypatch.setattr(neighbours, "MAX_BYTES", 4 * 16 * 16)
     some = pictures(10)
     assert (kept(tmp_path, some).pixels == some.pixels[[0, 2, 5, 7]]).all()
     assert (tmp_path / NEIGHBOURS_FILE).stat().st_size < 4 * 16 * 16 + 1000
@@ -65,7 +65,7 @@ def test_large_pictures_are_kept_small(tmp_path: Path) -> None:
 
 def test_shrinking_takes_the_mean_of_blocks() -> None:
     picture = np.array([[0, 2, 10, 10], [4, 6, 10, 11]], np.uint8).repeat(2, 0)[None, ..., None]
-    assert shrunk(picture, 2)[0, ..., 0].tolist() == [[1, 10], [5, 10]]
+    assert block_means(picture, 2)[0, ..., 0].tolist() == [[1, 10], [5, 10]]
 
 
 def test_copies_of_a_file_are_kept_once(tmp_path: Path) -> None:
@@ -76,21 +76,21 @@ def test_copies_of_a_file_are_kept_once(tmp_path: Path) -> None:
 
 def test_the_nearest_come_first_without_the_own_copy_of_a_training_picture() -> None:
     levels = np.array([0, 50, 60, 61, 200], np.uint8)
-    known = Neighbours(levels[:, None, None, None].repeat(4, 1).repeat(4, 2), "")
+    kept_images = Neighbours(levels[:, None, None, None].repeat(4, 1).repeat(4, 2), "")
     for own, expected in ((True, [61, 50, 0]), (False, [60, 61, 50])):
-        (found,) = nearest(known, known.pixels[2:3], 3, own=[own])
-        assert found[:, 0, 0, 0].tolist() == expected
-    (few,) = nearest(known, known.pixels[2:3], 99, own=[True])
-    assert len(few) == 4
+        (closest,) = nearest(kept_images, kept_images.pixels[2:3], 3, in_training=[own])
+        assert closest[:, 0, 0, 0].tolist() == expected
+    (all_others,) = nearest(kept_images, kept_images.pixels[2:3], 99, in_training=[True])
+    assert len(all_others) == 4
 
 
 def test_the_rough_search_finds_what_the_exact_one_would() -> None:
-    known = Neighbours(pictures(300, channels=3).pixels, "")
-    asked = pictures(20, channels=3).pixels
-    found = nearest(known, asked, 2, own=[False] * 20)
-    for query, near in zip(asked, found, strict=True):
-        far = np.square(known.pixels.astype(int) - query.astype(int)).sum((1, 2, 3))
-        assert (near == known.pixels[np.argsort(far, kind="stable")[:2]]).all()
+    kept_images = Neighbours(pictures(300, channels=3).pixels, "")
+    queries = pictures(20, channels=3).pixels
+    found = nearest(kept_images, queries, 2, in_training=[False] * 20)
+    for query, near in zip(queries, found, strict=True):
+        far = np.square(kept_images.pixels.astype(int) - query.astype(int)).sum((1, 2, 3))
+        assert (near == kept_images.pixels[np.argsort(far, kind="stable")[:2]]).all()
 
 
 def test_what_is_no_use_is_passed_over(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_what_pictures_held_out_score_is_drawn_behind_the_others(tmp_path):
         [card(score=9.0)],
         scores=[5.0, 9.0],
         held_out=[1.0] * 6 + [3.0] * 2,
-        held_out_pictures=800,
+        held_out_images=800,
     )
     (path,) = page.all("path")
     tops = [float(step.split("H")[0]) for step in path["d"].split("V")[1:]]

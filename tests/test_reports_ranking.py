@@ -8,7 +8,6 @@ import pytest
 
 from adgan_cli.reports.ranking import (
     LISTED_FAILURES,
-    most_anomalous,
     rank_rows,
     write_ranking,
     write_summary,
@@ -96,10 +95,3 @@ def test_summary_holds_any_name(tmp_path):
     assert read["root"] == r"r\udc80"
     assert read["failures"] == [{"path": '"<b>"\n' + r"\udc80", "error": r"\udc81"}]
     assert read["settings"] == {"path": r"m\udc80", "list": [r"\udcff", None, 1.5, True]}
-
-
-def test_the_most_anomalous_are_the_first_of_the_ranking():
-    rows = [BAD_B, LOW, TIE_A, BAD_A]
-    ranked = [row for rank, row in rank_rows(rows) if rank is not None]
-    for count in range(4):
-        assert most_anomalous(rows, count) == ranked[:count]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adgan_cli.reports.ranking import most_anomalous
+from adgan_cli.reports.ranking import rank_rows
 from adgan_cli.scoring.calibration import (
     benjamini_hochberg,
     chance_note,
@@ -83,8 +83,9 @@ def test_rows_without_a_p_value_are_neither_flagged_nor_counted() -> None:
 
 
 def test_the_sentence_on_chance_goes_by_the_largest_p_value_shown() -> None:
-    shown = most_anomalous(ROWS, 3)  # seen.png, 99.png and 98.png: p 0.02 is the largest
-    note = chance_note(shown, ROWS * 100)
+    shown = [row for _, row in rank_rows(ROWS)]
+    # seen.png, 99.png and 98.png: p 0.02 is the largest
+    note = chance_note(shown[:3], ROWS * 100)
     assert note is not None and "all 500 pictures" in note and "about 10 of them" in note
     assert "the 2 most anomalous" in note
-    assert chance_note(most_anomalous(ROWS, 1), ROWS) is None
+    assert chance_note(shown[:1], ROWS) is None

@@ -55,14 +55,14 @@ def explain(
     if not paths:
         raise ConfigError("give PICTURES to explain; see adgan explain --help")
     from adgan_cli.images.selection import Selection
-    from adgan_cli.reports.report import PAGE_FILE
-    from adgan_cli.reports.trajectory import MOST, prepare_explanation, write_explanation
+    from adgan_cli.reports.page import PAGE_FILE
+    from adgan_cli.reports.trajectory import MAX_IMAGES, prepare_explanation, write_explanation
 
     listing = scoring.find(paths, None, Selection(), quiet=quiet)
-    if listing.count > MOST:
+    if listing.count > MAX_IMAGES:
         raise ConfigError(
-            f"{listing.count:,} pictures are too many to explain; give at most {MOST}, or see "
-            "adgan rank --top, which explains what it shows"
+            f"{listing.count:,} pictures are too many to explain; give at most {MAX_IMAGES}, or "
+            "see adgan rank --top, which explains what it shows"
         )
     loaded = scoring.open_model(model, device, verbose=verbose)
     config = scoring.search_config(
@@ -74,7 +74,7 @@ def explain(
     with counting_bar(quiet=quiet) as bar:
         task = bar.add_task("explaining", total=listing.count)
         rows = write_explanation(
-            out, loaded, listing, config, on_picture=lambda done: bar.update(task, completed=done)
+            out, loaded, listing, config, on_image=lambda done: bar.update(task, completed=done)
         )
     for row in rows if not quiet else ():
         known = "" if row.p_value is None else f", p = {row.p_value:#.2g}"

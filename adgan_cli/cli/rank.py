@@ -41,7 +41,7 @@ from adgan_cli.cli.options import (
     cache_config,
     selection,
 )
-from adgan_cli.config import SearchConfig, flag, from_dict, to_dict
+from adgan_cli.config import SearchConfig, flag
 from adgan_cli.errors import ConfigError, NoImagesError
 from adgan_cli.processes import is_worker, join
 
@@ -50,9 +50,10 @@ if TYPE_CHECKING:
     from adgan_cli.engine.training.trainer import StepMetrics
     from adgan_cli.images.cache import CacheConfig
     from adgan_cli.images.find import Listing
+    from adgan_cli.images.reader import Reader
     from adgan_cli.reports.explanation import Explanation
     from adgan_cli.reports.ranking import RankedRow
-    from adgan_cli.reports.report import ReportInfo
+    from adgan_cli.reports.report import Report, ReportInfo
     from adgan_cli.scoring.rows import ScoreRow
 
 PARTIAL_FILE = "scores.partial.csv"
@@ -138,14 +139,14 @@ def rank(
     pictures are. Example: adgan rank ./val --top 30
     """
     from adgan_cli.reports import report
+    from adgan_cli.reports.page import PAGE_FILE
 
     given = {
         "n_seed": n_seed, "init": init, "k": k, "reduce": reduce, "lr_z": lr_z,
         "lr_decay": lr_decay, "z_radius": z_radius, "lr_theta": lr_theta, "theta": theta,
         "precision": precision, "loss": loss, "seed": seed, "adjust": adjust,
     }  # fmt: skip
-    if fdr is not None and not 0 < fdr < 1:
-        raise ConfigError(f"--fdr must be above 0 and below 1, got {fdr:g}")
+    options = report.ReportOptions(top, bottom, fdr)
     place, watch = cache_config(cache_dir, no_cache, cache_limit), Stopwatch()
     loaded = None
     if from_scores is not None:
@@ -154,16 +155,19 @@ def rank(
         if resume or cross_fit:
             other = "--resume" if resume else "--cross-fit"
             raise ConfigError(f"--from draws scores that are there; leave out {other}")
-        rows, source = _read(from_scores, paths, {"preset": preset, **given})
+        rows, info = _read(from_scores, paths, {"preset": preset, **given})
         if explain:
+            from adgan_cli.images.reader import Reader
+            from adgan_cli.reports.rank import read_search
+
             loaded = scoring.open_model(model, device, verbose=verbose)
-            config = _config_of(source, loaded, from_scores, model)
+            config = read_search(info, loaded, from_scores)
+            reader = Reader(loaded.preprocessing(), workers, place)
         report.prepare_report(out)
     elif paths or files_from:
         from adgan_cli.images.reader import Reader
         from adgan_cli.reports.rank import JOURNAL_FOLDER, report_info
         from adgan_cli.scoring.calibration import require_p_values
-        from adgan_cli.scoring.confounds import confounds
         from adgan_cli.scoring.run import ScoringRun
 
         chosen = selection(recursive, include, exclude, follow_links)
@@ -200,22 +204,19 @@ def rank(
             rows = _follow(run.rows(), listing, out, quiet)
             watch.add_all(run.seconds)
         with watch("what the order follows"):
-            simple = confounds(rows, listing, reader)
-        source = replace(report_info(loaded, listing.root, config, cross_fit), confounds=simple)
+            info = report_info(loaded, listing, rows, config, reader=reader, cross_fit=cross_fit)
         del listing  # of a million pictures: memory for the report
     else:
         raise ConfigError("give PATHS to score, or --from scores.csv to draw again")
-    source = report.with_notes(source, rows, top=top, fdr=fdr)
-    bottom, explanations = top if bottom is None else bottom, {}
+    ranking = report.make_report(rows, info, options)
+    explanations = {}
     if loaded is not None and explain is not False:
         with watch("explaining"):
             explanations = _explain(
-                loaded, rows, source, config, top, bottom, workers, batch_size, place, quiet
+                loaded, ranking, config, reader=reader, batch_size=batch_size, quiet=quiet
             )
     with watch("writing the report"):
-        ranked = report.write_report(
-            out, rows, source, top=top, bottom=bottom, explanations=explanations
-        )
+        report.write_report(out, ranking, explanations)
     if from_scores is None or from_scores.absolute() == (out / PARTIAL_FILE).absolute():
         (out / PARTIAL_FILE).unlink(missing_ok=True)  # all of it stands in ranking.csv now
     scored = sum(row.score is not None for row in rows)
@@ -224,13 +225,13 @@ def rank(
         table = out / report.RANKING_FILE
         raise NoImagesError(f"no usable picture: all {failed} failed; the reasons are in {table}")
     if not quiet:
-        _print_table(ranked)
+        _print_table(ranking.ranked)
         if from_scores is not None and explain is None:
             status("drawn without explanations; --explain searches for them again, with the model")
-        for note in source.notes:
+        for note in ranking.notes:
             status(note)
         status(f"{len(rows):,} found, {scored:,} scored, {failed:,} failed")
-        status(f"{out / report.PAGE_FILE}")
+        status(f"{out / PAGE_FILE}")
     if verbose:
         watch.tell()
 
@@ -239,7 +240,7 @@ def _read(
     scores: Path, paths: list[Path] | None, given: dict[str, Any]
 ) -> tuple[list["ScoreRow"], "ReportInfo"]:
     from adgan_cli.images.find import find_inputs
-    from adgan_cli.reports.report import read_source
+    from adgan_cli.reports.report import read_report_info
     from adgan_cli.scoring.rows import read_scores
 
     for name, value in given.items():
@@ -248,60 +249,35 @@ def _read(
     rows = read_scores(scores)
     if not any(row.score is not None for row in rows):
         raise ConfigError(f"--from {scores} holds no scored picture")
-    return rows, read_source(scores, find_inputs(paths).root if paths else None)
-
-
-def _config_of(source: "ReportInfo", model: "Model", scores: Path, given: Path) -> SearchConfig:
-    """The search that made the scores, which `model` must have been searched in."""
-    if source.model.get("cross_fit"):
-        raise ConfigError(
-            f"--explain: {scores} was scored by models without the pictures, which are no more; "
-            "leave it out"
-        )
-    digest = source.model.get("model")
-    if digest is not None and digest != model.digest[:12]:
-        raise ConfigError(
-            f"--explain: {scores} was scored with another model ({digest}) than {given} "
-            f"({model.digest[:12]}); give that with -m, or leave out --explain"
-        )
-    return from_dict(SearchConfig, {**to_dict(model.search), **source.settings})
+    return rows, read_report_info(scores, find_inputs(paths).root if paths else None)
 
 
 def _explain(
     model: "Model",
-    rows: list["ScoreRow"],
-    source: "ReportInfo",
+    report: "Report",
     config: SearchConfig,
-    top: int,
-    bottom: int,
-    workers: int | None,
+    *,
+    reader: "Reader",
     batch_size: int | None,
-    place: "CacheConfig | None",
     quiet: bool,
 ) -> dict[str, "Explanation"]:
     """Search again for what is shown, under a bar; Ctrl-C ends that, not the report."""
-    from adgan_cli.reports.explain import explain
-    from adgan_cli.reports.ranking import rank_rows
-    from adgan_cli.reports.report import shown
+    from adgan_cli.reports.explanation import Reconstruction, explain, reconstruct
 
-    most, least = shown(rank_rows(rows), top=top, bottom=bottom)
-    few = [entry.row for entry in (*most, *least)]
+    found: list[Reconstruction] = []
     with (
         stop_on_signal("leaving out the other explanations...", quiet=quiet) as asked,
         counting_bar(quiet=quiet) as shown_bar,
     ):
-        task = shown_bar.add_task("explaining", total=len(few))
-        return explain(
-            model,
-            few,
-            source.root,
-            config,
-            workers=workers,
-            batch_size=batch_size,
-            place=place,
-            on_picture=lambda done: shown_bar.update(task, completed=done),
-            should_stop=asked,
-        )
+        task = shown_bar.add_task("explaining", total=len(report.shown))
+        for reconstruction in reconstruct(
+            model, report.shown, report.info.root, config, reader=reader, batch_size=batch_size
+        ):
+            found.append(reconstruction)
+            shown_bar.advance(task)
+            if asked():
+                break
+        return explain(model, found)
 
 
 def _cross_fitted(

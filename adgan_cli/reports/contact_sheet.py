@@ -1,4 +1,4 @@
-"""index.html: the most and the least anomalous pictures on one page that needs nothing else."""
+"""Show the most and the least anomalous images on one page that needs nothing else: index.html."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from adgan_cli.scoring.rows import Counts
 
 LISTED_FAILURES = 200  # ranking.csv has them all
 _BINS = 80
-_MERGED = 4  # of them to a step of the outline
+_BINS_PER_STEP = 4  # of the outline
 
 
 @dataclass(frozen=True)
 class Card:
-    """One picture on the sheet."""
+    """One image on the sheet."""
 
     rank: int
     score: float
     name: str  # the path, as in the table
     href: str | None  # relative to the page, percent-encoded
-    thumbnail: bytes | None  # JPEG, or PNG for tiny pictures; None shows a placeholder
+    thumbnail: bytes | None  # JPEG, or PNG for tiny images; None shows a placeholder
     width: int  # of the original, pixels
     height: int
-    p_value: float | None = None  # None: not known, and not shown
+    p_value: float | None = None  # None: there is none, and none is shown
     in_training: bool = False  # the model was trained on it
-    flagged: bool = False  # beyond the cut that was asked for
+    flagged: bool = False  # beyond the cut that was chosen
     explanation: Explanation | None = None
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class _Bar:
 
 @dataclass(frozen=True)
 class _Histogram:
-    """Bars, the outline of what pictures held out score (an SVG path), and where it all lies."""
+    """Bars, the outline of held-out scores (an SVG path), and the least and greatest score."""
 
     bars: list[_Bar]
     outline: str
@@ -64,17 +64,17 @@ def write_contact_sheet(
     failures: Sequence[tuple[str, str]],
     scores: Sequence[float],
     held_out: Sequence[float] = (),
-    held_out_pictures: int | None = None,
+    held_out_images: int | None = None,
     notes: Sequence[str] = (),
 ) -> None:
     """Write the sheet: cards in the order given, failures as (name, reason), all scores.
 
-    held_out: scores of pictures held out of training, drawn behind the others, or as many of them
-    as show their distribution; held_out_pictures: how many there were. notes: sentences to be read
+    held_out: scores of images held out of training, drawn behind the others, or as many of them as
+    show their distribution; held_out_images: how many there were. notes: sentences to be read
     first.
     """
     cards = [*most, *least]
-    drawn = _histogram(scores, most, least, held_out)
+    histogram = _histogram(scores, most, least, held_out)
     full = max((card.explanation.full for card in cards if card.explanation), default=0)
     write_page(
         path,
@@ -92,10 +92,10 @@ def write_contact_sheet(
         scores=sorted(scores),
         most_from=min((card.score for card in most), default=None),
         least_to=max((card.score for card in least), default=None),
-        bars=drawn.bars,
-        outline=drawn.outline,
-        axis=drawn.axis,
-        held_out_pictures=held_out_pictures or len(held_out),
+        bars=histogram.bars,
+        outline=histogram.outline,
+        axis=histogram.axis,
+        held_out_images=held_out_images or len(held_out),
         notes=notes,
         full=full,
         explained_by=(
@@ -119,35 +119,36 @@ def _histogram(
     most_from = min((card.score for card in most), default=float("inf"))
     least_to = max((card.score for card in least), default=float("-inf"))
 
-    def place(score: float) -> int:
+    def bin_of(score: float) -> int:
         share = (score - low) / (high - low) if high > low else 0.5
         return min(int(share * _BINS), _BINS - 1)
 
     counts = [[0, 0, 0] for _ in range(_BINS)]
     for score in scores:
-        bin = counts[place(score)]
-        bin[0] += 1
-        bin[1] += score >= most_from
-        bin[2] += score <= least_to and score < most_from
-    # as if there were as many pictures as are scored; few of them must not look like a comb
-    ordinary = [0.0] * (_BINS // _MERGED)
+        count = counts[bin_of(score)]
+        count[0] += 1
+        count[1] += score >= most_from
+        count[2] += score <= least_to and score < most_from
+    # as if there were as many images as are scored; few of them must not look like a comb
+    expected = [0.0] * (_BINS // _BINS_PER_STEP)
     for score in held_out:
-        ordinary[place(score) // _MERGED] += len(scores) / len(held_out) / _MERGED
-    tallest = max(*ordinary, *(total for total, _, _ in counts))
+        step = bin_of(score) // _BINS_PER_STEP
+        expected[step] += len(scores) / len(held_out) / _BINS_PER_STEP
+    tallest = max(*expected, *(total for total, _, _ in counts))
     bars = [
         _Bar(
             x=i * 100 / _BINS,
             width=80 / _BINS,
             total=_height(total, tallest),
-            most=_height(total, tallest) * of_most / total,
-            least=_height(total, tallest) * of_least / total,
+            most=_height(total, tallest) * n_most / total,
+            least=_height(total, tallest) * n_least / total,
         )
-        for i, (total, of_most, of_least) in enumerate(counts)
+        for i, (total, n_most, n_least) in enumerate(counts)
         if total
     ]
     steps = "".join(
-        f"V{100 - 100 * expected / tallest:.2f}H{(i + 1) * 100 * _MERGED / _BINS:.2f}"
-        for i, expected in enumerate(ordinary)
+        f"V{100 - 100 * count / tallest:.2f}H{(i + 1) * 100 * _BINS_PER_STEP / _BINS:.2f}"
+        for i, count in enumerate(expected)
     )
     return _Histogram(bars, f"M0 100{steps}V100" if held_out else "", (low, high))
 

@@ -1,28 +1,30 @@
-"""Pictures in, a report out."""
+"""Images in, a report out."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adgan_cli.config import SearchConfig, to_dict
+from adgan_cli.config import SearchConfig, from_dict, to_dict
 from adgan_cli.engine.models.model import Model
+from adgan_cli.errors import ConfigError
 from adgan_cli.images.depth import ranges_dict
-from adgan_cli.images.find import list_inputs
+from adgan_cli.images.find import Listing, list_inputs
 from adgan_cli.images.reader import Reader
 from adgan_cli.images.selection import Selection
-from adgan_cli.reports.explain import explain as explained
-from adgan_cli.reports.ranking import RankedRow, rank_rows
+from adgan_cli.reports.explanation import explain as explain_images
+from adgan_cli.reports.explanation import reconstruct
+from adgan_cli.reports.ranking import RankedRow
 from adgan_cli.reports.report import (
     ReportInfo,
+    ReportOptions,
+    make_report,
     prepare_report,
-    shown,
     subsample,
-    with_notes,
     write_report,
 )
 from adgan_cli.scoring.adjust import held_out_scores
 from adgan_cli.scoring.confounds import confounds
+from adgan_cli.scoring.rows import ScoreRow
 from adgan_cli.scoring.run import ScoringRun
 
 JOURNAL_FOLDER = "journal"  # in the report's folder: scores that a later run goes on from
@@ -41,45 +43,74 @@ def rank(
     fdr: float | None = None,
     resume: bool = False,
 ) -> list[RankedRow]:
-    """Score folders, archives and files and write a report into `out`; returns the ranking.
+    """Score folders, archives and files and write a report into `out`; return the ranking.
 
-    config: how to search; the model's own settings when None. explain: show beside the pictures
-    what the search came to, which it is done again for. fdr: flag pictures at this false discovery
-    rate, which needs a model that knows what pictures it was not trained on score. resume: score
-    only what is new or changed since an earlier call, as far as the journal in `out` tells.
+    config: how to search; the model's own settings when None. explain: show beside the images what
+    the search came to, which it is done again for. fdr: flag images at this false discovery rate,
+    which needs a model that has scores of images it was not trained on. resume: score only what is
+    new or changed since an earlier call, as far as the journal in `out` goes.
     """
-    out, listing, config = (
-        Path(out),
-        list_inputs(paths, selection),
-        config or model.default_search(),
-    )
+    out, options = Path(out), ReportOptions(top, bottom, fdr)
+    listing = list_inputs(paths, selection)
+    config = config or model.default_search()
     prepare_report(out, listing.items)
     run = ScoringRun(model, listing, config, journal=out / JOURNAL_FOLDER, resume=resume)
     rows = list(run.rows())
-    bottom = top if bottom is None else bottom
-    most, least = shown(rank_rows(rows), top=top, bottom=bottom)
-    few = [entry.row for entry in (*most, *least)] if explain else []
-    explanations = explained(model, few, listing.root, config)
-    correlations = confounds(rows, listing, Reader(model.preprocessing()))
-    source = replace(report_info(model, listing.root, config), confounds=correlations)
-    source = with_notes(source, rows, top=top, fdr=fdr)
-    return write_report(out, rows, source, top=top, bottom=bottom, explanations=explanations)
+    report = make_report(rows, report_info(model, listing, rows, config), options)
+    shown = report.shown if explain else []
+    explanations = explain_images(model, reconstruct(model, shown, listing.root, config))
+    write_report(out, report, explanations)
+    return report.ranked
 
 
 def report_info(
-    model: Model, root: Path, config: SearchConfig, cross_fit: int | None = None
+    model: Model,
+    listing: Listing,
+    rows: Sequence[ScoreRow],
+    config: SearchConfig,
+    *,
+    reader: Reader | None = None,
+    cross_fit: int | None = None,
 ) -> ReportInfo:
-    """What a report says of where its rows came from; cross_fit: of so many models like this."""
+    """Describe where rows of a listing came from, and what their order follows.
+
+    cross_fit: the number of models like this one that scored them, each what it was not trained on.
+    """
+    reader = reader or Reader(model.preprocessing())
+    correlations = confounds(rows, listing, reader)
+    summary, settings = model_summary(model), to_dict(config)
     if cross_fit is not None:  # the scores that they held out are of other models than this
-        return ReportInfo(root, {**model_summary(model), "cross_fit": cross_fit}, to_dict(config))
+        summary["cross_fit"] = cross_fit
+        return ReportInfo(listing.root, summary, settings, confounds=correlations)
     held_out = held_out_scores(model, config)
     scores = [] if held_out is None else held_out.tolist()
-    return ReportInfo(root, model_summary(model), to_dict(config), subsample(scores), len(scores))
+    return ReportInfo(
+        listing.root, summary, settings, subsample(scores), len(scores), confounds=correlations
+    )
+
+
+def read_search(info: ReportInfo, model: Model, scores: Path) -> SearchConfig:
+    """Read the search that the table `scores` came from, to do it again in `model`.
+
+    Raises ConfigError where it was another model that was searched in.
+    """
+    if info.model.get("cross_fit"):
+        raise ConfigError(
+            f"--explain: {scores} was scored by models without the pictures, which are no more; "
+            "leave it out"
+        )
+    digest = info.model.get("model")
+    if digest is not None and digest != model.digest[:12]:
+        raise ConfigError(
+            f"--explain: {scores} was scored with another model ({digest}) than {model.file} "
+            f"({model.digest[:12]}); give that with -m, or leave out --explain"
+        )
+    return from_dict(SearchConfig, {**to_dict(model.search), **info.settings})
 
 
 def model_summary(model: Model) -> dict[str, Any]:
-    """What a report says of the model it used."""
-    data = model.provenance.get("data") or {}  # a model made in Python need not say
+    """Describe a model for a report."""
+    data = model.provenance.get("data") or {}  # of a model built in Python there need be none
     return {
         "model": model.digest[:12] or "in memory",
         "size": model.config.size,

@@ -1,6 +1,5 @@
-"""The whole folder in order: ranking.csv and the summary of a run."""
+"""Put a whole folder in order: ranking.csv and the summary of a run."""
 
-import heapq
 import json
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,7 +14,7 @@ LISTED_FAILURES = 100  # summary.json is read by people too; ranking.csv has the
 
 
 class RankedRow(NamedTuple):
-    """A row and its place, 1 = most anomalous; no place for a file without a score."""
+    """A row and its rank, 1 = most anomalous; no rank for a file without a score."""
 
     rank: int | None
     row: ScoreRow
@@ -34,23 +33,17 @@ def rank_rows(rows: Iterable[ScoreRow]) -> list[RankedRow]:
     ]
 
 
-def most_anomalous(rows: Iterable[ScoreRow], count: int) -> list[ScoreRow]:
-    """The first of rank_rows, without sorting all of them."""
-    scored = ((-row.score, row.path, row) for row in rows if row.score is not None)
-    return [row for _, _, row in heapq.nsmallest(count, scored, key=lambda item: item[:2])]
-
-
 def write_ranking(
     path: Path, ranked: Iterable[RankedRow], flagged: Collection[str] | None = None
 ) -> None:
     """Write ranking.csv: the columns of `score` behind a rank.
 
-    flagged: paths beyond the cut that was asked for; a last column then says true or false.
+    flagged: paths beyond the cut that was chosen; a last column then says true or false.
     """
-    last = [] if flagged is None else ["flagged"]
+    more_columns = [] if flagged is None else ["flagged"]
     with replacing(path) as temporary:
         with open(temporary, "w", encoding="utf-8", newline="") as stream:
-            stream.write(csv_line(("rank", *COLUMNS, *last)))
+            stream.write(csv_line(("rank", *COLUMNS, *more_columns)))
             for rank, row in ranked:  # line by line: a million of them need not be held at once
                 cells = ["" if rank is None else str(rank), *csv_cells(row)]
                 if flagged is not None:
@@ -67,16 +60,16 @@ def write_summary(
     model: Mapping[str, object],
     settings: Mapping[str, object],
     held_out: Sequence[float] = (),
-    held_out_pictures: int = 0,
+    held_out_images: int = 0,
     notes: Sequence[str] = (),
     confounds: Mapping[str, float] | None = None,
     fdr: Mapping[str, object] | None = None,
 ) -> None:
-    """Write summary.json: what was looked at, with which model, and what came out.
+    """Write summary.json: which images were scored, with which model, and what came out.
 
-    `found` is what the finder counted; a row for each, scored or failed, or it is a bug. held_out:
-    scores of pictures held out of training, or as many as show where they lie. confounds: rank
-    correlations of the score with simple things. fdr: the rate asked for, and how many are flagged.
+    found: how many images there were; a row for each, scored or failed, or it is a bug. held_out:
+    scores of images held out of training, or as many as show how they are distributed. confounds:
+    rank correlations of the score with image statistics. fdr: the rate, and how many are flagged.
     """
     rows = list(rows)
     counts = count_rows(rows, found=found)
@@ -93,13 +86,13 @@ def write_summary(
         "model": model,
         "settings": settings,
         "held_out": list(held_out),
-        "held_out_pictures": held_out_pictures,
+        "held_out_pictures": held_out_images,
         "notes": list(notes),
         "confounds": dict(confounds or {}),
         "fdr": fdr,
     }
     text = json.dumps(
-        _printable_throughout(summary),
+        _escape_throughout(summary),
         indent=2,
         sort_keys=True,
         ensure_ascii=False,
@@ -127,11 +120,11 @@ def _quantiles(scores: Sequence[float]) -> dict[str, float] | None:
     }
 
 
-def _printable_throughout(value: object) -> object:
+def _escape_throughout(value: object) -> object:
     if isinstance(value, Mapping):
         return {
-            escape_surrogates(str(key)): _printable_throughout(item) for key, item in value.items()
+            escape_surrogates(str(key)): _escape_throughout(item) for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_printable_throughout(item) for item in value]
+        return [_escape_throughout(item) for item in value]
     return escape_surrogates(str(value)) if isinstance(value, str | Path) else value

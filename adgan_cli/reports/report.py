@@ -6,30 +6,23 @@ No torch in here: an earlier table is drawn again within a second.
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
 
+from adgan_cli.atomic import begins_with
 from adgan_cli.config import ReadConfig
-from adgan_cli.errors import ConfigError, ImageError, OutputError
+from adgan_cli.errors import ConfigError, OutputError
 from adgan_cli.images.depth import ranges_from
 from adgan_cli.images.find import locator
-from adgan_cli.images.read import read_thumbnail
 from adgan_cli.images.refs import ImageRef
 from adgan_cli.reports.contact_sheet import Card, write_contact_sheet
 from adgan_cli.reports.explanation import Explanation
 from adgan_cli.reports.figure import write_figure
-from adgan_cli.reports.page import format_settings
-from adgan_cli.reports.ranking import (
-    RankedRow,
-    most_anomalous,
-    rank_rows,
-    write_ranking,
-    write_summary,
-)
+from adgan_cli.reports.page import PAGE_FILE, format_settings, read_preview, relative_path
+from adgan_cli.reports.ranking import RankedRow, rank_rows, write_ranking, write_summary
 from adgan_cli.scoring.calibration import (
     CALIBRATE_REMEDY,
     chance_note,
@@ -41,11 +34,9 @@ from adgan_cli.scoring.confounds import confound_note
 from adgan_cli.scoring.rows import ScoreRow, count_rows
 from adgan_cli.text import unescape
 
-RANKING_FILE, PAGE_FILE = "ranking.csv", "index.html"
-FIGURE_FILE, SUMMARY_FILE = "figure.png", "summary.json"
-THUMBNAIL = 320  # pixels of the longer side: sharp at 200 on a dense screen
-PAGE = 6_000_000  # bytes that thumbnails may take: it has to open at once, and go into a mail
-HELD_OUT = 200  # scores of pictures held out that summary.json keeps, to draw them again
+RANKING_FILE, FIGURE_FILE, SUMMARY_FILE = "ranking.csv", "figure.png", "summary.json"
+MAX_HELD_OUT = 200  # scores of held-out images that summary.json keeps, to draw them again
+_PAGE_BYTES = 6_000_000  # for thumbnails: a page has to open at once, and go into a mail
 
 
 @dataclass(frozen=True)
@@ -55,79 +46,79 @@ class ReportInfo:
     root: Path  # their paths are relative to it
     model: Mapping[str, Any] = field(default_factory=dict)  # file and digest
     settings: Mapping[str, Any] = field(default_factory=dict)  # of the search
-    held_out: Sequence[float] = ()  # what pictures held out of training score, ascending, see thin
-    held_out_pictures: int = 0  # how many there were
+    held_out: Sequence[float] = ()  # scores of images held out of training, see subsample
+    held_out_images: int = 0  # how many there were
     confounds: Mapping[str, float] = field(default_factory=dict)  # see scoring/confounds
-    fdr: float | None = None  # the false discovery rate at which rows are flagged
-    notes: Sequence[str] = ()  # sentences for people, to be read first; see assessed
-    flagged: frozenset[str] | None = None  # paths; None where no rate was asked for
 
 
-def subsample(scores: Sequence[float]) -> list[float]:
-    """At most HELD_OUT of ascending scores, evenly spread: enough to draw where they lie."""
-    count = len(scores)
-    if count <= HELD_OUT:
-        return [float(score) for score in scores]
-    places = (round(i * (count - 1) / (HELD_OUT - 1)) for i in range(HELD_OUT))
-    return [float(scores[place]) for place in places]
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report shows of a ranking."""
+
+    top: int = 30  # most anomalous images
+    bottom: int | None = None  # least anomalous images; None: as many as top
+    fdr: float | None = None  # flag images at this false discovery rate
+
+    def __post_init__(self) -> None:
+        if self.fdr is not None and not 0 < self.fdr < 1:
+            raise ConfigError(f"--fdr must be above 0 and below 1, got {self.fdr:g}")
 
 
-def with_notes(
-    source: ReportInfo, rows: Sequence[ScoreRow], *, top: int, fdr: float | None
-) -> ReportInfo:
-    """The source with what p-values and correlations say of these rows: notes, and what to flag.
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A ranking, what is shown of it, and what is to be said of it."""
 
-    Raises ConfigError where a rate is asked for and there is no p-value.
-    """
-    scored = sum(row.score is not None for row in rows)
-    known = any(row.p_value is not None for row in rows)
-    require_p_values(known, fdr)
-    adjusted = source.settings.get("adjust", "none") != "none"
-    notes = [confound_note(source.confounds, adjusted=adjusted)]
-    chosen = None
-    if fdr is not None:
-        chosen = flagged(rows, fdr)
-        notes.append(flagged_note(chosen, rows, fdr))
-    notes.append(chance_note(most_anomalous(rows, top), rows))
-    if scored and all(row.in_training or row.score is None for row in rows):
-        notes.append(
-            "The model was trained on all of these pictures, which makes them look more ordinary "
-            "than they are: rank --cross-fit 5 ranks them by models that have not seen them."
-        )
-    elif scored and not known and source.model:
-        notes.append(f"There are no p-values: {CALIBRATE_REMEDY}.")
-    return replace(source, fdr=fdr, notes=tuple(filter(None, notes)), flagged=chosen)
+    info: ReportInfo
+    rows: Sequence[ScoreRow]  # in the order they came
+    ranked: list[RankedRow]
+    most: list[RankedRow]  # shown, the most anomalous first
+    least: list[RankedRow]  # shown, the least anomalous first
+    fdr: float | None  # false discovery rate at which rows are flagged
+    flagged: frozenset[str] | None  # paths; None where no rate was asked for
+    notes: list[str]  # sentences for people, to be read first
+
+    @property
+    def shown(self) -> list[ScoreRow]:
+        """The rows that get a card."""
+        return [entry.row for entry in (*self.most, *self.least)]
 
 
-def prepare_report(out: Path, pictures: Iterable[ImageRef] = ()) -> None:
-    """Make the report folder; one with an index.html that is not adgan's is refused.
+@dataclass(frozen=True)
+class OutputFolder:
+    """The files that a command writes into a folder of its own."""
 
-    So is one that holds some of the `pictures`: figure.png would be one of them next time.
+    command: str
+    files: tuple[str, ...]
+    mark: str  # the one that is written first
+    begins: str  # how that one does
 
+
+REPORT_FOLDER = OutputFolder(
+    "rank",
+    files=(PAGE_FILE, RANKING_FILE, FIGURE_FILE, SUMMARY_FILE),
+    mark=RANKING_FILE,
+    begins="rank,path,score,",
+)
+
+
+def prepare_folder(out: Path, folder: OutputFolder, items: Iterable[ImageRef] = ()) -> None:
+    """Make the folder `out`; refuse one that holds such files of another command or person.
+
+    One that holds some of the images is refused too: figure.png would be one of them next time.
     Raises ConfigError or OutputError before any work is done.
     """
-    names = (PAGE_FILE, RANKING_FILE, FIGURE_FILE, SUMMARY_FILE)
-    prepare_folder(out, pictures, names, mark=RANKING_FILE, begins="rank,path,score,", by="rank")
-
-
-def prepare_folder(
-    out: Path,
-    pictures: Iterable[ImageRef],
-    names: Sequence[str],
-    *,
-    mark: str,
-    begins: str,
-    by: str,
-) -> None:
-    """prepare_report for a command `by`: it writes `names`, first `mark`, which `begins` so."""
     if out.is_file():
         raise ConfigError(f"-o {out} is a file; give a folder for the report")
-    files = (picture.file for picture in pictures)
+    files = (item.file for item in items)
     if any(os.path.abspath(file.parent) == os.path.abspath(out) for file in files if file):
-        raise ConfigError(f"-o {out} holds pictures to {by}; choose another folder for the report")
-    taken = [name for name in names if (out / name).exists()]
-    if taken and not _is_ours(out / mark, begins):
-        raise ConfigError(f"{out / taken[0]} is not from adgan {by}; choose another -o")
+        raise ConfigError(
+            f"-o {out} holds pictures to {folder.command}; choose another folder for the report"
+        )
+    existing = [name for name in folder.files if (out / name).exists()]
+    if existing and not begins_with(out / folder.mark, folder.begins):
+        raise ConfigError(
+            f"{out / existing[0]} is not from adgan {folder.command}; choose another -o"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -136,164 +127,185 @@ def prepare_folder(
         raise OutputError(f"cannot write to {out}: permission denied; choose another -o")
 
 
-def _is_ours(mark: Path, begins: str) -> bool:
-    """Tell whether we wrote a report: of its files, this one is written first."""
-    try:
-        with open(mark, encoding="utf-8") as file:
-            return file.readline().startswith(begins)
-    except (OSError, UnicodeDecodeError):
-        return False
+def prepare_report(out: Path, items: Iterable[ImageRef] = ()) -> None:
+    """Make the folder of a report, see prepare_folder."""
+    prepare_folder(out, REPORT_FOLDER, items)
 
 
-def shown(
-    ranked: Sequence[RankedRow], *, top: int, bottom: int
+def make_report(
+    rows: Sequence[ScoreRow], info: ReportInfo, options: ReportOptions | None = None
+) -> Report:
+    """Rank rows, choose what is shown and flagged, and note what p-values and correlations say.
+
+    Raises ConfigError where a false discovery rate is asked for and no row has a p-value.
+    """
+    options = options or ReportOptions()
+    has_p_values = any(row.p_value is not None for row in rows)
+    require_p_values(has_p_values, options.fdr)
+    ranked = rank_rows(rows)
+    most, least = top_and_bottom(ranked, options)
+    adjusted = info.settings.get("adjust", "none") != "none"
+    notes = [confound_note(info.confounds, adjusted=adjusted)]
+    flags = None
+    if options.fdr is not None:
+        flags = flagged(rows, options.fdr)
+        notes.append(flagged_note(flags, rows, options.fdr))
+    notes.append(chance_note([entry.row for entry in ranked[: options.top]], rows))
+    if ranked and ranked[0].rank is not None:
+        if all(row.in_training or row.score is None for row in rows):
+            notes.append(
+                "The model was trained on all of these pictures, which makes them look more "
+                "ordinary than they are: rank --cross-fit 5 ranks them by models that have not "
+                "seen them."
+            )
+        elif not has_p_values and info.model:
+            notes.append(f"There are no p-values: {CALIBRATE_REMEDY}.")
+    return Report(
+        info=info,
+        rows=rows,
+        ranked=ranked,
+        most=most,
+        least=least,
+        fdr=options.fdr,
+        flagged=flags,
+        notes=[note for note in notes if note],
+    )
+
+
+def top_and_bottom(
+    ranked: Sequence[RankedRow], options: ReportOptions
 ) -> tuple[list[RankedRow], list[RankedRow]]:
-    """The `top` most and `bottom` least anomalous, the utmost first, none of them twice."""
+    """Choose the most and the least anomalous, the utmost first, none of them twice."""
     scored = [entry for entry in ranked if entry.rank is not None]
-    most = scored[:top]
-    return most, scored[len(most) :][::-1][:bottom]
+    most, rest = scored[: options.top], scored[options.top :]
+    bottom = options.top if options.bottom is None else options.bottom
+    return most, rest[::-1][:bottom]
 
 
 def write_report(
     out: Path,
-    rows: Sequence[ScoreRow],
-    source: ReportInfo,
-    *,
-    top: int,
-    bottom: int,
+    report: Report,
     explanations: Mapping[str, Explanation] = MappingProxyType({}),
-) -> list[RankedRow]:
-    """Sort rows and write the four files of a report into `out`; returns the ranking.
+) -> None:
+    """Write the four files of a report into `out`.
 
-    The `top` most and `bottom` least anomalous pictures are shown. By their paths, explanations say
-    what stands beside the pictures.
+    explanations: what stands beside the images, by their paths.
     """
-    ranked = rank_rows(rows)
-    most, least = shown(ranked, top=top, bottom=bottom)
-    card = _card_maker(source, out, PAGE // max(1, len(most) + len(least)))
-    cards = {
-        entry.row.path: replace(
-            card(entry),
-            explanation=explanations.get(entry.row.path),
-            flagged=entry.row.path in (source.flagged or ()),
-        )
-        for entry in (*most, *least)
-    }
-    counts = count_rows(rows, found=len(rows))
+    info, rows = report.info, report.rows
     # ranking and summary first: they mark the folder as ours, should the rest not be written
-    write_ranking(out / RANKING_FILE, ranked, source.flagged)
-    write_summary(
-        out / SUMMARY_FILE,
-        rows,
-        found=len(rows),
-        root=_relative(source.root, out),
-        model=source.model,
-        settings=source.settings,
-        held_out=source.held_out,
-        held_out_pictures=source.held_out_pictures,
-        notes=source.notes,
-        confounds=source.confounds,
-        fdr=None
-        if source.flagged is None
-        else {"rate": source.fdr, "flagged": len(source.flagged)},
-    )
+    write_ranking(out / RANKING_FILE, report.ranked, report.flagged)
+    _write_summary(out, report)
+    most, least = _cards(out, report, explanations)
     write_contact_sheet(
         out / PAGE_FILE,
-        title=f"What does not belong in {source.root.resolve().name or source.root}",
-        most=[cards[entry.row.path] for entry in most],
-        least=[cards[entry.row.path] for entry in least],
-        counts=counts,
-        settings=format_settings({**source.model, **source.settings}),
+        title=f"What does not belong in {info.root.resolve().name or info.root}",
+        most=most,
+        least=least,
+        counts=count_rows(rows, found=len(rows)),
+        settings=format_settings({**info.model, **info.settings}),
         failures=[(row.path, row.error) for row in rows if row.error],
-        scores=[entry.row.score for entry in ranked if entry.row.score is not None],
-        held_out=source.held_out,
-        held_out_pictures=source.held_out_pictures,
-        notes=source.notes,
+        scores=[row.score for _, row in report.ranked if row.score is not None],
+        held_out=info.held_out,
+        held_out_images=info.held_out_images,
+        notes=report.notes,
     )
-    drawn = [_thumbnails(part, cards) for part in (most, least)]
-    if drawn[0]:
-        write_figure(out / FIGURE_FILE, *drawn)
-    else:  # none to show: a figure of other pictures must not stay
+    thumbnails = [[card.thumbnail for card in cards if card.thumbnail] for cards in (most, least)]
+    if thumbnails[0]:
+        write_figure(out / FIGURE_FILE, *thumbnails)
+    else:  # none to show: a figure of other images must not stay
         (out / FIGURE_FILE).unlink(missing_ok=True)
-    return ranked
 
 
-def read_source(scores: Path, root: Path | None) -> ReportInfo:
-    """Where the rows of an earlier scores.csv came from, as far as its summary.json tells.
+def read_report_info(scores: Path, root: Path | None = None) -> ReportInfo:
+    """Read where the rows of an earlier table came from, as far as its summary.json has it.
 
-    root: where their pictures are; beside the table when neither says.
+    root: where their images are; beside the table when neither says.
     """
     try:
-        summary = json.loads((scores.parent / SUMMARY_FILE).read_text(encoding="utf-8"))
-        told = scores.parent / unescape(summary["root"]), summary["model"], summary["settings"]
-        if not all(isinstance(part, dict) for part in told[1:]):
-            raise TypeError("not what write_summary writes")
-        ReadConfig(alpha=told[1].get("alpha", ReadConfig.alpha))
-        ranges_from(told[1].get("ranges", {}))
-        held_out = [float(score) for score in summary.get("held_out", [])]
-        pictures = int(summary.get("held_out_pictures", 0))
-        confounds = {str(k): float(v) for k, v in summary.get("confounds", {}).items()}
-        if not all(map(math.isfinite, (*held_out, *confounds.values()))):
-            raise TypeError("not what write_summary writes")
+        info = _parse_summary(scores.parent)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError):
-        # no summary, or not one of ours: the table stands alone
-        told, held_out, pictures, confounds = (scores.parent, {}, {}), [], 0, {}
-    return ReportInfo(
-        root or Path(os.path.normpath(told[0])),
-        told[1],
-        told[2],
-        held_out,
-        pictures,
-        confounds,
-    )
+        info = ReportInfo(scores.parent)  # no summary, or not one of ours: the table stands alone
+    return info if root is None else replace(info, root=root)
 
 
-def _thumbnails(entries: Sequence[RankedRow], cards: Mapping[str, Card]) -> list[bytes]:
-    drawn = (cards[entry.row.path].thumbnail for entry in entries)
-    return [thumbnail for thumbnail in drawn if thumbnail]
+def subsample(scores: Sequence[float]) -> list[float]:
+    """Take at most MAX_HELD_OUT of ascending scores, evenly spread: enough to draw them."""
+    count = len(scores)
+    if count <= MAX_HELD_OUT:
+        return [float(score) for score in scores]
+    indices = (round(i * (count - 1) / (MAX_HELD_OUT - 1)) for i in range(MAX_HELD_OUT))
+    return [float(scores[index]) for index in indices]
 
 
-def _card_maker(source: ReportInfo, out: Path, most_bytes: int) -> Callable[[RankedRow], Card]:
-    """A function that draws a row's card: the picture as the model saw it, small."""
-    locate = locator(source.root)
-    alpha = str(source.model.get("alpha", ReadConfig.alpha))
-    ranges = ranges_from(source.model.get("ranges", {}))
+def _cards(
+    out: Path, report: Report, explanations: Mapping[str, Explanation]
+) -> tuple[list[Card], list[Card]]:
+    """Draw the cards of the most and the least anomalous: images as the model saw them, small."""
+    info = report.info
+    locate = locator(info.root)
+    alpha = str(info.model.get("alpha", ReadConfig.alpha))
+    ranges = ranges_from(info.model.get("ranges", {}))
+    max_bytes = _PAGE_BYTES // max(1, len(report.shown))
 
     def card(entry: RankedRow) -> Card:
         rank, row = entry
-        found = locate(row.path)
-        try:
-            thumbnail = read_thumbnail(
-                found, THUMBNAIL, alpha=alpha, ranges=ranges, most=most_bytes
-            )
-        except ImageError:  # gone since it was scored: the card says so
-            thumbnail = None
+        thumbnail, href = read_preview(
+            locate(row.path), out, alpha=alpha, ranges=ranges, max_bytes=max_bytes
+        )
         assert rank is not None and row.score is not None
         return Card(
-            rank=rank,
-            score=row.score,
-            name=row.path,
-            href=link(found.file, out) if thumbnail and found.file else None,
-            thumbnail=thumbnail,
+            rank,
+            row.score,
+            row.path,
+            href,
+            thumbnail,
             width=row.width or 0,
             height=row.height or 0,
             p_value=row.p_value,
             in_training=bool(row.in_training),
+            flagged=row.path in (report.flagged or ()),
+            explanation=explanations.get(row.path),
         )
 
-    return card
+    return list(map(card, report.most)), list(map(card, report.least))
 
 
-def link(path: Path, out: Path) -> str:
-    """A file's address on a page in `out`: relative, so that the two can move together."""
-    relative = _relative(path, out)
-    if os.path.isabs(relative):
-        return path.resolve().as_uri()
-    return quote(os.fsencode(relative.replace(os.sep, "/")))
+def _write_summary(out: Path, report: Report) -> None:
+    info = report.info
+    fdr = None
+    if report.flagged is not None:
+        fdr = {"rate": report.fdr, "flagged": len(report.flagged)}
+    write_summary(
+        out / SUMMARY_FILE,
+        report.rows,
+        found=len(report.rows),
+        root=relative_path(info.root, out),
+        model=info.model,
+        settings=info.settings,
+        held_out=info.held_out,
+        held_out_images=info.held_out_images,
+        notes=report.notes,
+        confounds=info.confounds,
+        fdr=fdr,
+    )
 
 
-def _relative(path: Path, start: Path) -> str:
-    try:
-        return os.path.relpath(path, start)
-    except ValueError:  # another drive on Windows
-        return str(path.resolve())
+def _parse_summary(folder: Path) -> ReportInfo:
+    """Read the summary.json in `folder`; raise one of many errors if it is not as we write it."""
+    summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+    info = ReportInfo(
+        Path(os.path.normpath(folder / unescape(summary["root"]))),
+        summary["model"],
+        summary["settings"],
+        [float(score) for score in summary.get("held_out", [])],
+        int(summary.get("held_out_pictures", 0)),
+        {str(name): float(value) for name, value in summary.get("confounds", {}).items()},
+    )
+    if not isinstance(info.model, dict) or not isinstance(info.settings, dict):
+        raise TypeError("not what write_summary writes")
+    if not all(map(math.isfinite, (*info.held_out, *info.confounds.values()))):
+        raise TypeError("not what write_summary writes")
+    # what is drawn with later must be valid too
+    ReadConfig(alpha=info.model.get("alpha", ReadConfig.alpha))
+    ranges_from(info.model.get("ranges", {}))
+    return info

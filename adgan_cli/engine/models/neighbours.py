@@ -1,4 +1,4 @@
-"""Small copies of training pictures beside the model, to show what comes nearest to an odd one.
+"""Keep small copies of training images beside the model, to show those nearest to an odd image.
 
 They are no part of the model: without the file, or with that of another training set, scores are
 the same and only the neighbours are not shown. No torch in here.
@@ -20,47 +20,47 @@ from adgan_cli.images.pixels import PixelSet
 
 NEIGHBOURS_FILE = "neighbours.safetensors"
 SIDE = 64  # pixels: more cannot be seen at the size they are shown at
-MOST = 24 * 2**20  # bytes of pixels: 2,048 pictures in colour at 64 pixels, 8,192 at 32
+MAX_BYTES = 24 * 2**20  # of pixels: 2,048 images in colour at 64 pixels, 8,192 at 32
 _PIXELS = "pixels"
-_AT_ONCE = 256  # pictures in floating point
-_SPARE = 8  # candidates looked at exactly, beyond those asked for
+_BATCH = 256  # images in floating point at once
+_SPARE = 8  # candidates measured exactly, beyond those asked for
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Some of the pictures that a model was trained on, small."""
+    """Some of the images that a model was trained on, small."""
 
     pixels: np.ndarray  # (M, s, s, C) uint8, s at most SIDE
     digest: str  # of the whole training set, as the model's provenance has it
 
 
-def write_neighbours(folder: Path, pictures: PixelSet) -> None:
-    """Keep pictures of the training set in `folder`, from all over it, at most MOST bytes.
+def write_neighbours(folder: Path, images: PixelSet) -> None:
+    """Keep images from all over the training set in `folder`, MAX_BYTES at most.
 
     Of files with the same content, the first.
     """
-    size, channels = pictures.pixels.shape[-2:]
+    size, channels = images.pixels.shape[-2:]
     side = min(size, SIDE)
-    distinct = np.arange(len(pictures))
-    if len(pictures.fingerprints):
-        distinct = np.sort(np.unique(pictures.fingerprints, return_index=True)[1])
-    count = min(len(distinct), MOST // (side * side * channels))
-    which = np.zeros(len(pictures), bool)
-    which[distinct[np.arange(count) * len(distinct) // count]] = True
-    some = pictures.subset(which)
+    distinct = np.arange(len(images))
+    if len(images.fingerprints):
+        distinct = np.sort(np.unique(images.fingerprints, return_index=True)[1])
+    count = min(len(distinct), MAX_BYTES // (side * side * channels))
+    chosen = np.zeros(len(images), bool)
+    chosen[distinct[np.arange(count) * len(distinct) // count]] = True
+    subset = images.subset(chosen)
     small = np.empty((count, side, side, channels), np.uint8)
-    for start in range(0, count, _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        small[part] = shrunk(some.take(part), side)
-    data = save({_PIXELS: small}, metadata("neighbours", {"digest": pictures.digest}))
+    for start in range(0, count, _BATCH):
+        batch = slice(start, start + _BATCH)
+        small[batch] = block_means(subset.take(batch), side)
+    data = save({_PIXELS: small}, metadata("neighbours", {"digest": images.digest}))
     with replacing(folder / NEIGHBOURS_FILE) as temporary:
         temporary.write_bytes(data)
 
 
 def read_neighbours(model_file: Path | None, digest: str) -> Neighbours | None:
-    """What lies beside a model's file, if it is of the training set with this digest.
+    """Read what lies beside a model's file, if it is of the training set with this digest.
 
-    A file that is missing, damaged or another model's is no error: there is less to show, is all.
+    A file that is missing, damaged or another model's gives None: there is less to show, is all.
     """
     if model_file is None or not digest:
         return None
@@ -72,44 +72,50 @@ def read_neighbours(model_file: Path | None, digest: str) -> Neighbours | None:
         pixels = load(path.read_bytes())[_PIXELS]
     except (ModelFileError, SafetensorError, OSError, KeyError, json.JSONDecodeError):
         return None
-    whole = pixels.dtype == np.uint8 and pixels.ndim == 4 and len(pixels)
-    return Neighbours(pixels, digest) if whole else None
+    is_valid = pixels.dtype == np.uint8 and pixels.ndim == 4 and len(pixels)
+    return Neighbours(pixels, digest) if is_valid else None
 
 
-def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
-    """The mean of each block: uint8 (N, S, S, C), S a multiple of side -> (N, side, side, C)."""
-    number, size, _, channels = pixels.shape
+def block_means(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Shrink images by whole blocks: uint8 (N, S, S, C) -> (N, side, side, C)."""
+    count, size, _, channels = pixels.shape
     if size == side:
         return np.ascontiguousarray(pixels)
     factor = size // side
-    blocks = pixels.reshape(number, side, factor, side, factor, channels)
+    blocks = pixels.reshape(count, side, factor, side, factor, channels)
     means: np.ndarray = np.rint(blocks.mean(axis=(2, 4), dtype=np.float32))
     return means.astype(np.uint8)
 
 
 def nearest(
-    kept: Neighbours, pixels: np.ndarray, count: int, *, own: Sequence[bool]
+    kept: Neighbours, pixels: np.ndarray, count: int, *, in_training: Sequence[bool]
 ) -> list[np.ndarray]:
-    """The `count` nearest to each of pixels: uint8 (N, S, S, C) -> N times (count, s, s, C).
+    """Find the `count` kept images nearest to each image: uint8 (N, S, S, C) -> N (count, s, s, C).
 
-    By squared distance, equal ones in the order they are kept in. own: (N,), which of the pictures
-    were trained on; their own copy is passed over.
+    By squared distance; of equal ones, the one kept first. in_training: (N,), which images were
+    trained on: their own copy is passed over.
     """
-    known = kept.pixels.reshape(len(kept.pixels), -1)  # (M, D)
-    asked = shrunk(pixels, kept.pixels.shape[1]).reshape(len(pixels), -1)  # (N, D)
-    count = min(count, len(known))
-    # |a - q|^2 = |a|^2 - 2 aq + |q|^2 by a matrix product: fast, but right to six digits only
-    wanted = asked.astype(np.float32).T / 255  # (D, N)
-    rough = np.empty((len(known), len(asked)), np.float32)
-    for start in range(0, len(known), _AT_ONCE):
-        part = known[start : start + _AT_ONCE].astype(np.float32) / 255
-        rough[start : start + _AT_ONCE] = (part * part).sum(1)[:, None] - 2 * part @ wanted
-    found = []
-    for column, query, trained_on in zip(rough.T, asked, own, strict=True):
-        few = np.sort(np.argsort(column, kind="stable")[: count + _SPARE])
-        exact = np.square(known[few].astype(np.int64) - query).sum(1)
-        order = few[np.argsort(exact, kind="stable")]
+    candidates = kept.pixels.reshape(len(kept.pixels), -1)  # (M, D)
+    queries = block_means(pixels, kept.pixels.shape[1]).reshape(len(pixels), -1)  # (N, D)
+    count = min(count, len(candidates))
+    rough = _rough_distances(candidates, queries)
+    neighbours = []
+    for distances, query, trained_on in zip(rough.T, queries, in_training, strict=True):
+        closest = np.sort(np.argsort(distances, kind="stable")[: count + _SPARE])
+        exact = np.square(candidates[closest].astype(np.int64) - query).sum(1)
+        order = np.argsort(exact, kind="stable")
         if trained_on:
-            order = order[np.sort(exact) > 0]
-        found.append(kept.pixels[order[:count]])
-    return found
+            order = order[exact[order] > 0]
+        neighbours.append(kept.pixels[closest[order[:count]]])
+    return neighbours
+
+
+def _rough_distances(candidates: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Compute |c - q|^2 but for |q|^2, uint8 (M, D), (N, D) -> (M, N), right to six digits only."""
+    # |c - q|^2 = |c|^2 - 2 cq + |q|^2: a matrix product is fast
+    q = queries.astype(np.float32).T / 255  # (D, N)
+    rough = np.empty((len(candidates), len(queries)), np.float32)
+    for start in range(0, len(candidates), _BATCH):
+        c = candidates[start : start + _BATCH].astype(np.float32) / 255
+        rough[start : start + _BATCH] = (c * c).sum(1)[:, None] - 2 * c @ q
+    return rough
