@@ -27,6 +27,7 @@ _HOMES = {
     "starting_points": "adgan_cli.engine.search.algorithm1",
     "train": "adgan_cli.fitting.run",
     "score": "adgan_cli.scoring.run",
+    "ScoringRun": "adgan_cli.scoring.run",
     "rank": "adgan_cli.reports.rank",
     "roc_auc": "adgan_cli.evaluation.metrics",
     "ScoreRow": "adgan_cli.scoring.rows",

@@ -10,14 +10,11 @@ import torch
 from conftest import make_generator
 
 from adgan_cli.config import PAPER_SEARCH, ModelConfig, TrainConfig
-from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import pixel_tensor
 from adgan_cli.engine.training.trainer import new_state, run
-from adgan_cli.errors import DivergedError
 from adgan_cli.fitting.held_out import hold_out, verdict, verdict_numbers, with_verdict
 from adgan_cli.images.pixels import PixelSet
-from adgan_cli.images.statistics import STATISTICS, image_statistics
 from adgan_cli.scoring.calibrate import MAX_HELD_OUT, score_pixels, with_calibration
 
 SEARCH = replace(PAPER_SEARCH, n_seed=2, k=1)
@@ -73,46 +70,6 @@ def test_no_more_are_held_out_than_p_values_need() -> None:
         np.arange(3 * MAX_HELD_OUT, dtype=np.uint64),
     )  # fmt: skip
     assert len(hold_out(many, TrainConfig(holdout=0.9))[1]) == MAX_HELD_OUT
-
-
-def test_calibration_keeps_scores_and_traits_side_by_side(tmp_path: Any) -> None:
-    held = pixel_tensor(pictures(6))
-    known = with_calibration(model(), held).calibration(SEARCH)
-    assert known is not None
-    assert known.scores.tolist() == score_pixels(model(), held, SEARCH).tolist()
-    assert known.statistics.shape == (6, len(STATISTICS))
-    assert known.statistics[2].tolist() == image_statistics(held[2].numpy()).tolist()
-    save_model(with_calibration(model(), held), tmp_path)
-    again = load_model(tmp_path).calibration(SEARCH)
-    assert again is not None
-    assert (again.scores == known.scores).all() and (again.statistics == known.statistics).all()
-
-
-def test_other_settings_have_scores_of_their_own() -> None:
-    other = replace(PAPER_SEARCH, n_seed=1, k=0)
-    twice = with_calibration(
-        with_calibration(model(), pixel_tensor(pictures(4))), pixel_tensor(pictures(5)), other
-    )
-    assert [len(c.scores) for c in twice.calibrations] == [4, 5]
-    again = with_calibration(twice, pixel_tensor(pictures(3)), other)
-    assert [len(c.scores) for c in again.calibrations] == [4, 3]
-    assert again.calibration(replace(PAPER_SEARCH, n_seed=3)) is None
-
-
-def test_a_calibration_that_is_stopped_changes_nothing() -> None:
-    calls = iter([False, True])
-    before = model()
-    assert (
-        with_calibration(before, pixel_tensor(pictures(9)), should_stop=lambda: next(calls))
-        is before
-    )
-
-
-def test_scores_that_are_no_numbers_are_not_kept() -> None:
-    with pytest.raises(DivergedError):
-        with_calibration(
-            model(), pixel_tensor(pictures(3)), replace(PAPER_SEARCH, n_seed=1, k=3, lr_z=1e38)
-        )
 
 
 @pytest.mark.parametrize(

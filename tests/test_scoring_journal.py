@@ -3,16 +3,19 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from commands import FAST, adgan, refused, started, wait_until
 from conftest import draw_disc, make_generator
 
-from adgan_cli.engine.models.files import save_model
+from adgan_cli.config import PAPER_SEARCH
+from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.images.refs import FileStamp, ImageRef
+from adgan_cli.reports.rank import rank
 from adgan_cli.scoring import run
 from adgan_cli.scoring.journal import stamp_of
 from adgan_cli.scoring.rows import read_scores
@@ -75,6 +78,19 @@ def test_a_report_of_a_folder_that_has_grown_is_that_of_a_full_run(
     for name in ("ranking.csv", "index.html", "summary.json", "figure.png"):
         whole = (tmp_path / "other" / name).read_bytes()
         assert (tmp_path / "report" / name).read_bytes() == whole, name
+
+
+def test_rank_in_python_goes_on_from_the_journal_of_its_report(
+    discs: Folder, tiny_model: Path, tmp_path: Path, work: dict[str, list[str]]
+) -> None:
+    folder, out, model = discs(4), tmp_path / "report", load_model(tiny_model)
+    config = replace(PAPER_SEARCH, n_seed=1, k=1)
+    rank(model, [folder], out, config, explain=False)
+    draw_disc(folder / "disc-004.png", 4)
+    work["read"].clear()
+    ranked = rank(model, [folder], out, config, explain=False, resume=True)
+    assert work["read"] == ["disc-004.png"] and len(ranked) == 5
+    assert rank(model, [folder], tmp_path / "other", config, explain=False) == ranked
 
 
 def test_what_was_only_touched_or_moved_is_read_and_not_searched(

@@ -1,19 +1,23 @@
 """From files to rows: one each, in order, the right one."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
+import torch.distributed as dist
 from conftest import draw_disc
 
 from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.searcher import search
-from adgan_cli.errors import NoImagesError
+from adgan_cli.errors import ConfigError, NoImagesError
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.read import read_image
+from adgan_cli.processes import Processes
 from adgan_cli.scoring.rows import ScoreRow
 from adgan_cli.scoring.run import ScoringRun, score
 
@@ -103,3 +107,94 @@ def test_nothing_to_score_is_an_error(tmp_path):
     (tmp_path / "notes.txt").write_text("no pictures here")
     with pytest.raises(NoImagesError, match="no pictures"):
         list_inputs([tmp_path])
+
+
+# with a journal
+
+
+def test_a_consumer_that_stops_leaves_a_journal_that_the_next_run_goes_on_from(
+    model, discs, tmp_path
+):
+    listing = list_inputs([discs(7)])
+    whole = list(ScoringRun(model, listing, QUICK).rows())
+    options = {"batch_size": 2, "journal": tmp_path / "journal"}
+    rows = ScoringRun(model, listing, QUICK, **options).rows()
+    assert list(islice(rows, 3)) == whole[:3]
+    rows.close()
+    results = list(ScoringRun(model, listing, QUICK, **options, resume=True).results())
+    assert [result.row for result in results] == whole
+    searched = [result.losses is not None for result in results]
+    assert searched == [False] * 4 + [True] * 3, "what the batch brought was kept"
+
+
+def test_one_run_goes_on_from_its_own_journal_and_another_begins_anew(model, discs, tmp_path):
+    listing = list_inputs([discs(3)])
+
+    def searched(run):
+        return sum(result.losses is not None for result in run.results())
+
+    run = ScoringRun(model, listing, QUICK, journal=tmp_path / "journal")
+    assert (searched(run), searched(run)) == (3, 0)
+    assert searched(ScoringRun(model, listing, QUICK, journal=tmp_path / "journal")) == 3
+
+
+def test_score_resumes_from_a_journal(model, discs, tmp_path):
+    folder, journal = discs(4), tmp_path / "journal"
+    options = {"journal": journal, "resume": True}
+    next(score(model, [folder], QUICK, batch_size=1, **options))
+    rows = list(score(model, [folder], QUICK, **options))
+    assert rows == list(score(model, [folder], QUICK))
+    lines = (journal / "process-0.jsonl").read_bytes().splitlines()
+    assert len([line for line in lines if line.startswith(b"[")]) == 4, "each image once"
+
+
+def test_a_journal_of_other_settings_is_refused_before_the_first_row(model, discs, tmp_path):
+    folder, journal = discs(1), tmp_path / "journal"
+    list(score(model, [folder], QUICK, journal=journal))
+    with pytest.raises(ConfigError, match="was scored with search k 1, this is search k 2"):
+        score(model, [folder], replace(QUICK, k=2), journal=journal, resume=True)
+
+
+def test_the_losses_of_a_result_end_in_its_score(model, discs):
+    (result,) = ScoringRun(model, list_inputs([discs(1)]), QUICK).results()
+    assert result.losses.shape == (2, 2)
+    assert result.row.score == pytest.approx(result.losses[:, -1].mean())
+
+
+def test_a_run_measures_its_stages(model, discs):
+    run = ScoringRun(model, list_inputs([discs(2)]), QUICK)
+    assert run.seconds == {}
+    list(run.rows())
+    assert list(run.seconds) == ["waiting for pictures", "searching"]
+    assert min(run.seconds.values()) > 0
+
+
+# several processes
+
+
+def in_threads(count, work):
+    """What `work` gives in so many threads that take each other for processes."""
+    store = dist.HashStore()
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(lambda n: work(Processes(n, count, n, store)), range(count)))
+
+
+def test_processes_divide_a_listing_and_the_main_one_has_all_rows(model, discs, tmp_path):
+    listing = list_inputs([discs(7)])
+    journal = tmp_path / "journal"
+
+    def work(processes):
+        run = ScoringRun(model, listing, QUICK, journal=journal, processes=processes)
+        return list(run.score_share()), list(run.rows())
+
+    (main_progress, main_rows), (_, no_rows) = in_threads(2, work)
+    assert main_rows == list(ScoringRun(model, listing, QUICK).rows())
+    assert no_rows == []
+    assert main_progress[-1].total == 7
+    entries = [file.read_bytes().count(b"\n[") for file in sorted(journal.iterdir())]
+    assert entries == [4, 3]
+
+
+def test_several_processes_need_a_journal(model, discs):
+    with pytest.raises(ConfigError, match="need a journal"):
+        ScoringRun(model, list_inputs([discs(1)]), QUICK, processes=Processes(0, 2))

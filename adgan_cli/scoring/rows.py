@@ -1,8 +1,8 @@
-"""One row a picture: what a score is made of, and CSV or JSON lines that read back the same.
+"""The row of an image, written as CSV or JSON lines that read back the same.
 
 CSV: lower-case header, `\\n` line ends, RFC 4180 quoting, UTF-8 without a byte order mark, floats
-as `repr`, `true`/`false`, nothing for what is not known. JSON lines: one object a line, the same
-keys, null for what is not known. Names that are not valid UTF-8 are escaped, see `names.py`.
+as `repr`, `true`/`false`, an empty cell for None. JSON lines: one object a line, the same keys,
+null for None. Names that are not valid UTF-8 are escaped, see `text.py`.
 """
 
 import csv
@@ -19,21 +19,20 @@ from adgan_cli.text import escape_surrogates, unescape
 
 COLUMNS = ("path", "score", "p_value", "in_training", "width", "height", "mode", "error")
 
-
 TraceWriter = Callable[[str, Sequence[Sequence[float]]], None]  # path, losses: n_seed by k + 1
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
-    """A scored picture, or a file that could not be scored and why."""
+    """A scored image, or a file that could not be scored and why."""
 
     path: str  # relative to the given root, with /
     score: float | None  # larger = more anomalous
-    p_value: float | None = None  # share of held-out training pictures that score at least as high
-    in_training: bool | None = None
-    width: int | None = None  # of the file as it lies on the disk, pixels
+    p_value: float | None = None  # chance that a normal image scores as high; see calibration.py
+    in_training: bool | None = None  # None where the model does not hold its training fingerprints
+    width: int | None = None  # pixels, as displayed: after the EXIF orientation
     height: int | None = None
-    mode: str = ""  # Pillow's name: L, RGB, ...
+    mode: str = ""  # how the file stores pixels and what was done to them; see images/read.py
     error: str = ""  # the reason, where there is no score
 
     def __post_init__(self) -> None:
@@ -51,7 +50,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many pictures there were: nothing that was found may get lost on the way."""
+    """Numbers of images, which must add up: none may get lost between listing and report."""
 
     found: int
     scored: int
@@ -65,7 +64,7 @@ class Counts:
 
 
 def count_rows(rows: Iterable[ScoreRow], *, found: int) -> Counts:
-    """Count scored and failed rows; they must make up the number of pictures found."""
+    """Count scored and failed rows; raise ValueError where they are not as many as were found."""
     scored = [row.score is not None for row in rows]
     return Counts(found=found, scored=sum(scored), failed=len(scored) - sum(scored))
 
@@ -73,25 +72,25 @@ def count_rows(rows: Iterable[ScoreRow], *, found: int) -> Counts:
 def row_writer(
     stream: TextIO, format: Literal["csv", "jsonl"] = "csv"
 ) -> Callable[[ScoreRow], None]:
-    """Return a function that writes one row and flushes, so that a pipe sees rows as they come.
+    """Return a function that writes one row and flushes, so that a pipe receives rows one by one.
 
     For CSV the header is written at once. Open `stream` with encoding="utf-8", newline="".
     """
 
-    def put(line: str) -> None:
+    def write(line: str) -> None:
         stream.write(line)
         stream.flush()
 
     if format == "jsonl":
-        return lambda row: put(_json_line(row))
-    put(csv_line(COLUMNS))
-    return lambda row: put(csv_line(csv_cells(row)))
+        return lambda row: write(_json_line(row))
+    write(csv_line(COLUMNS))
+    return lambda row: write(csv_line(csv_cells(row)))
 
 
 def trace_writer(stream: TextIO) -> TraceWriter:
-    """Return a function that writes the losses of a picture, a line a starting point and step.
+    """Return a function that writes an image's losses, one line per starting point and step.
 
-    It takes the path and the losses, n_seed by k + 1. Open `stream` as for row_writer.
+    It takes the path and the losses (n_seed, k + 1). Open `stream` as for row_writer.
     """
     stream.write(csv_line(("path", "point", "step", "loss")))
 
@@ -105,12 +104,12 @@ def trace_writer(stream: TextIO) -> TraceWriter:
 
 
 def csv_cells(row: ScoreRow) -> list[str]:
-    """The cells of one row, in the order of COLUMNS."""
+    """Format the cells of one row, in the order of COLUMNS."""
     return [_cell(value) for value in _record(row).values()]
 
 
 def csv_line(cells: Iterable[str]) -> str:
-    """One line of CSV, with its line end."""
+    """Format one line of CSV, with its line end."""
     buffer = io.StringIO()
     # csv quotes what its line end contains; with \n alone a \r in a name would stay bare
     csv.writer(buffer, lineterminator="\r\n").writerow(cells)
@@ -118,12 +117,12 @@ def csv_line(cells: Iterable[str]) -> str:
 
 
 def read_scores(path: Path) -> list[ScoreRow]:
-    """Read what `row_writer` or `write_ranking` wrote, or a table like it.
+    """Read rows that `row_writer` or `write_ranking` wrote, or a table like theirs.
 
-    Needs the columns path and score; others may be missing, further ones are ignored. Raises
-    ScoresError, naming the file and the line, for anything that does not read as rows.
+    The columns path and score are required; others may be missing, further ones are ignored.
+    Raises ScoresError, naming the file and the line, for anything that is not a row.
     """
-    text = _text(path)
+    text = _read_text(path)
     if not text.strip():
         raise ScoresError(f"{path}: the file is empty; expected a header with path and score")
     records = _json_records if text.lstrip().startswith("{") else _csv_records
@@ -137,7 +136,7 @@ def read_scores(path: Path) -> list[ScoreRow]:
 
 
 def _record(row: ScoreRow) -> dict[str, str | float | bool | int | None]:
-    # float() and int(): numpy scalars have another repr and are no JSON
+    # float() and int(): numpy scalars have another repr and are not JSON
     return {
         "path": escape_surrogates(row.path),
         "score": None if row.score is None else float(row.score),
@@ -162,7 +161,7 @@ def _json_line(row: ScoreRow) -> str:
     return json.dumps(_record(row), ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -181,7 +180,8 @@ def _csv_records(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, obje
     try:
         for cells in reader:
             if not header:
-                header = _checked_header(path, cells)
+                _check_header(path, cells)
+                header = cells
             elif cells and len(cells) != len(header):
                 raise ScoresError(
                     f"{path}, line {line}: {len(cells)} cells where the header has {len(header)}"
@@ -193,14 +193,13 @@ def _csv_records(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, obje
         raise ScoresError(f"{path}, line {line}: not CSV: {error}") from error
 
 
-def _checked_header(path: Path, cells: list[str]) -> list[str]:
+def _check_header(path: Path, cells: list[str]) -> None:
     missing = [name for name in ("path", "score") if name not in cells]
     if missing:
         raise ScoresError(
             f"{path}, line 1: the header has no column {' and no column '.join(missing)}; "
             "expected a table written by adgan score or adgan rank"
         )
-    return cells
 
 
 def _json_records(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -219,18 +218,18 @@ def _json_records(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, obj
 
 def _row(record: Mapping[str, object]) -> ScoreRow:
     return ScoreRow(
-        path=unescape(_word(record, "path")),
+        path=unescape(_string(record, "path")),
         score=_number(record, "score"),
         p_value=_number(record, "p_value"),
-        in_training=_truth(record, "in_training"),
-        width=_whole(record, "width"),
-        height=_whole(record, "height"),
-        mode=unescape(_word(record, "mode")),
-        error=unescape(_word(record, "error")),
+        in_training=_boolean(record, "in_training"),
+        width=_integer(record, "width"),
+        height=_integer(record, "height"),
+        mode=unescape(_string(record, "mode")),
+        error=unescape(_string(record, "error")),
     )
 
 
-def _word(record: Mapping[str, object], name: str) -> str:
+def _string(record: Mapping[str, object], name: str) -> str:
     value = record.get(name)
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{name} must be text, got {value!r}")
@@ -249,14 +248,14 @@ def _number(record: Mapping[str, object], name: str) -> float | None:
         raise ValueError(f"{name} must be a number, got {value!r}") from None
 
 
-def _whole(record: Mapping[str, object], name: str) -> int | None:
+def _integer(record: Mapping[str, object], name: str) -> int | None:
     value = _number(record, name)  # spreadsheets and data frames write 64.0 where a cell is empty
     if value is not None and (value != value // 1 or value < 0):
         raise ValueError(f"{name} must be a whole number, got {record[name]!r}")
     return None if value is None else int(value)
 
 
-def _truth(record: Mapping[str, object], name: str) -> bool | None:
+def _boolean(record: Mapping[str, object], name: str) -> bool | None:
     value = record.get(name)
     word = str(value).lower()
     if value is None or word == "":

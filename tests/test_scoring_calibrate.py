@@ -1,0 +1,83 @@
+"""A model is calibrated by images that it has not seen, whole or not at all."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_generator
+from torch import Tensor
+
+from adgan_cli.config import PAPER_SEARCH
+from adgan_cli.engine.models.files import load_model, save_model
+from adgan_cli.engine.models.model import Model
+from adgan_cli.errors import DivergedError
+from adgan_cli.images.find import list_inputs
+from adgan_cli.images.statistics import STATISTICS, image_statistics
+from adgan_cli.scoring.calibrate import calibrate, score_pixels, with_calibration
+from adgan_cli.scoring.run import score
+
+SEARCH = replace(PAPER_SEARCH, n_seed=2, k=1)
+
+
+def model() -> Model:
+    generator = make_generator(channels=1)
+    return Model(generator, generator.config, search=SEARCH)
+
+
+def noise(count: int) -> Tensor:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 1), np.uint8)
+    return torch.from_numpy(pixels)
+
+
+def test_scores_and_statistics_stay_side_by_side_and_are_saved(tmp_path: Path) -> None:
+    pixels = noise(6)
+    calibrated = with_calibration(model(), pixels)
+    calibration = calibrated.calibration(SEARCH)
+    assert calibration is not None
+    assert calibration.scores.tolist() == score_pixels(model(), pixels, SEARCH).tolist()
+    assert calibration.statistics.shape == (6, len(STATISTICS))
+    assert calibration.statistics[2].tolist() == image_statistics(pixels[2].numpy()).tolist()
+    save_model(calibrated, tmp_path)
+    loaded = load_model(tmp_path).calibration(SEARCH)
+    assert loaded is not None
+    assert (loaded.scores == calibration.scores).all()
+    assert (loaded.statistics == calibration.statistics).all()
+
+
+def test_other_settings_have_scores_of_their_own() -> None:
+    other = replace(PAPER_SEARCH, n_seed=1, k=0)
+    twice = with_calibration(with_calibration(model(), noise(4)), noise(5), other)
+    assert [len(c.scores) for c in twice.calibrations] == [4, 5]
+    again = with_calibration(twice, noise(3), other)
+    assert [len(c.scores) for c in again.calibrations] == [4, 3]
+    assert again.calibration(replace(PAPER_SEARCH, n_seed=3)) is None
+
+
+def test_a_calibration_that_is_stopped_changes_nothing() -> None:
+    answers = iter([False, True])
+    before = model()
+    assert with_calibration(before, noise(9), should_stop=lambda: next(answers)) is before
+
+
+def test_scores_that_are_no_numbers_are_not_kept() -> None:
+    with pytest.raises(DivergedError):
+        with_calibration(model(), noise(3), replace(PAPER_SEARCH, n_seed=1, k=3, lr_z=1e38))
+
+
+def test_a_folder_calibrates_by_the_scores_that_its_images_get(
+    discs: Callable[..., Path],
+) -> None:
+    folder = discs(5)
+    (folder / "broken.png").write_bytes(b"no picture")
+    progress: list[tuple[int, int]] = []
+    calibrated, counts = calibrate(
+        model(), list_inputs([folder]), on_image=lambda done, total: progress.append((done, total))
+    )
+    assert (counts.unseen, counts.in_training, counts.failed) == (5, 0, 1)
+    assert progress[-1] == (5, 5)
+    calibration = calibrated.calibration(SEARCH)
+    scored = [row.score for row in score(model(), [folder]) if row.score is not None]
+    assert calibration is not None and calibration.scores.tolist() == scored
