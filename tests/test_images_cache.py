@@ -22,10 +22,8 @@ import pytest
 from PIL import Image
 
 from adgan_cli.errors import OutputError
-from adgan_cli.images import cache_store
 from adgan_cli.images.cache import CacheConfig, PixelCache, default_cache_folder
 from adgan_cli.images.cache_folder import cached_sets, clear_cache
-from adgan_cli.images.cache_store import Store
 from adgan_cli.images.read import DecodedImage, Preprocessing, decode_image
 from adgan_cli.images.refs import Folder, ImageRef
 
@@ -49,26 +47,27 @@ def listed(folder: Path) -> list[ImageRef]:
     return [ImageRef(Folder(folder), name, name) for name in names]
 
 
-def place(tmp_path: Path, limit: int = 10**9) -> CacheConfig:
-    return CacheConfig(tmp_path / "cache", limit)
-
-
 @contextmanager
 def opened(
-    tmp_path: Path, found: Sequence[ImageRef], *, limit: int = 10**9
+    tmp_path: Path,
+    found: Sequence[ImageRef],
+    preprocessing: Preprocessing = RULES,
+    *,
+    limit: int = 10**9,
+    timeout: float = 60.0,
 ) -> Iterator[PixelCache]:
+    config = CacheConfig(tmp_path / "cache", limit, timeout=timeout)
     root = found[0].container.path
-    with PixelCache(place(tmp_path, limit), root, RULES, expected=len(found)) as cache:
+    with PixelCache(config, root, preprocessing, expected=len(found)) as cache:
         yield cache
 
 
-def fill(cache: PixelCache, found: Sequence[ImageRef]) -> int:
+def fill(cache: PixelCache, found: Sequence[ImageRef], preprocessing: Preprocessing = RULES) -> int:
     """Get every picture, put those that are not there; how many had to be decoded."""
     decoded = 0
     for item in found:
         if cache.get(item) is None:
-            stamp = item.stamp()
-            cache.put(item, stamp, decode_image(item, RULES))
+            cache.put(item, item.stamp(), decode_image(item, preprocessing))
             decoded += 1
     return decoded
 
@@ -176,8 +175,7 @@ def test_sets_of_other_rules_and_other_roots_lie_apart(
     filled(tmp_path, found)
     assert filled(tmp_path, other) == len(other)
     for rules in (replace(RULES, channels=1), replace(RULES, fit="pad"), Preprocessing(16, 3)):
-        root = tmp_path / "pictures"
-        with PixelCache(place(tmp_path), root, rules, expected=6) as cache:
+        with opened(tmp_path, found, rules) as cache:
             assert cache.get(found[0]) is None
     assert assert_right(tmp_path, found) == assert_right(tmp_path, other) == len(found)
 
@@ -198,7 +196,8 @@ def test_any_name_and_any_time_can_be_kept(tmp_path: Path) -> None:
         np.zeros((8, 8, 3), np.uint8), 10**6, 1, "F[-1e+300..0.5]", "", b"\0" * 8
     )
     for _ in range(2):
-        with PixelCache(place(tmp_path), tmp_path / "\udcfe", RULES, expected=6) as cache:
+        config = CacheConfig(tmp_path / "cache", 10**9)
+        with PixelCache(config, tmp_path / "\udcfe", RULES, expected=6) as cache:
             for name, stamp in zip(names, stamps, strict=True):
                 source: Any = SimpleNamespace(stamp=lambda key, stamp=stamp: stamp)
                 item = ImageRef(source, name, name)
@@ -283,11 +282,10 @@ def test_files_that_are_none_of_ours_are_not_believed(
 @pytest.mark.parametrize(
     "sql",
     [
-        "ALTER TABLE pictures ADD COLUMN colour TEXT",
+        "ALTER TABLE images ADD COLUMN colour TEXT",
         "DROP TABLE about",
         "UPDATE about SET about = 'of something else'",
-        "UPDATE about SET slots = NULL",
-        "UPDATE about SET slots = 1000000000000000000",
+        "PRAGMA user_version = 1000000000",
         "DELETE FROM about",
         "INSERT INTO about SELECT * FROM about",
     ],
@@ -311,9 +309,8 @@ def test_an_index_of_another_version_begins_anew(
         "slot = 'x'",
         "slot = 1e300",
         "slot = NULL",
-        "width = 7",
-        "mode = CAST(x'ff' AS TEXT)",
-        "fingerprint = zeroblob(8)",
+        "facts = replace(facts, 'RGB', 'L')",
+        "facts = CAST(x'ff' AS TEXT)",
         "checksum = 0",
     ],
 )
@@ -322,35 +319,36 @@ def test_rows_that_were_tampered_with_are_not_believed(
 ) -> None:
     filled(tmp_path, found)
     with sqlite3.connect(the_set(tmp_path) / "index.sqlite") as index:
-        index.execute(f"UPDATE pictures SET {sql}")
+        index.execute(f"UPDATE images SET {sql}")
     index.close()
     assert assert_right(tmp_path, found) == 0
     assert assert_right(tmp_path, found) == len(found)
 
 
 FILLING = """
-import os, signal, sys
+import os, signal, sqlite3, sys
 from pathlib import Path
 sys.path.insert(0, os.environ["TESTS"])
-from adgan_cli.images import cache
-from adgan_cli.images.cache_store import Store
 from test_images_cache import fill, listed, opened
 
-cache._BATCH = 5
-write, count = Store._write, 0
-
-def write_and_die(self, slot, pixels):
-    global count
-    count += 1
-    if count == 4 and moment == "half written":
-        write(self, slot, pixels[: len(pixels) // 2 - 1])
-        os.kill(os.getpid(), signal.SIGKILL)
-    write(self, slot, pixels)
-    if count == 4 and moment == "not committed":
-        os.kill(os.getpid(), signal.SIGKILL)
-
 tmp_path, moment = Path(sys.argv[1]), sys.argv[2]
-Store._write = write_and_die
+connect = sqlite3.connect
+
+class Killed(sqlite3.Connection):
+    "Dies amid the fourth batch of 256 at its first row: pixels are written, nothing is committed."
+    rows = 0
+
+    def execute(self, sql, *args):
+        self.rows += sql.startswith("REPLACE")
+        if self.rows == 3 * 256 + 1:
+            if moment == "half written":
+                pixels = next((tmp_path / "cache").rglob("pixels.bin"))
+                os.truncate(pixels, pixels.stat().st_size - 128 * 192 - 1)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().execute(sql, *args)
+
+if moment:
+    sqlite3.connect = lambda *args, **options: connect(*args, factory=Killed, **options)
 found = listed(tmp_path / "pictures")
 print("ready", flush=True)
 sys.stdin.readline()
@@ -363,7 +361,7 @@ print(int(pixels[rows].astype(int).sum()))
 
 
 def filling(tmp_path: Path, moment: str = "") -> "subprocess.Popen[str]":
-    """Another process that is ready to fill a set, in batches of 5."""
+    """Another process that is ready to fill a set."""
     env = {**os.environ, "TESTS": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, "-c", FILLING, str(tmp_path), moment],
@@ -385,12 +383,12 @@ def go(process: "subprocess.Popen[str]") -> None:
 
 @pytest.mark.parametrize("moment", ["half written", "not committed"])
 def test_what_a_killed_process_leaves_is_right(tmp_path: Path, moment: str) -> None:
-    found = draw(tmp_path / "pictures", 40)
+    found = draw(tmp_path / "pictures", 1100)
     with filling(tmp_path, moment) as process:
         go(process)
-        assert process.wait(30) == -signal.SIGKILL
-    assert assert_right(tmp_path, found) == 15  # three batches
-    assert assert_right(tmp_path, found) == 40
+        assert process.wait(60) == -signal.SIGKILL
+    assert assert_right(tmp_path, found) == 3 * 256  # three batches
+    assert assert_right(tmp_path, found) == 1100
 
 
 def test_a_process_may_be_killed_at_any_moment(tmp_path: Path) -> None:
@@ -401,7 +399,7 @@ def test_a_process_may_be_killed_at_any_moment(tmp_path: Path) -> None:
             go(process)
             time.sleep(delay)
             process.kill()
-        survived = sum(each.pictures for each in cached_sets(tmp_path / "cache"))
+        survived = sum(each.images for each in cached_sets(tmp_path / "cache"))
         assert survived >= kept
         kept = survived
     assert_right(tmp_path, found)
@@ -476,7 +474,7 @@ def test_nothing_is_mapped_if_one_picture_is_missing(tmp_path: Path, found: list
 # room
 
 
-def test_pictures_that_do_not_fit_turn_the_cache_off(tmp_path: Path, found: list[ImageRef]) -> None:
+def test_pictures_that_do_not_fit_disable_the_cache(tmp_path: Path, found: list[ImageRef]) -> None:
     with opened(tmp_path, found, limit=NEEDED - 1) as cache:
         assert (
             "6 pictures need" in cache.disabled_reason and "--cache-limit" in cache.disabled_reason
@@ -540,18 +538,22 @@ def test_a_set_never_outgrows_the_limit(tmp_path: Path, found: list[ImageRef]) -
     assert assert_right(tmp_path, found) == len(found)
 
 
-def test_a_set_of_mostly_unneeded_slots_begins_anew(
-    tmp_path: Path, found: list[ImageRef], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cache_store, "_SPARE", 0)
+def test_a_set_of_mostly_unneeded_slots_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "pictures" / "a.bmp"
+    path.parent.mkdir()
+    image = DecodedImage(np.zeros((8, 8, 3), np.uint8), 8, 8, "RGB", "BMP", b"\0" * 8)
     sizes = []
-    for seed in range(4):
-        draw(tmp_path / "pictures", seed=seed)
-        for item in found:
-            os.utime(tmp_path / "pictures" / item.name, ns=(0, seed))
-        assert filled(tmp_path, found) == len(found)
+    for run in range(4):
+        path.write_bytes(bytes(run))
+        items = [ImageRef(Folder(path.parent), path.name, f"{n}.bmp") for n in range(150)]
+        with opened(tmp_path, items) as cache:
+            for item in items:
+                assert cache.get(item) is None
+                cache.put(item, item.stamp(), image)
         sizes.append((the_set(tmp_path) / "pixels.bin").stat().st_size // SLOT)
-    assert sizes == [6, 12, 18, 6]
+    assert sizes == [150, 300, 450, 600]
+    with opened(tmp_path, items) as cache:  # 150 of 600 are needed, and 450 too many
+        assert cache.get(items[0]) is None
 
 
 Usage = namedtuple("Usage", "total used free")
@@ -570,7 +572,7 @@ def test_the_disk_is_not_filled_up(
 
 
 @pytest.mark.parametrize("blocked", ["cache", "cache/pixels", "set"])
-def test_a_file_in_the_way_turns_the_cache_off(
+def test_a_file_in_the_way_disables_the_cache(
     tmp_path: Path, found: list[ImageRef], blocked: str
 ) -> None:
     filled(tmp_path, found)
@@ -584,57 +586,53 @@ def test_a_file_in_the_way_turns_the_cache_off(
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do anything")
-def test_a_read_only_folder_turns_the_cache_off(tmp_path: Path, found: list[ImageRef]) -> None:
+def test_a_read_only_folder_disables_the_cache(tmp_path: Path, found: list[ImageRef]) -> None:
     (tmp_path / "cache").mkdir(mode=0o500)
     with opened(tmp_path, found) as cache:
         assert "Permission denied" in cache.disabled_reason
         assert fill(cache, found) == len(found)
 
 
-@pytest.mark.parametrize("how", ["raises", "writes half"])
-def test_a_full_disk_turns_the_cache_off(
-    tmp_path: Path, found: list[ImageRef], monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
-    write = Store._write
-
-    class Full:
-        def seek(self, offset: int) -> None:
-            pass
-
-        def write(self, data: bytes) -> int:
-            if how == "raises":
-                raise OSError(errno.ENOSPC, "No space left on device")
-            return len(data) // 2
-
-    with opened(tmp_path, found) as cache:
-        fill(cache, found[:3])
+@pytest.mark.parametrize("room", [0, 100], ids=["raises", "writes half"])
+def test_a_full_disk_disables_the_cache(tmp_path: Path, found: list[ImageRef], room: int) -> None:
+    resource = pytest.importorskip("resource")  # a limit to the size of files stands for a disk
+    large = Preprocessing(64, 3)
+    slot = 64 * 64 * 3
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with opened(tmp_path, found, large) as cache:
+        fill(cache, found[:3], large)
         cache.mapped([])  # writes them
-        full: Any = SimpleNamespace(_pixels=Full(), _slot_bytes=SLOT)
-        monkeypatch.setattr(Store, "_write", lambda self, *args: write(full, *args))
-        fill(cache, found)
-        assert cache.mapped(found) is None
-        assert "No space left on device" in cache.disabled_reason
-    monkeypatch.undo()
-    assert assert_right(tmp_path, found) == 3
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3 * slot + room, unlimited[1]))
+        try:
+            fill(cache, found, large)
+            assert cache.mapped(found) is None
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+        assert ("No space left" if room else "File too large") in cache.disabled_reason
+    with opened(tmp_path, found, large) as cache:
+        for item in found[:3]:
+            kept = cache.get(item)
+            assert kept is not None
+            np.testing.assert_array_equal(kept.pixels, decode_image(item, large).pixels)
+        assert fill(cache, found, large) == 3
 
 
-def test_a_lock_that_is_never_released_turns_the_cache_off(
-    tmp_path: Path, found: list[ImageRef], monkeypatch: pytest.MonkeyPatch
+def test_a_lock_that_is_never_released_disables_the_cache(
+    tmp_path: Path, found: list[ImageRef]
 ) -> None:
     filled(tmp_path, found)
     other = sqlite3.connect(the_set(tmp_path) / "index.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with opened(tmp_path, found) as cache:
+    with opened(tmp_path, found, timeout=0.05) as cache:
         assert "locked" in cache.disabled_reason
         assert fill(cache, found) == len(found)
     other.execute("ROLLBACK")
-    with opened(tmp_path, found) as cache:
+    with opened(tmp_path, found, timeout=0.05) as cache:
         assert fill(cache, found) == 0
         other.execute("BEGIN EXCLUSIVE")
         assert cache.get(found[0]) is None
         assert "locked" in cache.disabled_reason
     other.close()
-    monkeypatch.undo()
     assert assert_right(tmp_path, found) == len(found)
 
 
@@ -677,12 +675,12 @@ def test_what_is_kept_can_be_told(tmp_path: Path, found: list[ImageRef]) -> None
     filled(tmp_path, found)
     (kept,) = cached_sets(tmp_path / "cache")
     assert kept.root == os.path.realpath(tmp_path / "pictures")
-    assert '"size": 8' in kept.rules and '"fit": "crop"' in kept.rules
-    assert kept.pictures == len(found) and kept.bytes == taken(tmp_path)
+    assert '"size": 8' in kept.preprocessing and '"fit": "crop"' in kept.preprocessing
+    assert kept.images == len(found) and kept.bytes == taken(tmp_path)
     assert started - 1 < kept.used <= time.time() + 1
     (the_set(tmp_path) / "index.sqlite").write_bytes(b"garbage" * 1000)
     (torn,) = cached_sets(tmp_path / "cache")
-    assert (torn.root, torn.rules, torn.pictures) == ("", "", 0)
+    assert (torn.root, torn.preprocessing, torn.images) == ("", "", 0)
     assert torn.bytes == taken(tmp_path)
 
 

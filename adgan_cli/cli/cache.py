@@ -68,8 +68,8 @@ def clear(cache_dir: CacheDir = None) -> None:
 def _record(kept: "CachedSet") -> dict[str, Any]:
     return {
         "root": escape_surrogates(kept.root),
-        "rules": json.loads(kept.rules or "null"),
-        "pictures": kept.pictures,
+        "rules": json.loads(kept.preprocessing or "null"),
+        "pictures": kept.images,
         "bytes": kept.bytes,
         "used": datetime.fromtimestamp(kept.used, timezone.utc).isoformat(timespec="seconds"),
     }
@@ -77,8 +77,8 @@ def _record(kept: "CachedSet") -> dict[str, Any]:
 
 def _line(kept: "CachedSet") -> str:
     used = datetime.fromtimestamp(kept.used).strftime("%Y-%m-%d %H:%M")
-    numbers = f"{kept.pictures:12,}{size(kept.bytes):>10}  {used:18}"
-    return f"{numbers}{_settings(kept.rules):48}  {kept.root or 'unknown: it is damaged'}"
+    numbers = f"{kept.images:12,}{size(kept.bytes):>10}  {used:18}"
+    return f"{numbers}{_settings(kept.preprocessing):48}  {kept.root or 'unknown: it is damaged'}"
 
 
 def _settings(rules: str) -> str:
