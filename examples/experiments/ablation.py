@@ -35,6 +35,7 @@ from adgan_cli.config import (
     to_dict,
 )
 from adgan_cli.engine.device import pick_device, pick_precision
+from adgan_cli.engine.losses import squared_deviation
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
