@@ -1,4 +1,4 @@
-"""Which device computes, and in which precision it trains fastest."""
+"""Choose the device that computes and the precision in which it trains fastest."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def pick_device(name: str = "auto", index: int = 0) -> torch.device:
-    """`auto` takes CUDA, then Apple's MPS, then the CPU; anything else is taken at its word.
+    """Find the device of this name; `auto` is CUDA, else Apple's MPS, else the CPU.
 
     index: of the CUDA device where the name says none; of several processes each takes its own.
     Raises ConfigError for a device that is asked for and absent: never a silent CPU run.
@@ -42,7 +42,7 @@ def pick_device(name: str = "auto", index: int = 0) -> torch.device:
 
 
 def pick_precision(name: str, device: torch.device) -> str:
-    """`fp32` or `bf16` for training; `auto` is bf16 where the device multiplies it natively.
+    """Resolve a precision to `fp32` or `bf16`; `auto` is bf16 where that is multiplied natively.
 
     Decided from what the hardware says of itself, not from a timing, so that two runs on one
     machine agree. Raises ConfigError for an unknown name.
@@ -65,7 +65,7 @@ def _multiplies_bf16(device: torch.device) -> bool:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can still be taken on `device` (4 GiB where the system does not tell)."""
+    """Ask how many bytes are free on `device`; 4 GiB where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:

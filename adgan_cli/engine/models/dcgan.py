@@ -1,6 +1,6 @@
-"""DCGAN's generator and critic (Radford et al., 2015), for pictures of 16 to 256 pixels.
+"""DCGAN's generator and critic (Radford et al., 2015), for images of 16 to 256 pixels.
 
-Letters in the shapes: N pictures, Z latent dimensions (the paper's d'), C channels, S size.
+Letters in the shapes: N images, Z latent dimensions (the paper's d'), C channels, S size.
 """
 
 import torch
@@ -12,7 +12,7 @@ from adgan_cli.engine.distributed import SharedBatchNorm
 
 
 class Generator(nn.Module):
-    """g_theta: latent vectors to pictures, z: (N, Z) -> (N, C, S, S) in [-1, 1].
+    """g_theta: latent vectors to images, z: (N, Z) -> (N, C, S, S) in [-1, 1].
 
     A first 4 x 4 transposed convolution of the latent vector, then one that doubles the side per
     layer; batch norm and ReLU after each but the last, which ends in tanh.
@@ -29,6 +29,11 @@ class Generator(nn.Module):
             for i, o in zip(maps, [*maps[1:], config.channels], strict=True)
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.first.weight.device
+
     def forward(self, z: Tensor) -> Tensor:
         h = self.first(z[:, :, None, None])  # (N, M, 4, 4)
         for norm, up in zip(self.norms, self.ups, strict=True):
@@ -40,7 +45,7 @@ class Critic(nn.Module):
     """d_omega of eq. (2): x: (N, C, S, S) -> (N,), unbounded; the generator's mirror image.
 
     `batch_norm` as in the reference WGAN; WGAN-GP must do without, because its penalty is on the
-    gradient of each picture alone (Gulrajani et al., 2017, section 4).
+    gradient of each image alone (Gulrajani et al., 2017, section 4).
     """
 
     def __init__(self, config: ModelConfig, *, batch_norm: bool) -> None:
@@ -59,7 +64,7 @@ class Critic(nn.Module):
         return self.last(self.body(x)).flatten()  # (N, M, 4, 4) -> (N,)
 
     def features(self, x: Tensor) -> Tensor:
-        """What the verdict is linear in: x: (N, C, S, S) -> (N, 16 M)."""
+        """Compute what the last layer is linear in, x: (N, C, S, S) -> (N, 16 M)."""
         return self.body(x).flatten(1)
 
 
@@ -84,9 +89,9 @@ class Encoder(nn.Module):
 
 
 def mean_encoder(encoder: Encoder, shape: ModelConfig) -> Encoder:
-    """Of a VAE's encoder, which gives means and log-variances (N, 2 Z): what gives (N, Z) means.
+    """Slice a VAE's encoder to its means: (N, 2 Z) with log-variances -> (N, Z).
 
-    A copy in eval mode, without gradients: the likeliest latent vector of a picture.
+    Returns a copy in eval mode, without gradients: it gives an image's likeliest latent vector.
     """
     state = encoder.state_dict()
     for name in ("last.weight", "last.bias"):
@@ -97,7 +102,7 @@ def mean_encoder(encoder: Encoder, shape: ModelConfig) -> Encoder:
 
 
 def init_weights(network: nn.Module, rng: torch.Generator) -> None:
-    """DCGAN's initialisation: weights N(0, 0.02), batch-norm gamma N(1, 0.02), zeros elsewhere."""
+    """Draw DCGAN's first weights: N(0, 0.02), batch-norm gamma N(1, 0.02), zeros elsewhere."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(module.weight, 0.0, 0.02, generator=rng)
@@ -110,10 +115,10 @@ def init_weights(network: nn.Module, rng: torch.Generator) -> None:
 
 
 def fold_batch_norm(generator: Generator) -> nn.Sequential:
-    """What the generator computes in eval mode, with batch norm inside the convolutions.
+    """Merge batch norm into the convolutions: the generator as it computes in eval mode.
 
-    There it only scales feature maps and shifts them, which weights and biases can do as well.
-    Laid out channels last, where convolutions are fastest.
+    There batch norm only scales feature maps and shifts them, which weights and biases can do as
+    well. Laid out channels last, where convolutions are fastest.
     """
     layers: list[nn.Module] = [nn.Unflatten(1, (-1, 1, 1))]
     for convolution, norm in zip([generator.first, *generator.ups], generator.norms, strict=False):

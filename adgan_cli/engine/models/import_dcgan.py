@@ -1,7 +1,7 @@
-"""Generators that somebody else trained: DCGANs as PyTorch users keep them.
+"""Import a generator that somebody else trained: a DCGAN as PyTorch users keep it.
 
-What is looked at is the shapes, in the order of the names: names themselves differ from code to
-code (main.0.weight, layers.conv1.weight, ...).
+Layers are recognised by their shapes, in the order of the names: names themselves differ from code
+to code (main.0.weight, layers.conv1.weight, ...).
 """
 
 import re
@@ -32,21 +32,21 @@ def import_generator(file: str | Path) -> Generator:
     norms = [name.removesuffix("running_mean") for name in tensors if name.endswith("running_mean")]
     config = _config([tuple(tensors[name].shape) for name in convolutions], file)
     if len(norms) != len(convolutions) - 1:
-        raise _other(file, f"{len(convolutions)} convolutions want {len(convolutions) - 1} batch "
-                           f"norms, it has {len(norms)}")  # fmt: skip
+        wanted = f"{len(convolutions)} convolutions want {len(convolutions) - 1} batch norms"
+        raise _other_layout(file, f"{wanted}, it has {len(norms)}")
     generator = Generator(config)
     state: dict[str, Tensor] = {}
     for name, ours in zip(convolutions, _convolutions(generator), strict=True):
         state[ours] = tensors.pop(name)
     for index, (norm, maps) in enumerate(zip(norms, config.feature_maps(), strict=True)):
         for part in _NORM:
-            found = tensors.pop(norm + part, None)
-            if found is None or found.shape != (maps,):
-                raise _other(file, f"{norm}{part} is missing or not of {maps} numbers")
-            state[f"norms.{index}.{part}"] = found
+            tensor = tensors.pop(norm + part, None)
+            if tensor is None or tensor.shape != (maps,):
+                raise _other_layout(file, f"{norm}{part} is missing or not of {maps} numbers")
+            state[f"norms.{index}.{part}"] = tensor
         tensors.pop(f"{norm}num_batches_tracked", None)
     if tensors:
-        raise _other(file, f"{next(iter(tensors))} has no place in it")
+        raise _other_layout(file, f"{next(iter(tensors))} has no place in it")
     state = {name: tensor.float() for name, tensor in state.items()}
     if not all(tensor.isfinite().all() for tensor in state.values()):
         raise ModelFileError(f"{file} holds NaN or infinity")
@@ -55,27 +55,30 @@ def import_generator(file: str | Path) -> Generator:
 
 
 def _config(shapes: Sequence[tuple[int, ...]], file: Path) -> ModelConfig:
-    """The settings of ours that have these convolutions. Raises ModelFileError."""
+    """Find the settings that give these convolutions. Raises ModelFileError."""
     if len(shapes) < 2:
-        raise _other(file, f"it has {len(shapes)} convolutions")
-    size, (width, channels) = 4 * 2 ** (len(shapes) - 1), shapes[-1][:2]
+        raise _other_layout(file, f"it has {len(shapes)} convolutions")
+    size = 4 * 2 ** (len(shapes) - 1)
+    width, channels = shapes[-1][:2]
     if size not in SIZES:
-        raise _other(file, f"{len(shapes)} convolutions make {size} pixels, not one of {SIZES}")
+        raise _other_layout(
+            file, f"{len(shapes)} convolutions make {size} pixels, not one of {SIZES}"
+        )
     try:
         # 1 or 3 channels: it checks that itself
         config = ModelConfig(size, channels, shapes[0][0], width)  # type: ignore[arg-type]
     except ConfigError as error:
-        raise _other(file, str(error).removeprefix("--")) from error
+        raise _other_layout(file, str(error).removeprefix("--")) from error
     maps = [config.latent_dim, *config.feature_maps(), channels]
-    wanted = [(a, b, 4, 4) for a, b in zip(maps, maps[1:], strict=False)]
-    for got, want in zip(shapes, wanted, strict=True):
+    expected = [(a, b, 4, 4) for a, b in zip(maps, maps[1:], strict=False)]
+    for got, want in zip(shapes, expected, strict=True):
         if got != want:
-            raise _other(file, f"a convolution is {got} where {want} would follow")
+            raise _other_layout(file, f"a convolution is {got} where {want} would follow")
     return config
 
 
 def _tensors(file: Path) -> dict[str, Tensor]:
-    """The file's tensors by name, numbers in names in the order of their values."""
+    """Read the file's tensors in the order of their names, numbers in names by their values."""
     if file.suffix in (".pt", ".pth", ".pkl", ".ckpt", ".bin"):
         raise ModelFileError(
             f"{file} may be a pickle, which can run anything; save the state_dict with "
@@ -89,8 +92,8 @@ def _tensors(file: Path) -> dict[str, Tensor]:
         raise ModelFileError(f"{file} is not a whole safetensors file ({error})") from error
 
     def order(name: str) -> list[tuple[int, str]]:
-        return [(int(part or -1) if part.isdecimal() else -1, part)
-                for part in re.split(r"(\d+)", name)]  # fmt: skip
+        parts = re.split(r"(\d+)", name)
+        return [(int(part) if part.isdecimal() else -1, part) for part in parts]
 
     return {name: tensors[name] for name in sorted(tensors, key=order)}
 
@@ -99,5 +102,5 @@ def _convolutions(generator: Generator) -> list[str]:
     return ["first.weight", *(f"ups.{index}.weight" for index in range(len(generator.ups)))]
 
 
-def _other(file: Path, why: str) -> ModelFileError:
+def _other_layout(file: Path, why: str) -> ModelFileError:
     return ModelFileError(f"{file} is no generator of DCGAN's layout: {why}")

@@ -46,7 +46,7 @@ class FusedDCGANBank:
     def __init__(self, generator: Generator, n_copies: int, pairs_per_copy: int, lr: float) -> None:
         self.n_copies, self.pairs_per_copy = n_copies, pairs_per_copy
         largest = max(weight.numel() for weight in generator.parameters())
-        device = generator.first.weight.device
+        device = generator.device
         scratch = torch.empty(n_copies * largest, device=device)  # for one gradient at a time
         self.norms = _BatchNorms(generator, n_copies, lr)
         self.project = _Weight(generator.first, n_copies, lr, scratch)
