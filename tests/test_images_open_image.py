@@ -3,13 +3,12 @@
 import hashlib
 import io
 import os
-import pickle
 import struct
 import sys
-import threading
 import warnings
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -156,38 +155,26 @@ def test_pillow_still_warns_everybody_else(tmp_path, monkeypatch):
         Image.open(path)
 
 
-def test_other_libraries_can_copy_the_filters_of_warnings_after_a_picture_was_read(tmp_path):
-    from sklearn.ensemble import IsolationForest
+def test_no_warning_escapes_from_many_threads_and_the_filters_are_as_before(tmp_path, monkeypatch):
+    path = picture(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    before = list(warnings.filters)
 
-    Image.new("L", (2, 2)).save(tmp_path / "a.png")
-    with open_image(tmp_path / "a.png") as source, source.identify() as image:
-        image.load()
-    assert module._FILTER in warnings.filters
-    IsolationForest(n_estimators=2).fit(
-        np.arange(8.0).reshape(4, 2)
-    )  # takes them along to where it works
-    sent = pickle.loads(pickle.dumps(module._FILTER))  # as joblib does, to other processes
-    assert not sent[3].match("PIL.Image"), "there is nobody reading there"
+    def read(_: int) -> bool:
+        with open_image(path) as source, source.identify() as image:
+            return image.size == (16, 16)
 
-
-def test_warnings_of_other_threads_pass_while_one_reads():
-    caught = []
-
-    def elsewhere():
-        try:
-            warnings.warn_explicit("from elsewhere", UserWarning, "x.py", 1, module="PIL.Image")
-        except UserWarning as warning:
-            caught.append(str(warning))
-
-    with module._quiet():
-        warnings.warn_explicit("from here", UserWarning, "x.py", 1, module="PIL.Image")
-        other = threading.Thread(target=elsewhere)
-        other.start()
-        other.join()
-    assert caught == ["from elsewhere"]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(read, range(400)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert warnings.filters == before
 
 
-@pytest.mark.parametrize("size", [1, module._CHUNK - 1, module._CHUNK, 3 * module._CHUNK + 7])
+@pytest.mark.parametrize("size", [1, 2**18 - 1, 2**18, 3 * 2**18 + 7])
 def test_the_fingerprint_is_that_of_all_bytes_and_moves_nothing(size):
     content = np.random.default_rng(size).bytes(size)
     file = io.BytesIO(content)

@@ -1,4 +1,4 @@
-"""Open one file as a picture: whatever goes wrong becomes an ImageError with a plain reason.
+"""Open one file as an image: whatever goes wrong becomes an ImageError with a plain reason.
 
 Several threads may read at once, and no warning of Pillow's escapes.
 """
@@ -8,11 +8,10 @@ import hashlib
 import os
 import re
 import struct
-import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging import NullHandler, getLogger
 from typing import IO, Any, cast
@@ -49,6 +48,8 @@ PILLOW_ERRORS = (
 
 _CHUNK = 2**18  # bytes; hashlib lets other threads run while it works on one
 
+_IGNORE_PILLOW = ("ignore", None, Warning, re.compile(r"PIL\.|pillow_heif"), 0)
+
 # Pillow logs some damage as errors, and Python prints those where nobody set up logging.
 getLogger("PIL").addHandler(NullHandler())
 
@@ -63,7 +64,7 @@ class OpenFile:
 
     @contextmanager
     def identify(self) -> Iterator[ImageFile]:
-        """Identify the picture by its content; nothing of it is decoded yet."""
+        """Identify the image by its content; nothing of it is decoded yet."""
         try:
             with Image.open(self.stream, formats=formats_for(self.name)) as image:
                 yield image
@@ -130,35 +131,16 @@ def _reason(error: BaseException) -> str:
     return f"truncated or damaged: {said[:120]}"
 
 
-class _PillowHere(threading.local):
-    """Stands where a warning filter keeps its module pattern; matches in a reading thread only.
-
-    Pillow warns about damaged EXIF data and large pictures. `warnings.catch_warnings` would change
-    the filters of every thread and a plain filter would silence other people's Pillow too.
-    """
-
-    reading = False
-    pattern = "(?!)"  # scikit-learn copies filters by it, into its workers: nothing to match there
-
-    def match(self, module: str) -> bool:
-        return self.reading and module.startswith(("PIL.", "pillow_heif"))
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return re.compile, (self.pattern,)  # and joblib sends them to other processes
-
-
-_pillow_here = _PillowHere()
-_FILTER = ("ignore", None, Warning, _pillow_here, 0)
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Ignore Pillow's warnings in this thread while the block runs."""
+    """Ignore Pillow's warnings, of damaged EXIF data and large images, while the block runs.
+
+    An entry for each block: `warnings.catch_warnings` would undo what other threads set meanwhile.
+    """
     filters = cast("list[Any]", warnings.filters)
-    if filters[:1] != [_FILTER]:  # again and again: whoever catches warnings takes it away
-        filters.insert(0, _FILTER)
-    _pillow_here.reading = True
+    filters.insert(0, _IGNORE_PILLOW)
     try:
         yield
     finally:
-        _pillow_here.reading = False
+        with suppress(ValueError):  # somebody caught warnings and put older filters back
+            filters.remove(_IGNORE_PILLOW)
