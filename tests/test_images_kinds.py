@@ -277,15 +277,14 @@ TABLE = {
 }
 if int(Image.__version__.split(".")[0]) < 11:
     del TABLE["luma and chroma"]  # refused there, as test_images_decode has it
-KINDS = pytest.mark.parametrize("kind", TABLE)
 
 
 @pytest.fixture
-def file(tmp_path):
-    """file(kind): a file of that kind, named so that nothing can be told from it."""
+def write(tmp_path):
+    """write(content): a file named so that nothing can be told from it."""
 
-    def write(kind: str):
-        (tmp_path / "a").write_bytes(TABLE[kind][0])
+    def write(content: bytes):
+        (tmp_path / "a").write_bytes(content)
         return tmp_path / "a"
 
     return write
@@ -295,39 +294,38 @@ def in_colour(expected: np.ndarray) -> np.ndarray:
     return (expected if expected.ndim == 3 else np.dstack([expected] * 3)).astype(float)
 
 
-@KINDS
-def test_it_becomes_the_right_pixels(file, kind):
-    _, expected, mode, error = TABLE[kind]
-    picture = decode_image(file(kind), Preprocessing(3, 3))
-    assert (picture.mode, picture.width, picture.height) == (mode, 3, 3)
-    assert (picture.pixels.dtype, picture.pixels.shape) == (np.uint8, (3, 3, 3))
-    assert np.abs(picture.pixels - in_colour(expected)).max() <= error
+def test_each_kind_becomes_the_right_pixels(write):
+    for kind, (content, expected, mode, error) in TABLE.items():
+        image = decode_image(write(content), Preprocessing(3, 3))
+        assert (image.mode, image.width, image.height) == (mode, 3, 3), kind
+        assert (image.pixels.dtype, image.pixels.shape) == (np.uint8, (3, 3, 3)), kind
+        assert np.abs(image.pixels - in_colour(expected)).max() <= error, kind
 
 
-@KINDS
-def test_one_channel_is_its_luma(file, kind):
-    _, expected, mode, error = TABLE[kind]
-    picture = decode_image(file(kind), Preprocessing(3, 1))
-    grey = mode.startswith(("1", "L+", "LA+", "LA;16", "I", "F")) or mode == "L"
-    assert picture.mode == (mode if grey else mode + ">L")
-    assert picture.pixels.shape == (3, 3, 1)
-    assert np.abs(picture.pixels[..., 0] - in_colour(expected) @ LUMA).max() <= error + 0.51
+def test_one_channel_is_the_luma_of_each_kind(write):
+    for kind, (content, expected, mode, error) in TABLE.items():
+        image = decode_image(write(content), Preprocessing(3, 1))
+        grey = mode.startswith(("1", "L+", "LA+", "LA;16", "I", "F")) or mode == "L"
+        assert image.mode == (mode if grey else mode + ">L"), kind
+        assert image.pixels.shape == (3, 3, 1), kind
+        difference = image.pixels[..., 0] - in_colour(expected) @ LUMA
+        assert np.abs(difference).max() <= error + 0.51, kind
 
 
-@KINDS
-def test_its_thumbnail_shows_the_same(file, kind):
-    _, expected, _, error = TABLE[kind]
-    with Image.open(io.BytesIO(read_thumbnail(file(kind), 100))) as thumbnail:
-        assert (thumbnail.format, thumbnail.mode, thumbnail.size) == ("PNG", "RGB", (3, 3))
-        assert np.abs(np.asarray(thumbnail) - in_colour(expected)).max() <= error
+def test_the_thumbnail_of_each_kind_shows_the_same(write):
+    for kind, (content, expected, _, error) in TABLE.items():
+        with Image.open(io.BytesIO(read_thumbnail(write(content), 100))) as thumbnail:
+            facts = thumbnail.format, thumbnail.mode, thumbnail.size
+            assert facts == ("PNG", "RGB", (3, 3)), kind
+            assert np.abs(np.asarray(thumbnail) - in_colour(expected)).max() <= error, kind
 
 
-@KINDS
-def test_it_has_a_range_if_it_is_deep(file, kind):
-    stored, bracket, _ = TABLE[kind][2].partition("[")
-    found = value_range(file(kind))
-    if bracket:
-        assert found[0] == {"LA;16": "I;16", "RGBA;16": "RGB;16"}.get(stored, stored)
-        assert found[1] < found[2]
-    else:
-        assert found is None
+def test_each_deep_kind_has_a_range_and_no_other(write):
+    for kind, (content, _, mode, _) in TABLE.items():
+        stored, bracket, _ = mode.partition("[")
+        found = value_range(write(content))
+        if bracket:
+            assert found[0] == {"LA;16": "I;16", "RGBA;16": "RGB;16"}.get(stored, stored), kind
+            assert found[1] < found[2], kind
+        else:
+            assert found is None, kind
