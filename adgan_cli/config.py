@@ -151,6 +151,13 @@ class TrainConfig:
         _check(is_valid, "patience", nothing_held_out, self.patience)
         _check_seed(self.seed)
 
+    @property
+    def n_critic(self) -> int:
+        """Critic steps before a generator step; 0 where the objective has no critic."""
+        if self.objective in ("mmd", "vae", "glo"):
+            return 0
+        return self.critic_steps if self.objective in ("wgan", "wgan-gp") else 1
+
 
 @dataclass(frozen=True)
 class SearchConfig:
