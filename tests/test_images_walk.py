@@ -23,11 +23,9 @@ def walked(
     folder: Path, selection: Selection = ALL
 ) -> tuple[list[str], list[tuple[str, str]], int]:
     """The pictures' keys in a folder, the failures and the number of links left alone."""
-    failures, links = [], []
-    walk = Walk(
-        folder, selection, lambda *failure: failures.append(failure), lambda: links.append(1)
-    )
-    return list(walk), failures, len(links)
+    failures = []
+    walk = Walk(folder, selection, lambda *failure: failures.append(failure))
+    return list(walk), failures, walk.links
 
 
 def names(folder: Path, selection: Selection = ALL) -> list[str]:
@@ -129,7 +127,7 @@ def test_no_file_with_a_pictures_name_costs_a_call_of_its_own(tmp_path, monkeypa
         raise AssertionError("one call for each of a million files")
 
     touch(tmp_path, "a.png", "sub/b.jpg")
-    walk = Walk(tmp_path, ALL, refuse, refuse)
+    walk = Walk(tmp_path, ALL, refuse)
     monkeypatch.setattr(os, "stat", refuse)
     monkeypatch.setattr(os, "lstat", refuse)
     assert list(walk) == ["a.png", "sub/b.jpg"]

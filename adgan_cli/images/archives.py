@@ -1,4 +1,4 @@
-"""Pictures in a .zip or .tar archive or in an LMDB database, read in place.
+"""Read images inside a .zip or .tar archive or an LMDB database, without unpacking it.
 
 Several threads may read from one of them at once.
 """
@@ -30,7 +30,7 @@ try:
 except ImportError:  # a Python built without it cannot run into it either
     LZMAError = EOFError  # type: ignore[misc,assignment]
 
-MEMBER_LIMIT = 2**30  # bytes; no picture is larger, so what claims to be is there to fill memory
+MEMBER_LIMIT = 2**30  # bytes; no image is larger, so what claims to be is there to fill memory
 
 # What zipfile lets escape on damaged archives. RuntimeError: also a codec this Python lacks.
 _ZIP_ERRORS = (
@@ -51,15 +51,15 @@ _WITHOUT_BYTES = {
     _DANGLING: "a hard link to something that is no file in the archive",
 }
 
-# Compressed as a whole, or nothing Python reads: no way to one member that does not pass the rest.
+# Compressed as a whole, or nothing Python reads: a member cannot be had without all before it.
 _REFUSED = frozenset(".gz .tgz .bz2 .tbz .tbz2 .xz .txz .zst .tzst .lz4 .7z .rar".split())
 
 
 def open_container(path: Path) -> "Folder | ZipArchive | TarArchive | LmdbDatabase | None":
-    """Open what holds pictures in it; None for any other file and where there is nothing.
+    """Open what holds images in it; None for any other file and where there is nothing.
 
-    A folder that holds `data.mdb` is a database. An archive is known by its extension, in any
-    case. Raises ConfigError for one that is damaged, or that Python cannot read in place.
+    A folder that holds `data.mdb` is a database. An archive is recognised by its extension, in
+    any case. Raises ConfigError for one that is damaged, or that must be unpacked to be read.
     """
     if os.path.isdir(path):
         return LmdbDatabase(path) if is_database(path) else Folder(path)
@@ -118,7 +118,7 @@ class ZipArchive:
         info = self._info(key)
         if info.file_size > MEMBER_LIMIT:
             raise ImageError(f"{_too_large(info.file_size)}: suspected decompression bomb")
-        # bz2 and LZMA unpack all they are given, whatever size is asked for: feed them little
+        # bz2 and LZMA unpack all they are given, whatever the size to read: feed them little
         step = 2**20 if info.compress_type in (ZIP_STORED, ZIP_DEFLATED) else 2**12
         content = io.BytesIO()
         with self._reading(info) as member:
@@ -174,15 +174,15 @@ class TarArchive:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            places = _tar_members(path)
+            members = _tar_members(path)
         except (OSError, tarfile.TarError, EOFError, OverflowError, ValueError) as error:
             raise ConfigError(
                 f"{path} is not an uncompressed tar archive, or is damaged: {_message(error)};"
                 " pack it again"
             ) from error
-        self._names = sorted(places, key=walk_order)
-        self._offsets = array("q", (places[name][0] for name in self._names))
-        self._sizes = array("q", (places[name][1] for name in self._names))
+        self._names = sorted(members, key=walk_order)
+        self._offsets = array("q", (members[name][0] for name in self._names))
+        self._sizes = array("q", (members[name][1] for name in self._names))
 
     def names(self) -> list[str]:
         """List the members, sorted as a walk through the unpacked folder would find them."""
@@ -281,7 +281,7 @@ def _normal(member: str) -> str:
 
 def _tar_members(path: Path) -> dict[str, tuple[int, int]]:
     """Map the normal names in a tar archive to where their bytes begin and how many there are."""
-    places: dict[str, tuple[int, int]] = {}
+    members: dict[str, tuple[int, int]] = {}
     with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape") as tar:
         before = -1
         while (member := tar.next()) is not None:
@@ -291,12 +291,12 @@ def _tar_members(path: Path) -> dict[str, tuple[int, int]]:
             before = tar.offset
             if member.isreg():
                 size = _SPARSE if member.issparse() else member.size
-                places[_normal(member.name)] = (member.offset_data, size)
+                members[_normal(member.name)] = (member.offset_data, size)
             elif member.islnk():
-                target = places.get(_normal(member.linkname), (0, _DANGLING))
-                places[_normal(member.name)] = target
+                target = members.get(_normal(member.linkname), (0, _DANGLING))
+                members[_normal(member.name)] = target
         _require_end(path, tar.offset)
-    return places
+    return members
 
 
 def _require_end(path: Path, offset: int) -> None:
@@ -344,5 +344,5 @@ def _too_large(size: int) -> str:
 
 def _message(error: BaseException) -> str:
     strerror = error.strerror if isinstance(error, OSError) else None
-    said = " ".join((strerror or str(error)).split()) or type(error).__name__
-    return said[:120]
+    message = " ".join((strerror or str(error)).split()) or type(error).__name__
+    return message[:120]

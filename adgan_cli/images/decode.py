@@ -31,7 +31,7 @@ _LIBTIFF_ORDER = {
     for order in ("", "B")
 }
 
-# PNG gives the transparent grey of 2-bit and 4-bit pictures as stored, Pillow the pixels as 8 bits.
+# PNG gives the transparent grey of 2-bit and 4-bit images as stored, Pillow the pixels as 8 bits.
 _GREY_STEP = {"L;2": 85, "L;4": 17}
 
 _GREY_ALPHA = "LA;16B"
@@ -77,7 +77,7 @@ def decode(image: ImageFile, file: IO[bytes], wanted: Size | None = None) -> Dec
 
 
 def may_be_deep(image: ImageFile) -> bool:
-    """Tell before decoding whether a picture has more than 8 bits, or signed ones."""
+    """Tell before decoding whether an image has more than 8 bits, or signed ones."""
     _fix_raw_modes(image)
     raw = _raw_mode(image)
     sixteen = raw == _GREY_ALPHA or _is_netpbm(image) or bool(_SIXTEEN.fullmatch(raw))
@@ -107,7 +107,7 @@ def _load(image: ImageFile, file: IO[bytes]) -> Deep | None:
 
 
 def _tags(image: Image.Image) -> Any:
-    """The tags of a TIFF; of other formats none."""
+    """Get the tags of a TIFF; of other formats none."""
     return getattr(image, "tag_v2", None) or {}
 
 

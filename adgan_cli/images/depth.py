@@ -1,7 +1,7 @@
 """Bring values deeper than 8 bits to 8, by a stated rule: which value becomes black, which white.
 
 The training set's own range if there is one. Else the range of the type; 32-bit integers and
-floats have none that pictures keep to, so theirs is the first of a few that holds all the values.
+floats have none that images keep to, so theirs is the first of a few that holds all the values.
 """
 
 import math
@@ -23,12 +23,12 @@ _INTEGER_RANGES = (
     (-(2**31), 2**31 - 1),
 )
 _FLOAT_RANGES = ((0, 1), (0, 255))
-_BATCH = 2**18  # values at a time: the sums need doubles, 8 times the room of a picture
+_BATCH = 2**18  # values at a time: the sums need doubles, 8 times the room of an image
 
 
 @dataclass(frozen=True, eq=False)
 class Deep:
-    """What a picture deeper than 8 bits holds."""
+    """The pixels of an image deeper than 8 bits."""
 
     values: np.ndarray  # (H, W) or (H, W, C): numbers as stored, not premultiplied
     stored: str  # I;16, LA;16, RGB;16, RGBA;16, I or F
@@ -38,13 +38,13 @@ class Deep:
 
     @property
     def kind(self) -> str:
-        """Pictures of one kind share a range: I;16, RGB;16, I or F."""
+        """Name the kind; images of one kind share a range: I;16, RGB;16, I or F."""
         return {"LA;16": "I;16", "RGBA;16": "RGB;16"}.get(self.stored, self.stored)
 
 
 def finite_range(deep: Deep) -> tuple[float, float] | None:
-    """Find the range of a picture's colours; None where no value is finite."""
-    values = _coloured(deep)
+    """Find the least and greatest colour value; None where no value is finite."""
+    values = _colours(deep)
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if values.size else None
@@ -56,34 +56,38 @@ def to_eight_bits(deep: Deep, image: Image.Image, ranges: Ranges = ()) -> tuple[
     image: what was decoded, for its transparent colour and its profile. Returns mode L, LA, RGB
     or RGBA and the notes for the mode column: `[black..white]`, `+clip`, `+high8`.
     """
-    found = finite_range(deep) or (0.0, 0.0)
-    given = {kind: (black, white) for kind, black, white in ranges}
-    low, high = given.get(deep.kind) or deep.type_range or _first_that_holds(deep.kind, *found)
+    least, greatest = finite_range(deep) or (0.0, 0.0)
+    low, high = _choose_range(deep, ranges, least, greatest)
     black, white = (high, low) if deep.inverted else (low, high)
     notes = f"[{black:.10g}..{white:.10g}]"
     infinite = deep.kind == "F" and bool(np.isinf(deep.values).any())
-    if not low <= found[0] <= found[1] <= high or infinite:
+    if not low <= least <= greatest <= high or infinite:
         notes += "+clip"
     if deep.upper_byte_only:
         notes += "+high8"
     with np.errstate(invalid="ignore"):  # some of the numbers that are none complain
-        levels = _levels(_coloured(deep), black, white)
+        levels = _levels(_colours(deep), black, white)
     eight = Image.fromarray(_with_alpha(deep, levels, image.info.get("transparency")))
     eight.info["icc_profile"] = image.info.get("icc_profile")
     return eight, notes
 
 
-def _coloured(deep: Deep) -> np.ndarray:
-    """The values without alpha: (H, W) or (H, W, 3)."""
+def _colours(deep: Deep) -> np.ndarray:
+    """Leave alpha out: (H, W) or (H, W, 3)."""
     if deep.stored == "LA;16":
         return deep.values[..., 0]
     return deep.values[..., :3] if deep.stored == "RGBA;16" else deep.values
 
 
-def _first_that_holds(kind: str, low: float, high: float) -> tuple[float, float]:
-    known: Sequence[tuple[float, float]] = _INTEGER_RANGES if kind == "I" else _FLOAT_RANGES
-    fitting = ((least, greatest) for least, greatest in known if least <= low and high <= greatest)
-    return next(fitting, (low, high))
+def _choose_range(deep: Deep, ranges: Ranges, least: float, greatest: float) -> tuple[float, float]:
+    for kind, low, high in ranges:
+        if kind == deep.kind:
+            return low, high
+    if deep.type_range is not None:
+        return deep.type_range
+    usual: Sequence[tuple[float, float]] = _INTEGER_RANGES if deep.kind == "I" else _FLOAT_RANGES
+    holding = (ends for ends in usual if ends[0] <= least and greatest <= ends[1])
+    return next(holding, (least, greatest))
 
 
 def _levels(values: np.ndarray, black: float, white: float) -> np.ndarray:
@@ -110,7 +114,7 @@ def _ramp(values: np.ndarray, black: float, white: float) -> np.ndarray:
 
 
 def _with_alpha(deep: Deep, levels: np.ndarray, transparent: object) -> np.ndarray:
-    """Append the alpha channel, or one made of the transparent colour: (H, W[, C]) uint8."""
+    """Append the alpha channel, or one for the transparent colour: (H, W[, C]) uint8."""
     if deep.stored in ("LA;16", "RGBA;16"):
         alpha = _levels(deep.values[..., -1], 0, 2**16 - 1)
     elif deep.stored == "I;16" and isinstance(transparent, int):

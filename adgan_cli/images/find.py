@@ -1,4 +1,4 @@
-"""Find the pictures in folders, archives and databases, in an order that never changes.
+"""Find the images in folders, archives and databases, in an order that never changes.
 
 Nothing is lost silently: what cannot be looked at is a failure with its name and reason.
 """
@@ -33,7 +33,7 @@ class Listing:
     root: Path  # names are relative to it; an archive or database if that alone was given
     items: list[ImageRef]
     failures: list[tuple[str, str]]  # (name, reason)
-    links: int  # symbolic links left alone: to folders, or named like pictures
+    links: int  # symbolic links left alone: to folders, or named like images
 
     @property
     def count(self) -> int:
@@ -46,12 +46,12 @@ def find_images(
     *,
     on_error: OnError | None = None,
 ) -> Iterator[Path]:
-    """Yield the picture files below `folder`, depth first, each folder sorted by name.
+    """Yield the image files below `folder`, depth first, each folder sorted by name.
 
-    A file counts by its extension or, failing that, by its first bytes; a damaged picture still
+    A file counts by its extension or, failing that, by its first bytes; a damaged image still
     counts (reading it says why it fails). Hidden entries, symbolic links unless they are to be
     followed, anything but regular files and adgan's own output folders below `folder` are passed
-    over. What cannot be looked at (a folder without permission) and what is named like a picture
+    over. What cannot be looked at (a folder without permission) and what is named like an image
     and is none (a FIFO, a broken link that is to be followed) goes to `on_error(path, reason)`.
     Raises ConfigError if `folder` is missing or a file.
     """
@@ -63,7 +63,7 @@ def find_images(
             on_error(root / key, reason)
 
     # not a generator itself: a wrong folder is reported here, not at the first next()
-    return (root / key for key in Walk(root, selection, fail, lambda: None))
+    return (root / key for key in Walk(root, selection, fail))
 
 
 def find_inputs(
@@ -87,20 +87,20 @@ def find_inputs(
         raise ConfigError("no path given; name a folder or some pictures")
     if not given and not any(_lines(listed)):
         raise ConfigError("--files-from lists no path; write one a line")
-    sources = [_opened(path) for path in given]
+    inputs = [(path, _opened(path)) for path in given]  # without a container: a lone file
+    folders = [path if container else path.parent for path, container in inputs]
     alone = len(given) == 1 and not any(_lines(listed))
-    places = [path if source else path.parent for path, source in zip(given, sources, strict=True)]
-    root = places[0] if alone else _common_folder(places, listed)
+    root = folders[0] if alone else _common_folder(folders, listed)
     base = os.path.abspath(root)
     notes = _Notes()
 
     def everything() -> Iterator[ImageRef]:
-        for path, source in zip(given, sources, strict=True):
+        for path, container in inputs:
             name = _below(base, path)
-            if source is None:
+            if container is None:
                 yield ImageRef(Folder(path.parent), path.name, name)
             else:
-                yield from _images_in(source, name, selection, notes)
+                yield from _images_in(container, name, selection, notes)
         yield from _listed_images(listed, base, notes)
 
     # a set of all the names: nothing for the one folder of a million files
@@ -114,7 +114,7 @@ def list_inputs(
     *,
     files_from: IO[bytes] | None = None,
 ) -> Listing:
-    """find_inputs, but raise NoImagesError if there is not one picture."""
+    """Do what find_inputs does, but raise NoImagesError if there is not one image."""
     listing = find_inputs(paths, selection, files_from=files_from)
     if not listing.items:
         where = ", ".join(map(str, paths)) or "the list of --files-from"
@@ -126,46 +126,43 @@ def list_inputs(
 
 
 def locator(root: Path) -> Callable[[str], ImageRef]:
-    """A function that finds the picture of a name in a table again, given the listing's root.
+    """Make a function that refers to the image of a name again, given the listing's root.
 
-    Reaches into archives and databases on the way and opens each once. Where nothing is (any
-    more), the Found says so when it is opened.
+    It reaches into archives and databases and opens each once. An image that is gone says so when
+    it is opened.
     """
     top = _reopened(root)
-    inside: dict[str, Container] = {}  # what lies at each folder of a name
+    containers: dict[str, Container] = {}  # by the folder part of a name
 
-    def source_of(folder: str) -> tuple[Container, int]:
-        """The innermost source on the way down `folder`, and where keys begin in the name."""
+    def innermost(folder: str) -> tuple[Container, int]:
+        """Find the container that a name's folder part leads into, and where its key begins."""
         end = 0
         while isinstance(top, Folder) and end < len(folder):
             slash = folder.find("/", end)
             end = len(folder) if slash < 0 else slash
             part = folder[:end]
-            if part not in inside:
-                inside[part] = _reopened(root / part)
-            if not isinstance(inside[part], Folder):
-                return inside[part], end + 1
+            if part not in containers:
+                containers[part] = _reopened(root / part)
+            if not isinstance(containers[part], Folder):
+                return containers[part], end + 1
             end += 1
         return top, 0
 
     def locate(name: str) -> ImageRef:
-        source, start = source_of(name.rpartition("/")[0])
-        if isinstance(source, LmdbDatabase) and start and os.path.lexists(root / name):
-            source, start = top, 0  # a file beside the database's own
-        return ImageRef(source, name[start:], name)
+        container, start = innermost(name.rpartition("/")[0])
+        if isinstance(container, LmdbDatabase) and start and os.path.lexists(root / name):
+            return ImageRef(top, name, name)  # a file beside the database's own
+        return ImageRef(container, name[start:], name)
 
     return locate
 
 
 @dataclass
 class _Notes:
-    """What a listing says besides the pictures."""
+    """What a listing says besides the images."""
 
     failures: list[tuple[str, str]] = field(default_factory=list)
     links: int = 0
-
-    def count_link(self) -> None:
-        self.links += 1
 
 
 def _require_folder(folder: Path) -> None:
@@ -190,12 +187,12 @@ def _opened(path: Path) -> Container | None:
 def _reopened(path: Path) -> Container:
     try:
         return open_container(path) or Folder(path)
-    except ConfigError:  # damaged since: its pictures are gone, which they say one by one
+    except ConfigError:  # damaged since: its images are gone, which they say one by one
         return Folder(path)
 
 
-def _common_folder(places: Sequence[Path], listed: bytes) -> Path:
-    folders = {os.path.abspath(place) for place in places}
+def _common_folder(given: Sequence[Path], listed: bytes) -> Path:
+    folders = {os.path.abspath(folder) for folder in given}
     folders.update(os.path.dirname(os.path.abspath(line)) for line in _lines(listed))
     try:
         return Path(os.path.commonpath(folders))
@@ -204,7 +201,7 @@ def _common_folder(places: Sequence[Path], listed: bytes) -> Path:
 
 
 def _below(base: str, path: str | Path) -> str:
-    """The name of a path below the absolute `base`, with `/`; "" for `base` itself."""
+    """Name a path below the absolute `base`, with `/`; "" for `base` itself."""
     name = os.path.abspath(path)[len(base) :].lstrip(os.sep)
     return name if os.sep == "/" else name.replace(os.sep, "/")
 
@@ -218,23 +215,23 @@ def _each_name_once(items: Iterable[ImageRef]) -> Iterator[ImageRef]:
 
 
 def _images_in(
-    source: Container, name: str, selection: Selection, notes: _Notes
+    container: Container, name: str, selection: Selection, notes: _Notes
 ) -> Iterator[ImageRef]:
-    """Every picture of a source that itself is called `name`, or "" if it is the root."""
+    """Yield every image of a container that itself is called `name`, or "" if it is the root."""
     prefix = name + "/" if name else ""
 
     def fail(key: str, reason: str) -> None:
         notes.failures.append(((prefix + key).rstrip("/") or ".", reason))
 
-    keys: Iterable[str]
-    if isinstance(source, ZipArchive | TarArchive):
-        keys = members(source, selection, fail)
-    elif isinstance(source, LmdbDatabase):
-        keys = filter(Patterns(selection).matches_file, source.names())
-    else:
-        keys = Walk(source.path, selection, fail, notes.count_link)
+    walk = Walk(container.path, selection, fail)
+    keys: Iterable[str] = walk
+    if isinstance(container, ZipArchive | TarArchive):
+        keys = members(container, selection, fail)
+    elif isinstance(container, LmdbDatabase):
+        keys = filter(Patterns(selection).matches_file, container.names())
     for key in keys:
-        yield ImageRef(source, key, prefix + key)  # one string for both where there is no prefix
+        yield ImageRef(container, key, prefix + key)  # one string for both if there is no prefix
+    notes.links += walk.links
 
 
 def _listed_images(listed: bytes, base: str, notes: _Notes) -> Iterator[ImageRef]:
@@ -274,7 +271,7 @@ def _checked(listed: bytes) -> bytes:
 
 
 def _lines(listed: bytes) -> Iterator[str]:
-    """The paths in a list, one after the other: a million of them need no list of their own."""
+    """Yield the paths in a list: a million of them need no list of their own."""
     by_nul = b"\0" in listed
     start = 0
     while start < len(listed):

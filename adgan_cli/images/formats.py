@@ -1,4 +1,4 @@
-"""What counts as a picture: the formats Pillow may try, their extensions and their first bytes."""
+"""What counts as an image: the formats Pillow may try, their extensions and their first bytes."""
 
 import os
 import re
@@ -8,14 +8,14 @@ from importlib import import_module
 from PIL import Image
 
 # Formats that Pillow registers and that are never tried: EPS and PDF run an interpreter, the stubs
-# (WMF, BUFR, GRIB, HDF5) cannot be decoded, MPEG is video, and the rest are not pictures of today.
+# (WMF, BUFR, GRIB, HDF5) cannot be decoded, MPEG is video, and the rest are not images of today.
 # FITS: Pillow before 13 swaps its bytes, and none applies BZERO: noise, where a reason is due.
 _NEVER_TRIED = frozenset(
     "EPS PDF WMF BUFR GRIB HDF5 MPEG IPTC FPX MIC IMT SPIDER XVTHUMB MCIDAS FITS".split()
 )
 # These have no signature, so any garbage may pass for one: tried only when the extension says so.
 _BY_EXTENSION_ONLY = frozenset({"TGA", "IM", "PCD"})
-# Pictures even where this Pillow cannot read them: they become rows with a reason, never a gap.
+# Images even where this Pillow cannot read them: they become rows with a reason, never a gap.
 _ALWAYS_PICTURES = frozenset({".avif", ".fits", ".heic", ".heif", ".hif", ".jp2", ".webp"})
 
 HEADER_BYTES = 32  # enough for every signature below
@@ -37,7 +37,7 @@ _SIGNATURES = (
 
 
 def sniff(header: bytes) -> str | None:
-    """Name the picture format that the first HEADER_BYTES of a file announce, if any."""
+    """Name the image format that the first HEADER_BYTES of a file announce, if any."""
     for name, signature in _SIGNATURES:
         if signature.match(header):
             return name
@@ -53,7 +53,7 @@ def surely_eight_bits(header: bytes) -> bool:
 
 
 def has_image_extension(name: str) -> bool:
-    """Tell whether a file name ends like a picture's, in any case."""
+    """Tell whether a file name ends like an image's, in any case."""
     return os.path.splitext(name)[1].lower() in _extensions()
 
 
@@ -66,11 +66,11 @@ def formats_for(name: str) -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def _extensions() -> dict[str, str]:
     _load_plugins()
-    known = {extension: "" for extension in _ALWAYS_PICTURES}
+    formats = {extension: "" for extension in _ALWAYS_PICTURES}
     for extension, name in Image.registered_extensions().items():
         if name in Image.OPEN and name not in _NEVER_TRIED:
-            known[extension] = name
-    return known
+            formats[extension] = name
+    return formats
 
 
 @lru_cache(maxsize=1)

@@ -127,8 +127,8 @@ def _reason(error: BaseException) -> str:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return "vanished"
         return error.strerror or "cannot be read"
-    said = " ".join(str(error).split()) or type(error).__name__
-    return f"truncated or damaged: {said[:120]}"
+    message = " ".join(str(error).split()) or type(error).__name__
+    return f"truncated or damaged: {message[:120]}"
 
 
 @contextmanager

@@ -1,10 +1,10 @@
-"""Read one file as a square of pixels, by rules that hold for every kind of picture.
+"""Read one file as a square of pixels, by rules that hold for every kind of image.
 
-A picture is decoded in full, brought to 8 bits a channel, turned upright, cut, laid on a colour
+An image is decoded in full, brought to 8 bits a channel, turned upright, cut, laid on a colour
 where it is transparent, resized, converted to sRGB, and set between bars if it is to be padded.
 Damaged files raise ImageError with the bare reason. Several threads may read at once.
 
-`Picture.mode` says how the file stored its pixels and what was done with them:
+`Image.mode` says how the file stored its pixels and what was done with them:
 
     stored [black..white] +clip +high8 +frame1ofN +exifO +white +icc >RGB >L
                                                                    (only the parts that apply)
@@ -68,7 +68,7 @@ _SMALLER = 0.8  # of the side, at each attempt to get a thumbnail into its bytes
 class Preprocessing:
     """All that decides which pixels a file becomes."""
 
-    size: int  # pixels; a picture becomes a square of this side
+    size: int  # pixels; an image becomes a square of this side
     channels: int  # 1 grey, 3 RGB
     fit: str = "crop"  # crop, pad or squash, see config.ReadConfig
     alpha: str = "white"  # white, black, drop or #rrggbb
@@ -123,7 +123,7 @@ def read_thumbnail(
 ) -> bytes:
     """Read a file as a small JPEG: RGB, upright, uncut, no side longer than `side`.
 
-    A tiny picture becomes a PNG: it will be shown enlarged, and JPEG's noise with it. most: bytes;
+    A tiny image becomes a PNG: it will be shown enlarged, and JPEG's noise with it. most: bytes;
     what would be larger, such as noise, gets fewer pixels until it fits or is tiny itself.
     """
     with open_image(item) as file, file.identify() as image:
@@ -139,10 +139,10 @@ def read_thumbnail(
 
 
 def value_range(item: Item) -> tuple[str, float, float] | None:
-    """Find (kind, least, greatest) of a picture deeper than 8 bits; None for every other.
+    """Find (kind, least, greatest) of an image deeper than 8 bits; None for every other.
 
     Kinds are those of Ranges. Neither alpha counts nor what is no finite number, and None is also
-    the answer where nothing else is left. Decodes deep pictures only, so damage to others does
+    the answer where nothing else is left. Decodes deep images only, so damage to others does
     not show. Raises ImageError.
     """
     with open_image(item) as file:
@@ -152,8 +152,8 @@ def value_range(item: Item) -> tuple[str, float, float] | None:
             if not may_be_deep(image):
                 return None
             deep = decode(image, file.stream).deep
-            found = finite_range(deep) if deep else None
-            return (deep.kind, *found) if deep and found else None
+            ends = finite_range(deep) if deep else None
+            return (deep.kind, *ends) if deep and ends else None
 
 
 def _small(

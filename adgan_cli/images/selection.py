@@ -1,4 +1,4 @@
-"""Which pictures of a folder, archive or database count, by patterns as in .gitignore."""
+"""Select the images of a folder, archive or database by patterns as in .gitignore."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from adgan_cli.errors import ConfigError
 
 @dataclass(frozen=True)
 class Selection:
-    """Which pictures of a folder, archive or database count; a file given by name always does.
+    """Which images of a folder, archive or database count; a file given by name always does.
 
     include, exclude: patterns as in .gitignore, matched on the path below what was given, with
     `/` and in the case they are written in. `*.jpg` and `cats/` match at any depth, `/cats` and
@@ -36,6 +36,7 @@ class Patterns:
     """The patterns of a selection, compiled once for many paths."""
 
     def __init__(self, selection: Selection) -> None:
+        self._recursive = selection.recursive
         self._include = _spec(selection.include, "--include")
         self._exclude = _spec(selection.exclude, "--exclude")
 
@@ -45,17 +46,19 @@ class Patterns:
         return self._include is None or self._include.match_file(file)
 
     def matches_folder(self, folder: str) -> bool:
+        if not self._recursive:
+            return False
         return self._exclude is None or not self._exclude.match_file(folder + "/")
 
 
 def _spec(patterns: Sequence[str], option: str) -> GitIgnoreSpec | None:
     for pattern in patterns:
         try:
-            # Git ignores what it does not understand; here that would drop pictures unnoticed
-            known = any(p.include is not None for p in GitIgnoreSpec.from_lines([pattern]).patterns)
+            # Git ignores what it does not understand; here that would drop images unnoticed
+            valid = any(p.include is not None for p in GitIgnoreSpec.from_lines([pattern]).patterns)
         except (ValueError, re.error):
-            known = False
-        if not known:
+            valid = False
+        if not valid:
             raise ConfigError(
                 f"{option}: {pattern!r} is no pattern; write one as in .gitignore, such as"
                 " '*.jpg' or 'scans/'"

@@ -20,7 +20,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 # Averages over the whole footprint when it shrinks, and rings less than LANCZOS at hard edges.
 _RESAMPLING = Image.Resampling.BICUBIC
 
-# EXIF orientation -> what turns the stored picture upright (EXIF 2.32, tag 274).
+# EXIF orientation -> what turns the stored image upright (EXIF 2.32, tag 274).
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -50,7 +50,7 @@ def exif_orientation(image: Image.Image) -> int:
 
 
 def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Turn a picture as its orientation asks.
+    """Turn an image as its orientation asks.
 
     First of all steps: so every other one, odd remainders and the resize's rounding with it,
     gives a turned copy the same pixels as an upright one.
@@ -59,14 +59,14 @@ def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def displayed_size(size: Size, orientation: int) -> Size:
-    """Give the size that a picture stored in `size` has when it is upright."""
+    """Give the size that an image stored in `size` has when it is upright."""
     return (size[1], size[0]) if orientation >= 5 else size
 
 
 def decoder_size(size: Size, side: int, fit: str) -> Size:
     """Choose what to ask of a decoder that can scale by 1/2, 1/4 and 1/8 (Image.draft).
 
-    Twice what the resize will bring the picture to: the last reduction, hence the quality, is
+    Twice what the resize will bring the image to: the last reduction, hence the quality, is
     the resize's.
     """
     within = fit in ("pad", "within")  # it is then the longer side that becomes `side`
@@ -80,9 +80,9 @@ def _scaled(size: Size, scale: int) -> Size:
 
 
 def window(size: Size, decoded: Size, fit: str, orientation: int = 1) -> Box:
-    """Find what will be shown in an upright picture that its decoder may have scaled down.
+    """Find what will be shown in an upright image that its decoder may have scaled down.
 
-    size: the whole picture's, `decoded`: what came of it, both upright. The central square for
+    size: the whole image's, `decoded`: what came of it, both upright. The central square for
     crop, else all of it. Between pixels where the scale is: a whole one would be a shift.
     """
     width, height = size
@@ -92,14 +92,14 @@ def window(size: Size, decoded: Size, fit: str, orientation: int = 1) -> Box:
         left, top = (width - side) // 2, (height - side) // 2
         box = (left, top, left + side, top + side)
     scale = next((s for s in (1, 2, 4, 8) if decoded == _scaled(size, s)), 1)
-    # the decoder fills its last column and row up; turned pictures have them in front
+    # the decoder fills its last column and row up; turned images have them in front
     x = decoded[0] - width / scale if orientation in _MIRRORED else 0.0
     y = decoded[1] - height / scale if orientation in _UPSIDE_DOWN else 0.0
     return box[0] / scale + x, box[1] / scale + y, box[2] / scale + x, box[3] / scale + y
 
 
 def crop(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
-    """Cut a picture to the whole pixels of a box; with where the box lies in what is left."""
+    """Cut an image to the whole pixels of a box; with where the box lies in what is left."""
     left, top = math.floor(box[0]), math.floor(box[1])
     right, bottom = math.ceil(box[2]), math.ceil(box[3])
     inner = box[0] - left, box[1] - top, box[2] - left, box[3] - top
@@ -108,10 +108,10 @@ def crop(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
 
 
 def resize(image: Image.Image, box: Box, side: int, fit: str, size: Size) -> Image.Image:
-    """Resize a box of a picture: to a square of `side`, in whatever proportion, for crop, squash.
+    """Resize a box of an image: to a square of `side`, in whatever proportion, for crop, squash.
 
     pad: its longer side becomes `side`, and `pad_to_square` is to follow; within: the same, but
-    never enlarged. size: the whole picture's.
+    never enlarged. size: the whole image's.
     """
     width, height = side, side
     if fit not in ("crop", "squash"):
@@ -125,7 +125,7 @@ def resize(image: Image.Image, box: Box, side: int, fit: str, size: Size) -> Ima
 
 
 def pad_to_square(image: Image.Image, side: int, colour: tuple[int, int, int]) -> Image.Image:
-    """Centre an L or RGB picture on a square of the colour; the odd pixel is at the end."""
+    """Centre an L or RGB image on a square of the colour; the odd pixel is at the end."""
     if image.size == (side, side):
         return image
     square = Image.new("RGB", (side, side), colour).convert(image.mode)
@@ -135,18 +135,18 @@ def pad_to_square(image: Image.Image, side: int, colour: tuple[int, int, int]) -
 
 @dataclass(frozen=True, eq=False)
 class Flat:
-    """An opaque picture: mode L or RGB, or CMYK where its profile is still to be applied."""
+    """An opaque image: mode L or RGB, or CMYK where its profile is still to be applied."""
 
     image: Image.Image
     notes: str  # for the mode column: +white, +icc, >RGB
     transform: Transform | None = None
 
     def finish(self, image: Image.Image) -> Image.Image:
-        """Apply the profile to `image`, this picture or a smaller copy of it: mode L or RGB."""
+        """Apply the profile to `image`, this image or a smaller copy of it: mode L or RGB."""
         if self.transform is None:
             return image
         converted = ImageCms.applyTransform(image, self.transform)
-        assert converted is not None  # it is only when working in place
+        assert converted is not None  # only conversions in place return None
         return converted
 
 
@@ -157,7 +157,7 @@ def background_colour(alpha: str) -> Colour:
 
 
 def flatten(image: Image.Image, alpha: str) -> Flat:
-    """Lay a picture on the `alpha` colour, or drop its transparency, and settle its colours."""
+    """Lay an image on the `alpha` colour, or drop its transparency, and settle its colours."""
     mode = image.mode
     profile = image.info.get("icc_profile")
     laid = f"+{alpha}" if image.has_transparency_data else ""

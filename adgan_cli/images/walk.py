@@ -1,6 +1,6 @@
 """Walk through a folder, or the members of an archive, in an order that never changes.
 
-What is passed over and what is reported is the same in both.
+Both pass over the same entries and report the same faults.
 """
 
 import errno
@@ -19,7 +19,7 @@ from adgan_cli.images.formats import HEADER_BYTES, has_image_extension, sniff
 from adgan_cli.images.refs import Folder, reason_of
 from adgan_cli.images.selection import Patterns, Selection
 
-_OnError = Callable[[str, str], None]  # key in the source ("" is the source itself), reason
+_OnError = Callable[[str, str], None]  # key ("" is the container itself), reason
 
 _OWN_OUTPUTS = (
     frozenset({"checkpoint.safetensors"}),
@@ -40,7 +40,7 @@ class _Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """A folder on the way down. A million files are a million strings here, and nothing more."""
+    """A folder that the walk is in. A million files are a million strings, and nothing more."""
 
     prefix: str  # "" at the top, else the folder's key and a slash
     names: Iterator[str]  # sorted; what is left of them
@@ -48,15 +48,14 @@ class _Level:
 
 
 class Walk:
-    """A walk through a folder; yields the keys of the pictures: relative to it, with `/`."""
+    """A walk through a folder; yields the keys of the images: relative to it, with `/`."""
 
-    def __init__(
-        self, root: Path, selection: Selection, on_error: _OnError, on_link: Callable[[], None]
-    ) -> None:
+    def __init__(self, root: Path, selection: Selection, on_error: _OnError) -> None:
+        self.links = 0  # symbolic links left alone so far: to folders, or named like images
         self._folder = Folder(root)
-        self._selection = selection
+        self._follow_links = selection.follow_links
         self._patterns = Patterns(selection)
-        self._on_error, self._on_link = on_error, on_link
+        self._on_error = on_error
         self._entered: set[tuple[int, int]] = set()
 
     def __iter__(self) -> Iterator[str]:
@@ -73,11 +72,7 @@ class Walk:
             if kind is _Kind.LINK:
                 kind = self._behind(key)
             if kind is _Kind.FOLDER:
-                if (
-                    self._selection.recursive
-                    and self._patterns.matches_folder(key)
-                    and self._is_new(key)
-                ):
+                if self._patterns.matches_folder(key) and self._is_new(key):
                     stack.append(self._level(key))
             elif kind is not _Kind.LINK and self._patterns.matches_file(key):
                 if kind is _Kind.FILE and _is_image(key, self._folder, self._on_error):
@@ -103,8 +98,8 @@ class Walk:
         return _Level(key + "/" if key else "", iter(names), kinds)
 
     def _behind(self, key: str) -> _Kind:
-        """What a link leads to; LINK if it is left alone or leads nowhere."""
-        if not self._selection.follow_links:
+        """Tell what a link leads to; LINK if it is left alone or leads nowhere."""
+        if not self._follow_links:
             self._count_link(key)
             return _Kind.LINK
         try:
@@ -120,16 +115,13 @@ class Walk:
 
     def _count_link(self, key: str) -> None:
         if has_image_extension(key):
-            matters = self._patterns.matches_file(key)
-        else:
-            matters = self._selection.recursive and self._patterns.matches_folder(key)
-            matters = matters and os.path.isdir(self._at(key))
-        if matters:
-            self._on_link()
+            self.links += self._patterns.matches_file(key)
+        elif self._patterns.matches_folder(key):
+            self.links += os.path.isdir(self._at(key))
 
     def _is_new(self, key: str) -> bool:
         """Tell whether a folder was not entered before; only links could lead there twice."""
-        if not self._selection.follow_links:
+        if not self._follow_links:
             return True
         try:
             status = os.stat(self._at(key))
@@ -157,8 +149,7 @@ def members(
         folder, _, name = key.rpartition("/")
         if folder != last:
             last = folder
-            entered = not folder or selection.recursive
-            entered = entered and all(
+            entered = all(
                 not _is_hidden(part) and part not in own and patterns.matches_folder(part)
                 for part in _above(key)
             )
@@ -173,13 +164,13 @@ def members(
 def is_own_output(names: AbstractSet[str]) -> bool:
     """Tell from a folder's entries whether adgan wrote it: a model directory or a report.
 
-    Their sample grids and figures are pictures, but never pictures to learn from or to score.
+    Its sample grids and figures are images, but never images to learn from or to score.
     """
     return any(signs <= names for signs in _OWN_OUTPUTS)
 
 
 def _kind(entry: os.DirEntry[str]) -> _Kind:
-    """What an entry is by its folder's own record: no call to the system for each file."""
+    """Tell what an entry is by its folder's own record: no call to the system for each file."""
     try:
         if entry.is_file(follow_symlinks=False):
             return _Kind.FILE
@@ -199,7 +190,7 @@ def _is_junction(entry: os.DirEntry[str]) -> bool:
 
 
 def _above(key: str) -> Iterator[str]:
-    """The folders above a member, the highest first."""
+    """Yield the folders above a member, the highest first."""
     slash = key.find("/")
     while slash >= 0:
         yield key[:slash]
@@ -212,7 +203,7 @@ def _is_hidden(key: str) -> bool:
 
 
 def _own_outputs(names: Iterable[str]) -> set[str]:
-    """The folders among the members of an archive that adgan wrote."""
+    """Find the folders among the members of an archive that adgan wrote."""
     signs: dict[str, set[str]] = {}
     for key in names:
         folder, _, name = key.rpartition("/")
@@ -224,11 +215,11 @@ def _own_outputs(names: Iterable[str]) -> set[str]:
     return {folder for folder, seen in signs.items() if folder and is_own_output(seen)}
 
 
-def _is_image(key: str, source: Folder | ZipArchive | TarArchive, on_error: _OnError) -> bool:
+def _is_image(key: str, container: Folder | ZipArchive | TarArchive, on_error: _OnError) -> bool:
     if has_image_extension(key):
         return True
     try:
-        return sniff(source.header(key, HEADER_BYTES)) is not None
+        return sniff(container.header(key, HEADER_BYTES)) is not None
     except ImageError as error:
         on_error(key, str(error))
     except OSError as error:
