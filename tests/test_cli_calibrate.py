@@ -43,7 +43,7 @@ def test_settings_become_the_models_own_only_when_asked(
     adgan("calibrate", squares, "-m", model, *others)
     assert load_model(model).search == before
     said = adgan("calibrate", squares, "-m", model, *others, "--default").stderr
-    assert "unless told otherwise" in said
+    assert "unless options say otherwise" in said
     now = load_model(model).search
     assert (now.k, now.loss, now.n_seed) == (2, "l1", 3)
     adgan("score", squares, "-m", model, "-o", out)  # nothing said: p-values for these settings

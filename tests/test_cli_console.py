@@ -6,11 +6,9 @@ import pytest
 
 from adgan_cli.cli.console import (
     counting_bar,
-    duration,
     escape_control,
+    format_duration,
     parse_duration,
-    plural,
-    size,
     status,
     stop_on_signal,
 )
@@ -44,15 +42,8 @@ def test_what_is_no_duration_is_refused_by_the_name_of_its_option(text: str) -> 
         (99.4 * 60, "99 min"), (12600, "3.5 h"),
     ],
 )  # fmt: skip
-def test_durations_are_told_in_the_unit_that_fits(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-def test_sizes_and_counts_are_told_for_people() -> None:
-    assert (size(52e3), size(37e6), size(1.23e9)) == ("52 KB", "37 MB", "1.2 GB")
-    assert plural(1, "picture") == "1 picture"
-    assert plural(0, "picture") == "0 pictures"
-    assert plural(3000, "entry", "entries") == "3,000 entries"
+def test_durations_are_written_in_the_unit_that_fits(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -65,7 +56,7 @@ def test_sizes_and_counts_are_told_for_people() -> None:
         ("right\u202eto left", r"right\u202eto left"),
     ],
 )
-def test_names_are_made_readable_on_one_line(name: str, shown: str) -> None:
+def test_names_are_escaped_to_one_line(name: str, shown: str) -> None:
     assert escape_control(name) == shown
     assert escape_control(name).encode("utf-8")
 
@@ -94,10 +85,10 @@ def test_there_is_no_bar_where_there_is_no_terminal(capsys: pytest.CaptureFixtur
 def test_the_first_signal_only_asks_to_stop(
     number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with stop_on_signal("stopping...") as asked:
-        assert not asked()
+    with stop_on_signal("stopping...") as stop_requested:
+        assert not stop_requested()
         signal.raise_signal(number)
-        assert asked()
+        assert stop_requested()
     assert capsys.readouterr() == ("", "stopping...\n")
 
 
@@ -116,7 +107,7 @@ def test_signals_mean_what_they_meant_before_once_the_block_is_left() -> None:
 
 
 def test_a_quiet_command_stops_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
-    with stop_on_signal("stopping...", quiet=True) as asked:
+    with stop_on_signal("stopping...", quiet=True) as stop_requested:
         signal.raise_signal(signal.SIGINT)
-        assert asked()
+        assert stop_requested()
     assert capsys.readouterr() == ("", "")

@@ -19,7 +19,6 @@ from commands import FAST, TINY, adgan, one_error, refused, started, wait_until
 from conftest import draw_disc, make_generator
 from PIL import Image
 
-from adgan_cli.cli import scoring
 from adgan_cli.cli.console import INTERRUPTED
 from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.models.files import load_model, save_model
@@ -28,6 +27,7 @@ from adgan_cli.images.statistics import STATISTICS
 from adgan_cli.reports import explanation
 from adgan_cli.reports.report import MAX_HELD_OUT
 from adgan_cli.scoring.rows import read_scores
+from adgan_cli.scoring.run import ScoringResult, ScoringRun
 
 Folder = Callable[..., Path]
 FILES = {"ranking.csv", "index.html", "figure.png", "summary.json"}
@@ -201,7 +201,7 @@ def test_a_read_only_place_is_found_out_before_any_work(
 ) -> None:
     # simulated: permissions do not bind root
     monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (out, os.W_OK))
-    monkeypatch.setattr(scoring, "follow", lambda *args, **more: pytest.fail("scored in vain"))
+    monkeypatch.setattr(ScoringRun, "results", lambda run: pytest.fail("scored in vain"))
     line = refused("rank", discs(1), "-m", tiny_model, *FAST, "-o", out, code=1)
     assert line.startswith(f"cannot write to {out}")
 
@@ -238,16 +238,14 @@ def test_rows_that_cannot_be_kept_end_the_ranking(
 def test_stopping_keeps_the_rows_so_far_and_says_how_to_see_them(
     discs: Folder, tiny_model: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, follow = discs(4), scoring.follow
+    folder, results = discs(4), ScoringRun.results
 
-    def stopped(rows, total, *, keep, should_stop, quiet):  # type: ignore[no-untyped-def]
-        def keep_and_stop(row: object) -> None:
-            keep(row)
+    def stopped(run: ScoringRun) -> Iterator[ScoringResult]:
+        for result in results(run):
             signal.raise_signal(signal.SIGTERM)
+            yield result
 
-        return follow(rows, total, keep=keep_and_stop, should_stop=should_stop, quiet=quiet)
-
-    monkeypatch.setattr(scoring, "follow", stopped)
+    monkeypatch.setattr(ScoringRun, "results", stopped)
     result = adgan("rank", folder, "-m", tiny_model, *FAST, "-o", out, code=INTERRUPTED)
     partial = out / "scores.partial.csv"
     assert len(read_scores(partial)) == 1

@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -24,11 +24,11 @@ from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import OutputError
 from adgan_cli.scoring.rows import COLUMNS, read_scores
+from adgan_cli.scoring.run import ScoringResult, ScoringRun
 
 Folder = Callable[..., Path]
 # the modules: in the package `cli` itself, a command hides the module of its name
 score = import_module("adgan_cli.cli.score")
-scoring = import_module("adgan_cli.cli.scoring")
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -224,7 +224,7 @@ def test_the_model_can_come_from_the_environment(discs: Folder, tiny_model: Path
         ("--lr-theta -1", "--lr-theta must be at least 0"),
         ("--loss l3", "--loss must be one of l2, relative"),
         ("--seed -1", "--seed must be at least 0"),
-        ("--format xml", "--format must be csv or jsonl"),
+        ("--format xml", "Invalid value for '--format': 'xml' is not one of 'csv', 'jsonl'"),
         ("--device abacus", "--device must be auto, cpu"),
         ("-b 0", "Invalid value for '-b' / '--batch-size'"),
         ("-j 0", "Invalid value for '-j' / '--workers'"),
@@ -334,16 +334,14 @@ def test_stopping_keeps_the_rows_so_far(
 ) -> None:
     folder = discs(3)
     out = folder.parent / "scores.csv"
-    follow = scoring.follow
+    results = ScoringRun.results
 
-    def stopped(rows, total, *, keep, should_stop, quiet):  # type: ignore[no-untyped-def]
-        def keep_and_stop(row: object) -> None:
-            keep(row)
+    def stopped(run: ScoringRun) -> Iterator[ScoringResult]:
+        for result in results(run):
             signal.raise_signal(signal.SIGINT)
+            yield result
 
-        return follow(rows, total, keep=keep_and_stop, should_stop=should_stop, quiet=quiet)
-
-    monkeypatch.setattr(scoring, "follow", stopped)
+    monkeypatch.setattr(ScoringRun, "results", stopped)
     result = adgan("score", folder, "-m", tiny_model, *FAST, "-o", out, code=INTERRUPTED)
     assert f"stopped after 1 of 3 pictures; the rows so far are in {out}.partial" in result.stderr
     assert len(read_scores(Path(f"{out}.partial"))) == 1
@@ -421,4 +419,4 @@ def test_presets_replace_the_model_s_own_search_and_options_win_over_them(
     ended = scored(model, "--preset", "paper", "--k", "1")
     assert ended == scored(model, *paper, "--k", "1")
     line = refused("score", discs(3), "-m", model, "--preset", "mine", code=2)
-    assert line == "--preset must be one of paper, tuned, got mine"
+    assert line.startswith("Invalid value for '--preset': 'mine' is not one of 'paper', 'tuned'")

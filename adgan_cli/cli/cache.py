@@ -1,4 +1,4 @@
-"""adgan cache: what is kept of decoded pictures, and away with it."""
+"""adgan cache: what is kept of decoded pictures, and how to delete it."""
 
 import json
 from datetime import datetime, timezone
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adgan_cli.cli.console import escape_control, plural, size, status
+from adgan_cli.cli.console import escape_control, status
 from adgan_cli.cli.options import CacheDir
-from adgan_cli.text import escape_surrogates
+from adgan_cli.text import escape_surrogates, format_bytes, plural
 
 if TYPE_CHECKING:
     from adgan_cli.images.cache_folder import CachedSet
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 cache_app = typer.Typer(
     name="cache",
     no_args_is_help=True,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     help="Show or clear the cache of decoded pictures.\n\nExample: adgan cache info",
 )
 
@@ -35,7 +35,7 @@ def info(
 
     folder = cache_dir or default_cache_folder()
     sets = cached_sets(folder)
-    total = sum(kept.bytes for kept in sets)
+    total = sum(one.bytes for one in sets)
     if as_json:
         record = {
             "folder": escape_surrogates(str(folder)),
@@ -46,9 +46,9 @@ def info(
         return
     if sets:
         typer.echo(f"{'pictures':>12}{'size':>10}  {'last used':18}{'read as':50}of")
-    for kept in sets:
-        typer.echo(escape_control(_line(kept)))
-    typer.echo(escape_control(f"{size(total)} in {plural(len(sets), 'set')}, in {folder}"))
+    for one in sets:
+        typer.echo(escape_control(_line(one)))
+    typer.echo(escape_control(f"{format_bytes(total)} in {plural(len(sets), 'set')}, in {folder}"))
 
 
 @cache_app.command()
@@ -62,26 +62,28 @@ def clear(cache_dir: CacheDir = None) -> None:
 
     folder = cache_dir or default_cache_folder()
     freed = clear_cache(folder)
-    status(f"freed {size(freed)} in {folder}")
+    status(f"freed {format_bytes(freed)} in {folder}")
 
 
-def _record(kept: "CachedSet") -> dict[str, Any]:
+def _record(cached: "CachedSet") -> dict[str, Any]:
     return {
-        "root": escape_surrogates(kept.root),
-        "rules": json.loads(kept.preprocessing or "null"),
-        "pictures": kept.images,
-        "bytes": kept.bytes,
-        "used": datetime.fromtimestamp(kept.used, timezone.utc).isoformat(timespec="seconds"),
+        "root": escape_surrogates(cached.root),
+        "rules": json.loads(cached.preprocessing or "null"),
+        "pictures": cached.images,
+        "bytes": cached.bytes,
+        "used": datetime.fromtimestamp(cached.used, timezone.utc).isoformat(timespec="seconds"),
     }
 
 
-def _line(kept: "CachedSet") -> str:
-    used = datetime.fromtimestamp(kept.used).strftime("%Y-%m-%d %H:%M")
-    numbers = f"{kept.images:12,}{size(kept.bytes):>10}  {used:18}"
-    return f"{numbers}{_settings(kept.preprocessing):48}  {kept.root or 'unknown: it is damaged'}"
+def _line(cached: "CachedSet") -> str:
+    used = datetime.fromtimestamp(cached.used).strftime("%Y-%m-%d %H:%M")
+    numbers = f"{cached.images:12,}{format_bytes(cached.bytes):>10}  {used:18}"
+    return (
+        f"{numbers}{_settings(cached.preprocessing):48}  {cached.root or 'unknown: it is damaged'}"
+    )
 
 
 def _settings(rules: str) -> str:
-    """Rules of any version for people: alpha white, channels 3, fit crop, size 64."""
-    told = json.loads(rules or "{}")
-    return ", ".join(f"{name} {value}" for name, value in told.items() if value)
+    """Write the preprocessing for people: alpha white, channels 3, fit crop, size 64."""
+    settings = json.loads(rules or "{}")
+    return ", ".join(f"{name} {value}" for name, value in settings.items() if value)

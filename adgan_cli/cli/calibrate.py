@@ -1,117 +1,103 @@
 """adgan calibrate: normal pictures that the model has not seen make p-values possible."""
 
-from dataclasses import replace
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adgan_cli.cli import scoring
-from adgan_cli.cli.console import INTERRUPTED, counting_bar, plural, status, stop_on_signal
+from adgan_cli.cli.console import INTERRUPTED, Reporter, status
 from adgan_cli.cli.options import (
-    DEFAULT_LIMIT,
     DEFAULT_MODEL,
-    CacheDir,
-    CacheLimit,
+    SEARCH_PANEL,
     Device,
-    Exclude,
-    FilesFrom,
-    FollowLinks,
-    Include,
+    InputOptions,
     ModelPath,
-    NoCache,
-    Paths,
-    Quiet,
-    Recursive,
-    Workers,
-    cache_config,
-    selection,
+    ReaderOptions,
+    SearchOptions,
+    open_model,
 )
+from adgan_cli.cli.signature import Fields, Overrides, with_options
+from adgan_cli.config import SearchConfig
 from adgan_cli.processes import is_worker
+from adgan_cli.text import plural
+
+if TYPE_CHECKING:
+    from adgan_cli.scoring.calibrate import CalibrationCounts
 
 
+@dataclass(frozen=True)
+class CalibrationSearchOptions(SearchOptions):
+    """How to search; an adjustment comes after the scores that are collected here."""
+
+    settings: Annotated[
+        Overrides[SearchConfig], Fields(panel=SEARCH_PANEL, without=("adjust",))
+    ] = Overrides({})
+
+
+@with_options
 def calibrate(
-    paths: Paths = None,
+    *,
     model: ModelPath = DEFAULT_MODEL,
-    preset: scoring.Preset = None,
-    n_seed: scoring.NSeed = None,
-    init: scoring.Init = None,
-    k: scoring.K = None,
-    reduce: scoring.Reduce = None,
-    lr_z: scoring.LrZ = None,
-    lr_decay: scoring.LrDecay = None,
-    z_radius: scoring.ZRadius = None,
-    lr_theta: scoring.LrTheta = None,
-    theta: scoring.Theta = None,
-    precision: scoring.Precision = None,
-    loss: scoring.Loss = None,
-    seed: scoring.Seed = None,
     default: Annotated[
         bool,
         typer.Option(
             "--default",
             help="Make these settings the model's own: score and rank start from them.",
-            rich_help_panel=scoring.SEARCH,
         ),
     ] = False,
-    recursive: Recursive = True,
-    include: Include = None,
-    exclude: Exclude = None,
-    files_from: FilesFrom = None,
-    follow_links: FollowLinks = False,
-    cache_dir: CacheDir = None,
-    no_cache: NoCache = False,
-    cache_limit: CacheLimit = DEFAULT_LIMIT,
+    reporter: Reporter,
+    search: CalibrationSearchOptions,
+    inputs: InputOptions,
+    reading: ReaderOptions,
     device: Device = "auto",
-    workers: Workers = None,
-    quiet: Quiet = False,
 ) -> None:
     """Give a model the scores of normal pictures it has not seen, for p-values.
 
     Training does that by itself for its own settings of the search; this does it for others, or for
-    a model that held nothing out. Example: adgan calibrate ./more-bedrooms --k 25
+    a model that held nothing out.
+
+    Example: adgan calibrate ./more-bedrooms --k 25
     """
     if is_worker():
         raise typer.Exit()  # there is nothing to share
-    place = cache_config(cache_dir, no_cache, cache_limit)
-    chosen = selection(recursive, include, exclude, follow_links)
     from adgan_cli.engine.models.files import save_model
-    from adgan_cli.images.reader import Reader
-    from adgan_cli.scoring.calibrate import calibrate as add
-    from adgan_cli.scoring.calibration import ENOUGH
+    from adgan_cli.scoring.calibrate import calibrate as calibrate_model
 
-    listing = scoring.find(paths, files_from, chosen, quiet=quiet)
-    loaded = scoring.open_model(model, device, verbose=False)
-    config = scoring.search_config(
-        loaded, preset, n_seed=n_seed, init=init, k=k, reduce=reduce, lr_z=lr_z, lr_decay=lr_decay,
-        z_radius=z_radius, lr_theta=lr_theta, theta=theta, precision=precision, loss=loss,
-        seed=seed, adjust="none",
-    )  # fmt: skip
+    listing = inputs.listing(reporter)
+    loaded = open_model(model, device, reporter)
+    config = replace(search.config(loaded), adjust="none")
     with (
-        stop_on_signal("stopping: the model stays as it was", quiet=quiet) as asked,
-        counting_bar(quiet=quiet) as shown,
+        reporter.stop_on_signal("stopping: the model stays as it was") as stop_requested,
+        reporter.counting_bar() as bar,
     ):
-        task = shown.add_task("calibrating", total=len(listing.items))
-        done, used = add(
+        task = bar.add_task("calibrating", total=len(listing.items))
+        calibrated, counts = calibrate_model(
             loaded,
             listing,
             config,
-            reader=Reader(loaded.preprocessing(), workers, place, scoring.cache_off(quiet)),
-            on_image=lambda done, total: shown.update(task, completed=done, total=total),
-            should_stop=asked,
+            reader=reading.reader(loaded.preprocessing(), reporter),
+            on_image=lambda done, total: bar.update(task, completed=done, total=total),
+            should_stop=stop_requested,
         )
-        if asked():
+        if stop_requested():
             raise typer.Exit(INTERRUPTED)
-    digest = save_model(replace(done, search=config) if default else done, model)
-    if quiet:
-        return
-    if used.in_training:
-        status(f"left out {plural(used.in_training, 'picture')} that the model was trained on")
-    if used.failed:
-        status(f"warning: left out {plural(used.failed, 'file')} that cannot be read")
-    status(f"p-values of {model} ({digest[:12]}) now go by {plural(used.unseen, 'picture')}")
+    digest = save_model(replace(calibrated, search=config) if default else calibrated, model)
+    if not reporter.quiet:
+        _report(counts, f"{model} ({digest[:12]})", default=default)
+
+
+def _report(counts: "CalibrationCounts", model: str, *, default: bool) -> None:
+    from adgan_cli.scoring.calibration import ENOUGH
+
+    if counts.in_training:
+        status(f"left out {plural(counts.in_training, 'picture')} that the model was trained on")
+    if counts.failed:
+        status(f"warning: left out {plural(counts.failed, 'file')} that cannot be read")
+    status(f"p-values of {model} now go by {plural(counts.unseen, 'picture')}")
     if default:
-        status("score, rank and explain now search with these settings unless told otherwise")
-    if used.unseen < ENOUGH:
         status(
-            f"note: below {ENOUGH} p-values are coarse: none is below {1 / (used.unseen + 1):.2g}"
+            "score, rank and explain now search with these settings unless options say otherwise"
         )
+    if counts.unseen < ENOUGH:
+        least = 1 / (counts.unseen + 1)
+        status(f"note: below {ENOUGH} p-values are coarse: none is below {least:.2g}")

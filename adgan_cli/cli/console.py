@@ -1,12 +1,13 @@
-"""How commands talk: to people on stderr, errors as one line, stopping when asked to."""
+"""How commands talk: to people on stderr, errors as one line, stopping on request."""
 
 import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -23,10 +24,14 @@ from typer.core import TyperGroup
 
 from adgan_cli.errors import AdganError, ConfigError
 from adgan_cli.processes import is_first_to_report, is_worker
+from adgan_cli.text import format_bytes
+from adgan_cli.text import plural as plural
 
 INTERRUPTED = 130  # exit code: stopped by Ctrl-C or SIGTERM, state saved
 
-# of several processes the first alone talks; of their errors all may
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which typer does not export
+
+# of several processes the main one alone talks; of their errors all may
 stderr = Console(stderr=True, highlight=False, quiet=is_worker())
 errors = Console(stderr=True, highlight=False)
 
@@ -34,31 +39,89 @@ errors = Console(stderr=True, highlight=False)
 class ErrorsAsLines(TyperGroup):
     """Turn errors a user can cause into one line and an exit code; bugs keep their traceback."""
 
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with errors_as_lines():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with errors_as_lines():
             return super().invoke(ctx)
-        except AdganError as error:
-            if is_first_to_report(str(error)):
-                status(f"error: {error}", errors)
-            raise typer.Exit(error.exit_code) from error
+
+
+@contextmanager
+def errors_as_lines() -> Iterator[None]:
+    """Print an error of the user's as one line, and exit with its code."""
+    try:
+        yield
+    except AdganError as error:
+        if is_first_to_report(str(error)):
+            status(f"error: {error}", errors)
+        raise typer.Exit(error.exit_code) from error
+    except USAGE_ERROR as error:
+        message = error.format_message().replace(": Value error,", ":")
+        if message:  # none with the help that a bare `adgan` shows
+            status(f"error: {message} See {error.ctx.command_path} --help.", errors)
+        raise typer.Exit(error.exit_code) from error
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """What a command tells people beside warnings and errors, which it always tells."""
+
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Print nothing but warnings and errors.")
+    ] = False
+
+    def info(self, text: str) -> None:
+        """Print a line unless --quiet."""
+        if not self.quiet:
+            status(text)
+
+    def detail(self, text: str) -> None:
+        """Print a line if --verbose, which not every command has."""
+
+    def progress_bar(self, *columns: ProgressColumn | str) -> Progress:
+        """Show a bar, unless --quiet."""
+        return progress_bar(*columns, quiet=self.quiet)
+
+    def counting_bar(self, *columns: ProgressColumn | str) -> Progress:
+        """Show a bar of things that are counted, unless --quiet."""
+        return counting_bar(*columns, quiet=self.quiet)
+
+    def stop_on_signal(self, message: str) -> AbstractContextManager[Callable[[], bool]]:
+        """Take Ctrl-C as a request to stop, and print `message` then, unless --quiet."""
+        return stop_on_signal(message, quiet=self.quiet)
+
+
+@dataclass(frozen=True)
+class VerboseReporter(Reporter):
+    """One that can tell more."""
+
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Print more, such as the time of each stage.")
+    ] = False
+
+    def detail(self, text: str) -> None:
+        if self.verbose:
+            status(text)
 
 
 def status(text: str, console: Console = stderr) -> None:
-    """One line to a person, whatever characters a file name brings."""
+    """Print one line to a person, whatever characters a file name brings."""
     # soft_wrap: a path that is broken over lines cannot be copied
     console.print(escape_control(text), markup=False, soft_wrap=True, emoji=False)
 
 
 def escape_control(text: str) -> str:
-    """The text on one line that any stream takes: what cannot be printed is escaped."""
+    """Escape what cannot be printed, so that the text is one line on any stream."""
     safe = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in safe)
 
 
-def bar(*columns: ProgressColumn | str, quiet: bool = False) -> Progress:
-    """A description, a bar and `columns` on a terminal; nothing elsewhere.
+def progress_bar(*columns: ProgressColumn | str, quiet: bool = False) -> Progress:
+    """Show a description, a bar and `columns` on a terminal; nothing elsewhere.
 
-    Where it shows nothing (its `disable` says so), callers say sparse lines instead.
+    Where it shows nothing (its `disable` is true), callers print sparse lines instead.
     """
     return Progress(
         TextColumn("{task.description}"),
@@ -70,36 +133,36 @@ def bar(*columns: ProgressColumn | str, quiet: bool = False) -> Progress:
 
 
 @contextmanager
-def with_table(shown: Progress, told: Callable[[], RenderableType | None]) -> Iterator[None]:
-    """Within the block, what `told` gives stands below the bar, drawn anew four times a second.
+def with_table(bar: Progress, table: Callable[[], RenderableType | None]) -> Iterator[None]:
+    """Show what `table` gives below the bar, drawn anew four times a second, within the block.
 
     Nothing of it stays on the terminal, and where the bar shows nothing, this does neither.
     """
-    if shown.disable:
+    if bar.disable:
         yield
         return
 
     def both() -> Group:
-        below = told()
-        return Group(shown, *([] if below is None else [below]))
+        below = table()
+        return Group(bar, *([] if below is None else [below]))
 
     with Live(get_renderable=both, console=stderr, transient=True, refresh_per_second=4):
         yield
 
 
 def counting_bar(*columns: ProgressColumn | str, quiet: bool = False) -> Progress:
-    """The same for things that are counted: how many of how many, and the time left."""
+    """Show the same for things that are counted: how many of how many, and the time left."""
     left = TimeRemainingColumn(compact=True, elapsed_when_finished=True)
-    return bar(MofNCompleteColumn(), *columns, left, quiet=quiet)
+    return progress_bar(MofNCompleteColumn(), *columns, left, quiet=quiet)
 
 
 @contextmanager
-def stop_on_signal(said: str, *, quiet: bool = False) -> Iterator[Callable[[], bool]]:
-    """Within the block, Ctrl-C and SIGTERM only make the yielded function true, once.
+def stop_on_signal(message: str, *, quiet: bool = False) -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C and SIGTERM only make the yielded function true within the block, once.
 
     The second Ctrl-C ends the command as if this were not here.
     """
-    asked = threading.Event()
+    stop_requested = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     # what was started to ignore a signal (nohup, a shell's background job) goes on ignoring it
     before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
@@ -109,21 +172,21 @@ def stop_on_signal(said: str, *, quiet: bool = False) -> Iterator[Callable[[], b
             signal.signal(number, handler)
 
     def stop(number: int, frame: object) -> None:
-        asked.set()
+        stop_requested.set()
         restore()
         if not quiet:
-            status(said)
+            status(message)
 
     for number in before:
         signal.signal(number, stop)
     try:
-        yield asked.is_set
+        yield stop_requested.is_set
     finally:
         restore()
 
 
 class Stopwatch:
-    """Where a command's time goes: seconds by stage, in the order the stages came."""
+    """Measure where a command's time goes: seconds by stage, in the order the stages came."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -133,7 +196,7 @@ class Stopwatch:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     def add_all(self, seconds: Mapping[str, float]) -> None:
-        """Add the stages of something that took its own time."""
+        """Add the stages of something that measured its own time."""
         for stage, spent in seconds.items():
             self.add(stage, spent)
 
@@ -146,7 +209,10 @@ class Stopwatch:
             self.add(stage, time.perf_counter() - began)
 
     def tell(self) -> None:
-        """Say the stages, the rest, and the whole, a line each."""
+        self.report()
+
+    def report(self) -> None:
+        """Print the stages, the rest, and the whole, a line each."""
         whole = time.perf_counter() - self.started
         for stage, seconds in [
             *self.seconds.items(),
@@ -157,7 +223,7 @@ class Stopwatch:
 
 
 def parse_duration(text: str, option: str) -> float | None:
-    """`90s`, `30m`, `1h30m` or plain seconds; None for `none`. Raises ConfigError."""
+    """Read `90s`, `30m`, `1h30m` or plain seconds; None for `none`. Raises ConfigError."""
     text = text.strip().lower()
     if text == "none":
         return None
@@ -171,7 +237,7 @@ def parse_duration(text: str, option: str) -> float | None:
 
 
 def parse_size(text: str, option: str) -> int:
-    """`500MB`, `10GB` or plain bytes, as `size` prints them. Raises ConfigError."""
+    """Read `500MB`, `10GB` or plain bytes, as `format_bytes` writes them. Raises ConfigError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(|KB|MB|GB|TB)", text.strip().upper())
     if not match:
         raise ConfigError(f"{option} must be like 500MB or 10GB, got {text!r}")
@@ -179,8 +245,8 @@ def parse_size(text: str, option: str) -> int:
     return int(float(match[1]) * factor)
 
 
-def duration(seconds: float) -> str:
-    """Seconds for people: 8 s, 12 min, 3.5 h."""
+def format_duration(seconds: float) -> str:
+    """Write seconds for people: 8 s, 12 min, 3.5 h."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     if seconds < 99.5 * 60:
@@ -188,13 +254,5 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def size(count: float) -> str:
-    """Bytes for people: 52 KB, 37 MB, 1.2 GB."""
-    if count >= 1e9:
-        return f"{count / 1e9:.1f} GB"
-    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"
-
-
-def plural(count: int, singular: str, plural: str = "") -> str:
-    """1 picture, 3,000 pictures."""
-    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+# until evaluate, rank and train use these names
+bar, duration, size = progress_bar, format_duration, format_bytes

@@ -174,7 +174,9 @@ def evaluate(
     """Measure how well ADGAN and others tell one class from the rest, as the paper does.
 
     Trains on one class, scores test items of all, prints a table of AUCs. Interrupted, the same
-    command goes on where it was. Example: adgan evaluate --dataset cifar10 --normal-class 0
+    command goes on where it was.
+
+    Example: adgan evaluate --dataset cifar10 --normal-class 0
     """
     if not dataset and normal is None and anomalous is None:
         raise ConfigError("give --dataset NAME or FOLDER, or --normal DIR with --anomalous DIR")

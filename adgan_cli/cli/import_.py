@@ -5,41 +5,33 @@ from typing import Annotated
 
 import typer
 
-from adgan_cli.cli.console import status
-from adgan_cli.cli.options import OUTPUT, READING, Quiet
-from adgan_cli.config import PAPER_SEARCH, Fit, ReadConfig
+from adgan_cli.cli.console import Reporter
+from adgan_cli.cli.options import DEFAULT_MODEL
+from adgan_cli.cli.signature import with_options
+from adgan_cli.config import PAPER_SEARCH, ReadConfig
 
 
+@with_options
 def import_(
+    *,
     file: Annotated[
         Path, typer.Argument(help="The generator's state_dict as .safetensors.", show_default=False)
     ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="Where the model goes.", rich_help_panel=OUTPUT)
-    ] = Path("adgan-model"),
+        Path, typer.Option("-o", "--out", help="Directory to write the model to.")
+    ] = DEFAULT_MODEL,
     overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace the model there.", rich_help_panel=OUTPUT),
+        bool, typer.Option("--overwrite", help="Replace the model that is there.")
     ] = False,
-    fit: Annotated[
-        Fit,
-        typer.Option(
-            help="How its pictures were made square: crop, pad or squash.", rich_help_panel=READING
-        ),
-    ] = ReadConfig.fit,
-    alpha: Annotated[
-        str,
-        typer.Option(
-            help="Behind transparency: white, black, drop or #rrggbb.", rich_help_panel=READING
-        ),
-    ] = ReadConfig.alpha,
-    quiet: Quiet = False,
+    reporter: Reporter,
+    reading: ReadConfig,
 ) -> None:
     """Make a model of a DCGAN generator from elsewhere, in PyTorch's usual layout.
 
+    Pictures are read as --fit and --alpha say, which is best as its own were in training.
+
     Example: adgan import generator.safetensors -o adgan-model
     """
-    reading = ReadConfig(fit, alpha)
     from adgan_cli.engine.models.files import file_digest, save_model
     from adgan_cli.engine.models.import_dcgan import import_generator
     from adgan_cli.engine.models.model import Model
@@ -47,12 +39,11 @@ def import_(
 
     generator = import_generator(file)
     check_output_dir(out, resume=False, overwrite=overwrite)
-    made = {"imported": {"file": file.name, "sha256": file_digest(file)}}
-    model = Model(generator, generator.config, PAPER_SEARCH, reading=reading, provenance=made)
+    provenance = {"imported": {"file": file.name, "sha256": file_digest(file)}}
+    config = generator.config
+    model = Model(generator, config, PAPER_SEARCH, reading=reading, provenance=provenance)
     digest = save_model(model, out)
-    if not quiet:
-        config = generator.config
-        status(
-            f"a generator of {config.size} px, {config.channels} channels, {config.latent_dim} "
-            f"latent dimensions; model in {out} ({digest[:12]})"
-        )
+    reporter.info(
+        f"a generator of {config.size} px, {config.channels} channels, {config.latent_dim} "
+        f"latent dimensions; model in {out} ({digest[:12]})"
+    )

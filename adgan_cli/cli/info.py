@@ -1,8 +1,9 @@
 """adgan info: what a model is, from its header alone, without torch."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,19 +42,26 @@ def info(
         return
     for name, value in content.items():
         if name == "calibrations":
-            typer.echo("p-values for")
-            for number, way in enumerate(value):
-                unseen = header.shapes.get(f"calibration/{number}", (0,))[0]
-                own = {k: v for k, v in way.items() if content["search"].get(k) != v}
-                told = ", ".join(f"{flag(k)} {v}" for k, v in own.items()) or "the search below"
-                typer.echo(
-                    escape_control(f"  {told}, by {unseen:,} pictures it was not trained on")
-                )
-            if not value:
-                typer.echo("  no search yet; see adgan calibrate")
+            lines = _calibration_lines(value, content["search"], header.shapes)
         elif isinstance(value, dict):
-            typer.echo(name)
-            for inner, entry in value.items():
-                typer.echo(escape_control(f"  {inner.replace('_', ' '):22}{entry}"))
+            lines = [name, *(f"  {key.replace('_', ' '):22}{one}" for key, one in value.items())]
         else:
-            typer.echo(escape_control(f"{name:24}{value}"))
+            lines = [f"{name:24}{value}"]
+        for line in lines:
+            typer.echo(escape_control(line))
+
+
+def _calibration_lines(
+    searches: Sequence[Mapping[str, Any]],
+    default: Mapping[str, Any],
+    shapes: Mapping[str, Sequence[int]],
+) -> list[str]:
+    """Describe the searches that p-values are there for, by how they differ from the model's."""
+    lines = ["p-values for"]
+    for index, search in enumerate(searches):
+        unseen = shapes.get(f"calibration/{index}", (0,))[0]
+        different = {name: value for name, value in search.items() if default.get(name) != value}
+        options = ", ".join(f"{flag(name)} {value}" for name, value in different.items())
+        by = f"by {unseen:,} pictures it was not trained on"
+        lines.append(f"  {options or 'the search below'}, {by}")
+    return lines if searches else [*lines, "  no search yet; see adgan calibrate"]

@@ -1,22 +1,33 @@
 """Options that several commands share, and what they amount to."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from adgan_cli.cli.console import parse_size
+from adgan_cli.cli.console import Reporter, Stopwatch, VerboseReporter, parse_size
+from adgan_cli.cli.signature import Fields, Overrides
+from adgan_cli.config import PICTURES, SEARCHES, SearchConfig, SearchName
 from adgan_cli.errors import ConfigError
+from adgan_cli.processes import join
+from adgan_cli.text import plural
 
 if TYPE_CHECKING:
+    from adgan_cli.engine.models.model import Model
     from adgan_cli.images.cache import CacheConfig
+    from adgan_cli.images.find import Listing
+    from adgan_cli.images.read import Preprocessing
+    from adgan_cli.images.reader import Reader
     from adgan_cli.images.selection import Selection
+    from adgan_cli.scoring.run import ScoringRun
 
-MODEL, TRAINING, OUTPUT, MACHINE = "Model", "Training", "Output", "Machine"
-READING, CACHE = "Pictures", "Cache"
+CACHE, MACHINE = "Cache", "Machine"  # groups of options, beside those of config.py
+SEARCH_PANEL = "Search (default: the model's own settings)"
+DEFAULT_MODEL = Path("adgan-model")
 
 Paths = Annotated[
     list[Path] | None,
@@ -25,18 +36,242 @@ Paths = Annotated[
         show_default=False,
     ),
 ]
-ModelPath = Annotated[
-    Path,
-    typer.Option(
-        "-m", "--model", envvar="ADGAN_MODEL", help="A model directory or a .safetensors file."
-    ),
-]
 Device = Annotated[
     str,
     typer.Option(
-        envvar="ADGAN_DEVICE", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MACHINE
+        envvar="ADGAN_DEVICE",
+        help="Where to compute: auto, cpu, cuda, cuda:N or mps.",
+        rich_help_panel=MACHINE,
     ),
 ]
+ModelPath = Annotated[
+    Path,
+    typer.Option(
+        "-m", "--model", envvar="ADGAN_MODEL", help="A model directory or .safetensors file."
+    ),
+]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="ADGAN_CACHE_DIR",
+        help="Folder for decoded pictures; see adgan cache info.",
+        rich_help_panel=CACHE,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """Which images are meant."""
+
+    paths: Paths = None
+    recursive: Annotated[
+        bool,
+        typer.Option(
+            "--recursive/--no-recursive", help="Look into sub-folders.", rich_help_panel=PICTURES
+        ),
+    ] = True
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Take only what this pattern matches, as in .gitignore; may be repeated.",
+            rich_help_panel=PICTURES,
+        ),
+    ] = None
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Leave out what this pattern matches, as in .gitignore; may be repeated.",
+            rich_help_panel=PICTURES,
+        ),
+    ] = None
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Read paths from FILE, one a line; - is standard input.",
+            rich_help_panel=PICTURES,
+        ),
+    ] = None
+    follow_links: Annotated[
+        bool,
+        typer.Option("--follow-links", help="Follow symbolic links.", rich_help_panel=PICTURES),
+    ] = False
+
+    def __bool__(self) -> bool:
+        return bool(self.paths) or self.files_from is not None
+
+    def listing(self, reporter: Reporter) -> "Listing":
+        """List the images, and mention links that were left alone."""
+        from adgan_cli.images.find import list_inputs
+        from adgan_cli.images.selection import Selection
+
+        include, exclude = tuple(self.include or ()), tuple(self.exclude or ())
+        selection = Selection(self.recursive, include, exclude, self.follow_links)
+        with _open_list(self.files_from) as stream:
+            listing = list_inputs(self.paths or [], selection, files_from=stream)
+        if listing.links:
+            left = plural(listing.links, "symbolic link")
+            reporter.info(f"note: left {left} alone; --follow-links reads them")
+        return listing
+
+
+@dataclass(frozen=True)
+class ReaderOptions:
+    """How images are read: by how many threads, and where decoded ones are kept."""
+
+    cache_dir: CacheDir = None
+    no_cache: Annotated[
+        bool,
+        typer.Option("--no-cache", help="Keep no decoded pictures.", rich_help_panel=CACHE),
+    ] = False
+    cache_limit: Annotated[
+        str,
+        typer.Option(
+            envvar="ADGAN_CACHE_LIMIT",
+            help="Bytes to keep at most; the longest unused go first.",
+            rich_help_panel=CACHE,
+        ),
+    ] = "10GB"
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "-j",
+            "--workers",
+            min=1,
+            help="Threads that read pictures; default: one a core, at most 8.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        parse_size(self.cache_limit, "--cache-limit")  # refused before any work
+
+    def cache(self) -> "CacheConfig | None":
+        """Return where decoded images are kept; None with --no-cache."""
+        from adgan_cli.images.cache import CacheConfig, default_cache_folder
+
+        if self.no_cache:
+            return None
+        limit = parse_size(self.cache_limit, "--cache-limit")
+        return CacheConfig(self.cache_dir or default_cache_folder(), limit)
+
+    def reader(self, preprocessing: "Preprocessing", reporter: Reporter) -> "Reader":
+        """Return what reads images like this, and mentions when the cache had to be given up."""
+        from adgan_cli.images.reader import Reader
+
+        return Reader(preprocessing, self.workers, self.cache(), cache_disabled(reporter))
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How to search: what is not given is the model's own setting, or the preset's."""
+
+    preset: Annotated[
+        SearchName | None,
+        typer.Option(
+            help="Search with these settings instead; options beside it win.",
+            rich_help_panel=SEARCH_PANEL,
+        ),
+    ] = None
+    settings: Annotated[Overrides[SearchConfig], Fields(panel=SEARCH_PANEL)] = Overrides({})
+
+    def config(self, model: "Model") -> SearchConfig:
+        """Return the settings of the search in `model`."""
+        base = None if self.preset is None else SEARCHES[self.preset]
+        return self.settings.over(model.default_search(base))
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """What score and rank take alike."""
+
+    model: ModelPath
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Score only what is new or changed since the last time."),
+    ]
+    reporter: VerboseReporter
+    search: SearchOptions
+    inputs: InputOptions
+    reading: ReaderOptions
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "-b",
+            "--batch-size",
+            min=1,
+            help="Pictures searched for at once; default: as many as fit.",
+            rich_help_panel=MACHINE,
+        ),
+    ]
+    device: Device = "auto"
+
+    def open(self, watch: Stopwatch) -> "tuple[Listing, Model]":
+        """List the images and load the model."""
+        with watch("finding pictures"):
+            listing = self.inputs.listing(self.reporter)
+        with watch("loading the model"):
+            return listing, open_model(self.model, self.device, self.reporter)
+
+    def reader(self, model: "Model") -> "Reader":
+        """Return what reads images as the model needs them."""
+        return self.reading.reader(model.preprocessing(), self.reporter)
+
+    def start(self, watch: Stopwatch, journal: Path | None) -> "ScoringRun":
+        """List the images, load the model, and prepare to score them."""
+        from adgan_cli.scoring.run import ScoringRun
+
+        listing, model = self.open(watch)
+        return ScoringRun(
+            model,
+            listing,
+            self.search.config(model),
+            reader=self.reader(model),
+            batch_size=self.batch_size,
+            journal=journal,
+            resume=self.resume,
+            processes=join(),
+        )
+
+
+def open_model(path: Path, device: str, reporter: Reporter) -> "Model":
+    """Load a model onto the device that --device names."""
+    from adgan_cli.engine.device import pick_device
+    from adgan_cli.engine.models.files import load_model
+
+    place = pick_device(device, join().local_rank)
+    model = load_model(path, place)
+    digest = model.digest[:12]
+    reporter.detail(f"model {path} ({digest}), {model.config.size} px, on {place.type}")
+    return model
+
+
+def cache_disabled(reporter: Reporter) -> Callable[[str], None]:
+    """Return what mentions why decoded images are not kept."""
+    return lambda reason: reporter.info(f"note: no cache of decoded pictures: {reason}")
+
+
+@contextmanager
+def _open_list(files_from: str | None) -> Iterator[IO[bytes] | None]:
+    """Open the stream that --files-from names. Raises ConfigError if it cannot be."""
+    if files_from is None:
+        yield None
+    elif files_from == "-":
+        if sys.stdin is None:
+            raise ConfigError("--files-from -: standard input is closed")
+        yield sys.stdin.buffer
+    else:
+        try:
+            stream = open(files_from, "rb")
+        except OSError as error:
+            raise ConfigError(f"--files-from {files_from}: {error.strerror}") from error
+        with stream:
+            yield stream
+
+
+# until evaluate, rank and train take the objects above
+MODEL, TRAINING, OUTPUT, READING = "Model", "Training", "Output", PICTURES
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -78,12 +313,6 @@ FilesFrom = Annotated[
         rich_help_panel=READING,
     ),
 ]
-CacheDir = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="ADGAN_CACHE_DIR", help="Where decoded pictures are kept.", rich_help_panel=CACHE
-    ),
-]
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Keep no decoded pictures.", rich_help_panel=CACHE)
 ]
@@ -96,7 +325,6 @@ CacheLimit = Annotated[
     ),
 ]
 
-DEFAULT_MODEL = Path("adgan-model")
 DEFAULT_LIMIT = "10GB"
 
 
@@ -117,19 +345,4 @@ def cache_config(folder: Path | None, no_cache: bool, limit: str) -> "CacheConfi
     return None if no_cache else CacheConfig(folder or default_cache_folder(), bytes_kept)
 
 
-@contextmanager
-def opened_list(files_from: str | None) -> Iterator[IO[bytes] | None]:
-    """The stream that --files-from names, open. Raises ConfigError if it cannot be."""
-    if files_from is None:
-        yield None
-    elif files_from == "-":
-        if sys.stdin is None:
-            raise ConfigError("--files-from -: standard input is closed")
-        yield sys.stdin.buffer
-    else:
-        try:
-            stream = open(files_from, "rb")
-        except OSError as error:
-            raise ConfigError(f"--files-from {files_from}: {error.strerror}") from error
-        with stream:
-            yield stream
+opened_list = _open_list

@@ -211,7 +211,9 @@ def train(
     """Learn what the pictures in a folder look like, without labels.
 
     Trains a DCGAN and an approximate inverse of it, and writes a model directory. Ctrl-C saves and
-    stops; --resume goes on. Example: adgan train ./bedrooms
+    stops; --resume goes on.
+
+    Example: adgan train ./bedrooms
     """
     given = {
         "size": size, "latent_dim": latent_dim, "width": width, "objective": objective,
