@@ -1,4 +1,4 @@
-"""A score that only follows a trait is left with nothing; what it does not explain stays."""
+"""A score that only follows a statistic is left with nothing; what it does not explain stays."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def looks(count: int, seed: int) -> np.ndarray:
 
 
 def score_of(statistics: np.ndarray, seed: int) -> np.ndarray:
-    """Scores that grow with the fourth trait, and a little noise."""
+    """Scores that grow with the fourth statistic, and a little noise."""
     noise = np.random.default_rng(seed).normal(0, 0.1, len(statistics))
     result: np.ndarray = np.exp(3 + statistics[:, 3] + noise)
     return result
@@ -29,11 +29,11 @@ def score_of(statistics: np.ndarray, seed: int) -> np.ndarray:
 def model(count: int = 300) -> Model:
     generator = make_generator()
     statistics = looks(count, 0)
-    known = Calibration(PLAIN, score_of(statistics, 1), statistics)
-    return Model(generator, generator.config, calibrations=(known,))
+    calibration = Calibration(PLAIN, score_of(statistics, 1), statistics)
+    return Model(generator, generator.config, calibrations=(calibration,))
 
 
-def test_what_the_traits_explain_is_gone_and_the_rest_remains() -> None:
+def test_what_the_statistics_explain_is_gone_and_the_rest_remains() -> None:
     statistics = looks(400, 2)
     scores = score_of(statistics, 3)
     odd = np.arange(400) < 40
@@ -55,20 +55,20 @@ def test_an_adjusted_score_does_not_depend_on_company() -> None:
     assert adjust(scores, statistics).tolist() == alone
 
 
-def test_held_out_pictures_are_judged_by_regressions_without_them() -> None:
-    # with as many terms as pictures, residuals of the fit itself would be all but 0
+def test_held_out_images_are_judged_by_regressions_without_them() -> None:
+    # with as many terms as images, residuals of the fit itself would be all but 0
     few = held_out_scores(model(60), ADJUSTED)
     assert few is not None and few.std() > 0.08 and (np.diff(few) >= 0).all()
 
 
 def test_without_adjustment_the_scores_are_those_of_the_search() -> None:
     assert adjustment(model(), PLAIN) is None
-    known = held_out_scores(model(), PLAIN)
-    assert known is not None and sorted(model().calibrations[0].scores) == known.tolist()
+    scores = held_out_scores(model(), PLAIN)
+    assert scores is not None and sorted(model().calibrations[0].scores) == scores.tolist()
     assert held_out_scores(model(), replace(PAPER_SEARCH, k=1)) is None
 
 
 @pytest.mark.parametrize("count", [0, 49])
-def test_too_few_pictures_to_go_by_are_refused(count: int) -> None:
+def test_too_few_images_to_go_by_are_refused(count: int) -> None:
     with pytest.raises(ConfigError, match="adgan calibrate"):
         adjustment(model(count), ADJUSTED)

@@ -29,15 +29,15 @@ def test_p_is_one_more_than_those_at_least_as_high_in_n_and_one(
     assert p_value(score, HELD_OUT) == pytest.approx(expected)
 
 
-def test_p_values_of_normal_pictures_are_never_too_small() -> None:
-    # P(p <= u) <= u over pictures held out and scored: the promise of a conformal p-value
+def test_p_values_of_normal_images_are_never_too_small() -> None:
+    # P(p <= u) <= u over images held out and scored: the promise of a conformal p-value
     rng = np.random.default_rng(0)
-    found = []
+    p_values = []
     for _ in range(2000):
         held_out = np.sort(rng.lognormal(size=19))
-        found.append(p_value(rng.lognormal(), held_out))
+        p_values.append(p_value(rng.lognormal(), held_out))
     for level in (0.05, 0.1, 0.25, 0.5):
-        share = float(np.mean(np.array(found) <= level + 1e-12))
+        share = float(np.mean(np.array(p_values) <= level + 1e-12))
         assert share <= level + 4 * np.sqrt(level * (1 - level) / 2000)
         assert share >= level - 4 * np.sqrt(level * (1 - level) / 2000), "nor needlessly large"
 

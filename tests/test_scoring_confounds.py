@@ -17,7 +17,7 @@ READER = Reader(Preprocessing(16, 1))
 
 @pytest.fixture
 def greys(tmp_path: Path) -> Path:
-    """Thirty plain pictures, each brighter than the one before; the last is twice as wide."""
+    """Thirty plain images, each brighter than the one before; the last is twice as wide."""
     for index in range(30):
         size = (32, 16) if index == 29 else (16, 16)
         Image.new("L", size, 8 * index).save(tmp_path / f"{index:02}.png")
@@ -28,14 +28,14 @@ def rows(score: Callable[[int], float]) -> list[ScoreRow]:
     return [ScoreRow(f"{index:02}.png", score(index)) for index in range(30)]
 
 
-def test_an_order_that_follows_brightness_is_found_out(greys: Path) -> None:
-    found = confounds(rows(lambda i: float(i**3)), list_inputs([greys]), READER)
-    assert found["brightness"] == 1
-    assert "contrast" not in found, "all of them have none"
+def test_an_order_that_follows_brightness_is_noticed(greys: Path) -> None:
+    correlations = confounds(rows(lambda i: float(i**3)), list_inputs([greys]), READER)
+    assert correlations["brightness"] == 1
+    assert "contrast" not in correlations, "all of them have none"
     assert confounds(rows(lambda i: -float(i)), list_inputs([greys]), READER)["brightness"] == -1
 
 
-def test_few_pictures_and_lost_ones_tell_nothing(greys: Path) -> None:
+def test_few_images_and_lost_ones_have_no_correlation(greys: Path) -> None:
     listing = list_inputs([greys])
     assert confounds(rows(float)[:19], listing, READER) == {}
     for path in greys.iterdir():

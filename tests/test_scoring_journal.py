@@ -104,12 +104,12 @@ def test_what_was_only_touched_or_moved_is_read_and_not_searched(
     adgan("score", folder, *words)
     assert work["read"][4:] == ["disc-001.png"]
     adgan("score", folder.rename(tmp_path / "elsewhere"), *words)
-    assert len(work["read"]) == 4 + 1 + 4, "in another place, stamps alone are not believed"
+    assert len(work["read"]) == 4 + 1 + 4, "in another folder, stamps alone are not believed"
     assert len(work["searched"]) == 4
     assert out.read_bytes() == before
 
 
-def test_another_content_of_the_same_size_and_time_elsewhere_is_another_picture(
+def test_another_content_of_the_same_size_and_time_elsewhere_is_another_image(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     # as unpacked by a tool that sets all times alike: names, sizes and times agree
@@ -161,12 +161,12 @@ def test_torn_lines_cost_their_picture_and_nothing_else(
     file.write_bytes(whole[: header // 2 if cut is None else -cut])
     for _ in range(2):
         adgan(*words)
-        assert len(work["searched"]) == 4 + lost, "scored again once, and then known"
+        assert len(work["searched"]) == 4 + lost, "scored again once, and then cached"
     assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         (["--k", "2"], "was scored with search k 1, this is search k 2"),
         (["--seed", "3"], "search seed 0, this is search seed 3"),
@@ -174,7 +174,7 @@ def test_torn_lines_cost_their_picture_and_nothing_else(
     ],
 )
 def test_rows_of_another_model_or_settings_are_refused(
-    discs: Folder, tiny_model: Path, tmp_path: Path, given: list[str], said: str
+    discs: Folder, tiny_model: Path, tmp_path: Path, given: list[str], message: str
 ) -> None:
     folder, out = discs(2), tmp_path / "scores.csv"
     adgan("score", folder, "-m", tiny_model, *FAST, "-o", out)
@@ -185,7 +185,7 @@ def test_rows_of_another_model_or_settings_are_refused(
         given, model = [], tmp_path / "other"
     words = ["score", folder, "-m", model, *FAST, *given, "-o", out]
     line = refused(*words, "--resume", code=2)
-    assert said in line and "leave out --resume" in line and f"{out}.journal" in line
+    assert message in line and "leave out --resume" in line and f"{out}.journal" in line
     assert out.read_bytes() == before
     adgan(*words)  # without it: all anew
     adgan(*words, "--resume")
@@ -203,7 +203,7 @@ def test_a_journal_that_is_not_ours_is_refused_and_kept(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["score"], "--resume does not go with -o -"),
         (["score", "-o", "s.csv", "--trace", "t.csv"], "--resume does not go with --trace"),
@@ -211,9 +211,9 @@ def test_a_journal_that_is_not_ours_is_refused_and_kept(
     ],
 )
 def test_resume_is_refused_where_it_means_nothing(
-    discs: Folder, tiny_model: Path, words: list[str], said: str
+    discs: Folder, tiny_model: Path, words: list[str], message: str
 ) -> None:
-    assert said in refused(*words, discs(1), "-m", tiny_model, "--resume", code=2)
+    assert message in refused(*words, discs(1), "-m", tiny_model, "--resume", code=2)
 
 
 @pytest.mark.slow
@@ -226,9 +226,9 @@ def test_a_run_that_was_killed_goes_on(discs: Folder, tiny_model: Path, tmp_path
     wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 20, process)
     process.kill()
     process.communicate()
-    known = journal.read_bytes()
-    assert not out.exists() and known.count(b"\n") < 120
+    lines = journal.read_bytes()
+    assert not out.exists() and lines.count(b"\n") < 120
     adgan(*words, "-o", out)
-    assert journal.read_bytes().startswith(known), "nothing is scored a second time"
+    assert journal.read_bytes().startswith(lines), "nothing is scored a second time"
     adgan(*words, "-o", tmp_path / "other.csv")
     assert out.read_bytes() == (tmp_path / "other.csv").read_bytes()

@@ -93,7 +93,8 @@ class ScoringRun:
     are used; images are read as the model needs them. batch_size: images searched for at once, by
     default what fits. journal: a folder that keeps every score at once, for a later run with the
     same model and settings; resume: score only what is new or changed since, else begin anew.
-    processes: if several, they need a journal in a folder that all of them see.
+    processes: if several, they need a journal in a folder that all of them see, and make one run
+    each time they are started.
 
     held_out: scores of images not trained on, ascending; None where rows get no p-values.
     seconds: spent so far in each stage, waiting for decoded images (threads decode them ahead of
@@ -165,7 +166,7 @@ class ScoringRun:
     def _score_share(self, cached: Journal, todo: np.ndarray) -> Iterator[ShareProgress]:
         share = todo[self._processes.number :: self._processes.count]
         scored = SharedCount(self._processes, "scored")
-        for _ in self._score([self.listing.items[index] for index in share.tolist()], cached):
+        for _ in self._outcomes([self.listing.items[index] for index in share.tolist()], cached):
             yield ShareProgress(scored.add(1), len(todo))
         yield ShareProgress(scored.report(), len(todo))
         self._processes.add("done")
@@ -185,15 +186,17 @@ class ScoringRun:
 
     def _results(self, cached: Journal) -> Iterator[ScoringResult]:
         items, indices = self.listing.items, cached.indices_of(self.listing)
-        with closing(self._score(list(compress(items, indices < 0)), cached)) as scored:
+        with closing(self._outcomes(list(compress(items, indices < 0)), cached)) as new:
             for item, index in zip(items, indices, strict=True):
-                entry, losses = (cached[index], None) if index >= 0 else next(scored)
+                entry, losses = (cached[index], None) if index >= 0 else next(new)
                 yield ScoringResult(self._row(item.name, entry), losses)
-            assert next(scored, None) is None, "more was scored than there is"
+            assert next(new, None) is None, "more was scored than there is"
         for name, reason in self.listing.failures:
             yield ScoringResult(ScoreRow(name, None, error=reason), None)
 
-    def _score(self, items: Sequence[ImageRef], cached: Journal) -> Generator[_Outcome, None, None]:
+    def _outcomes(
+        self, items: Sequence[ImageRef], cached: Journal
+    ) -> Generator[_Outcome, None, None]:
         """Read items, search for what has no score yet, and append to the journal, in order."""
         scorer = Scorer(self.model, self.config, self._batch_size)
         stamps: deque[FileStamp | None] = deque()
@@ -208,7 +211,7 @@ class ScoringRun:
             # no more at once than are searched at once: rows come, and a stop is heeded, after each
             while batch := self._next(reading, scorer.batch_size):
                 with self._timed(SEARCHING):
-                    outcomes = list(_score_batch([image for _, image in batch], scorer, cached))
+                    outcomes = list(_batch_outcomes([image for _, image in batch], scorer, cached))
                 for (item, _), (entry, _) in zip(batch, outcomes, strict=True):
                     stamp = stamps.popleft()
                     if append and isinstance(entry, JournalEntry) and math.isfinite(entry.score):
@@ -257,10 +260,10 @@ class ScoringRun:
         )
 
 
-def _score_batch(
+def _batch_outcomes(
     images: Sequence[DecodedImage | ImageError], scorer: Scorer, cached: Journal
 ) -> Iterator[_Outcome]:
-    """Search for the images whose content the journal has no score for."""
+    """Search for the images of a batch whose content has no score in the journal."""
     scores: dict[int, float] = {}
     losses: dict[int, np.ndarray] = {}
     new: dict[int, np.ndarray] = {}  # pixels
@@ -279,8 +282,7 @@ def _score_batch(
         if isinstance(image, ImageError):
             yield image, None
         else:
-            size = image.width, image.height
-            yield (
-                JournalEntry(image.fingerprint, scores[index], *size, image.mode),
-                losses.get(index),
+            entry = JournalEntry(
+                image.fingerprint, scores[index], image.width, image.height, image.mode
             )
+            yield entry, losses.get(index)
