@@ -1,4 +1,4 @@
-"""How the tests run commands: in this process, or in one of their own where that matters."""
+"""Run commands: in this process, or in one of their own where that matters."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def refused(*args: str | Path, code: int, env: dict[str, str] | None = None) -> 
 
 
 def one_error(stderr: str) -> str:
-    """The one line in `stderr` that is an error, which must be the last one."""
+    """Return the one line in `stderr` that is an error, which must be the last one."""
     assert "Traceback" not in stderr
     lines = stderr.splitlines()
     errors = [line for line in lines if line.lower().startswith("error: ")]
@@ -47,17 +47,17 @@ def one_error(stderr: str) -> str:
 def started(
     *args: str | Path, env: dict[str, str] | None = None, **popen: Any
 ) -> "subprocess.Popen[str]":
-    """A command in a process of its own, its streams apart."""
+    """Start a command in a process of its own, its streams apart."""
     command = [sys.executable, "-m", "adgan_cli", *map(os.fspath, args)]
     env = {**(os.environ if env is None else env), "OMP_NUM_THREADS": "1"}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen}
     return subprocess.Popen(command, env=env, text=True, encoding="utf-8", **streams)
 
 
-def wait_until(true: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    """Wait for something a running command does; fails if it ends before, or in a minute."""
+def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    """Wait for something a running command does; fail if it ends before, or after a minute."""
     end = time.monotonic() + 60
-    while not true():
+    while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "it did not happen within a minute"
         time.sleep(0.05)

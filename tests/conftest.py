@@ -1,4 +1,4 @@
-"""Fixtures of the whole suite: plain output, one thread, tiny pictures and models."""
+"""Fixtures of the whole suite: plain output, one thread, tiny images and models."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ torch.set_num_threads(1)  # tiny work: a second thread costs more than it brings
 def make_generator(
     size: int = 16, channels: int = 3, *, latent_dim: int = 8, width: int = 4, seed: int = 0
 ) -> Generator:
-    """A random generator whose batch norm has seen something, in eval mode."""
+    """Make a random generator in eval mode, its batch norms as if after training."""
     rng = torch.Generator().manual_seed(seed)
     generator = Generator(ModelConfig(size, channels, latent_dim, width))
     init_weights(generator, rng)
@@ -43,12 +43,12 @@ def make_generator(
 
 
 def draw_disc(path: Path, index: int, *, size: int = 16, shape: str = "disc") -> None:
-    """A filled disc (or square, or upright bars) on black, a little different for each index."""
+    """Draw a disc (or square, or upright bars) on black, a little different for each index."""
     rng = np.random.default_rng(index)
-    picture = Image.new("L", (4 * size, 4 * size))
+    image = Image.new("L", (4 * size, 4 * size))
     centre, radius = rng.uniform(1.7, 2.3, 2) * size, rng.uniform(0.9, 1.3) * size
     box = [*(centre - radius), *(centre + radius)]
-    draw = ImageDraw.Draw(picture)
+    draw = ImageDraw.Draw(image)
     fill = int(rng.integers(180, 255))
     if shape == "bars":
         left, top, right, bottom = box
@@ -57,7 +57,7 @@ def draw_disc(path: Path, index: int, *, size: int = 16, shape: str = "disc") ->
             draw.rectangle([x, top, x + 0.2 * (right - left), bottom], fill=fill)
     else:
         (draw.ellipse if shape == "disc" else draw.rectangle)(box, fill=fill)
-    picture.resize((size, size), Image.Resampling.BOX).save(path)
+    image.resize((size, size), Image.Resampling.BOX).save(path)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -81,7 +81,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def discs(tmp_path: Path) -> Callable[..., Path]:
-    """discs(n, shape="disc", name="discs"): a folder of n generated grey pictures."""
+    """discs(n, shape="disc", name="discs"): a folder of n generated grey images."""
 
     def make(count: int = 12, *, shape: str = "disc", name: str = "discs", size: int = 16) -> Path:
         folder = tmp_path / name

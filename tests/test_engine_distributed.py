@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from commands import TINY, adgan, one_error, wait_until
-from several import several, start_several, torchrun
+from several_processes import run_processes, start_processes, torchrun
 from torch import Tensor, multiprocessing, nn
 
 from adgan_cli.config import ModelConfig, TrainConfig
@@ -129,7 +129,7 @@ def weights_of(model: Path) -> Tensor:
 def test_a_model_trained_by_two_goes_on_with_one(discs: Folder, tmp_path: Path) -> None:
     words = ["train", discs(30), *TINY, "--patience", "0"]
     out, whole = tmp_path / "two", tmp_path / "one"
-    first, second = several(2, *words, "-o", out)
+    first, second = run_processes(2, *words, "-o", out)
     assert (first.returncode, second.returncode) == (0, 0), (first.stderr, second.stderr)
     assert "in 2 processes, until 3 steps" in first.stderr
     assert (second.stdout, second.stderr) == ("", ""), "one voice"
@@ -151,7 +151,7 @@ def test_processes_that_train_on_other_pictures_stop_before_any_work(
 ) -> None:
     folder, out = discs(6), tmp_path / "model"
     words = ["train", folder, *TINY, "-o", out, "--no-cache"]
-    first, second = start_several(2, *words, own={1: ["--include", "*-00[0-4]*"]})
+    first, second = start_processes(2, *words, more={1: ["--include", "*-00[0-4]*"]})
     try:
         _, told = second.communicate(timeout=60)
         assert second.returncode == 2

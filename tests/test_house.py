@@ -1,7 +1,8 @@
-"""Imports go one way, and a command loads only what it needs."""
+"""Imports go one way, a command loads only what it needs, and a file can be read on a screen."""
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,18 +41,25 @@ ALLOWED = {
     "evaluation": FITTING | {"evaluation"},
     "cli": FITTING | {"reports", "evaluation", "cli"},
 }
-# what draws a report again, and what says how pictures are read, does without torch
-WITHOUT_TORCH = {"errors", "config", "atomic", "text", "processes", "images", "cli", "__init__"}
-WITHOUT_TORCH |= {"store"}
-WITHOUT_TORCH |= {
-    "scoring/rows",
-    "scoring/calibration",
-    "scoring/confounds",
-    "engine/models/header",
+# what draws a report again, and what says how images are read, does without torch
+WITHOUT_TORCH = {
+    *("__init__", "errors", "config", "atomic", "text", "store", "processes", "images", "cli"),
+    *("scoring/rows", "scoring/calibration", "scoring/confounds", "evaluation/settings"),
+    *("engine/models/header", "engine/models/neighbours"),
+    *("reports/contact_sheet", "reports/explanation", "reports/figure", "reports/page"),
+    *("reports/ranking", "reports/report"),
 }
-WITHOUT_TORCH |= {"engine/models/neighbours", "evaluation/settings"}
-WITHOUT_TORCH |= {f"reports/{name}" for name in ("contact_sheet", "figure", "page")}
-WITHOUT_TORCH |= {f"reports/{name}" for name in ("ranking", "report", "explanation")}
+
+MAX_FILE, MAX_FUNCTION = 350, 60  # lines
+MAX_POSITIONAL = 5  # arguments
+# words that are not the field's: metrics, objective, generated, cached, valid, index, ... are
+BANNED = set(
+    "told aim partner found place made known mine fine pace way hear meet said asked course".split()
+)
+# rooms that are still being rebuilt
+UNFINISHED = {"cli", "engine/training", "fitting", "evaluation", "images", "processes"}
+# what summary.json and the page call found: how many images there were
+FOUND = {"scoring/rows", "reports/ranking"}
 HEAVY = {"torch", "torchvision", "numpy", "PIL", "matplotlib", "sklearn", "jinja2", "safetensors"}
 
 
@@ -100,14 +108,18 @@ def own_module(name: str) -> str | None:
     return rest.replace(".", "/") if top == "adgan_cli" and not rest.startswith("__") else None
 
 
-def parsed(module: str) -> ast.Module:
+def source(module: str) -> str:
     file = ROOT / f"{module}.py"
     file = file if file.exists() else ROOT / module / "__init__.py"
-    return ast.parse(file.read_text(encoding="utf-8"))
+    return file.read_text(encoding="utf-8")
+
+
+def parsed(module: str) -> ast.Module:
+    return ast.parse(source(module))
 
 
 def test_the_walk_sees_imports_where_they_hide() -> None:
-    source = """
+    code = """
 if TYPE_CHECKING:
     from adgan_cli.engine import search
 try:
@@ -119,7 +131,7 @@ class A:
     def f(self):
         import numpy
 """
-    tree = ast.parse(source)
+    tree = ast.parse(code)
     late = ["torch.nn", "adgan_cli.scoring", "adgan_cli.__version__"]
     assert list(imports_when_loaded(tree)) == late
     assert {"adgan_cli.engine", "numpy", *late} == set(imports(tree))
@@ -168,6 +180,67 @@ def test_click_is_left_to_typer() -> None:
             assert name.split(".")[0] != "click" and "_click" not in name, module
 
 
+def rebuilt() -> list[str]:
+    return [module for module in modules() if room_of(module) not in UNFINISHED]
+
+
+def functions(module: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(parsed(module)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def defined_names(tree: ast.AST) -> Iterator[str]:
+    """Every name that a file gives: to variables, attributes, parameters, functions, classes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+
+
+def words_of(name: str) -> set[str]:
+    """_MAX_Images, onImage -> {max, images}, {on, image}."""
+    return {word.lower() for word in re.findall("[A-Z]*[a-z]+|[A-Z]+", name)}
+
+
+def test_no_file_is_too_long_to_keep_in_mind() -> None:
+    lengths = {module: source(module).count("\n") for module in rebuilt()}
+    assert not {module: lines for module, lines in lengths.items() if lines > MAX_FILE}
+
+
+def test_a_function_fits_on_a_screen_and_takes_few_arguments() -> None:
+    wrong = []
+    for module in rebuilt():
+        for function in functions(module):
+            arguments = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)]
+            lines = (function.end_lineno or 0) - function.body[0].lineno + 1
+            if lines > MAX_FUNCTION or len({*arguments} - {"self", "cls"}) > MAX_POSITIONAL:
+                wrong.append((module, function.name, lines, len(arguments)))
+    assert not wrong
+
+
+def test_names_are_words_of_the_field() -> None:
+    assert words_of("_MAX_STEPS") == {"max", "steps"} and words_of("MadeBy") == {"made", "by"}
+    wrong = {
+        (module, name)
+        for module in rebuilt()
+        for name in defined_names(parsed(module))
+        if words_of(name) & (BANNED - {"found"} if module in FOUND else BANNED)
+    }
+    assert not wrong
+
+
+def test_two_types_never_share_a_name() -> None:
+    trees = [parsed(module) for module in rebuilt()]
+    classes = [node.name for t in trees for node in ast.walk(t) if isinstance(node, ast.ClassDef)]
+    assert len(classes) == len(set(classes))
+
+
 def loaded_by(*args: str) -> set[str]:
     """The top-level modules in memory after a command ran in a fresh process."""
     code = """
@@ -182,8 +255,8 @@ print(json.dumps(sorted(sys.modules)), file=sys.stderr)
     command = [sys.executable, "-c", code, *args]
     ended = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     assert ended.returncode == 0, ended.stderr
-    *told, modules = ended.stderr.splitlines()
-    assert ended.stdout or told, "a command that prints nothing proves nothing"
+    *messages, modules = ended.stderr.splitlines()
+    assert ended.stdout or messages, "a command that prints nothing proves nothing"
     return {name.split(".")[0] for name in json.loads(modules)}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch.distributed as dist
 from commands import FAST, adgan, one_error, refused, wait_until
-from several import several, start_several, torchrun
+from several_processes import run_processes, start_processes, torchrun
 
 from adgan_cli import processes
 from adgan_cli.errors import ConfigError, ProcessError
@@ -179,7 +179,7 @@ def test_two_processes_write_what_one_writes(
     (folder / "disc-004.png").write_bytes(b"no picture")
     words = ["score", folder, "-m", tiny_model, *FAST]
     adgan(*words, "-o", tmp_path / "one.csv")
-    first, second = several(2, *words, "-o", out)
+    first, second = run_processes(2, *words, "-o", out)
     assert (first.returncode, second.returncode) == (0, 0), (first.stderr, second.stderr)
     assert out.read_bytes() == (tmp_path / "one.csv").read_bytes()
     assert first.stderr == f"9 found, 8 scored, 1 failed into {out}\n"
@@ -199,7 +199,7 @@ def test_any_number_of_processes_goes_on_where_others_were(
     kept = out / "journal" / "process-0.jsonl"
     # as kill -9 leaves it: a header, three rows and a torn one
     kept.write_bytes(b"".join(kept.read_bytes().splitlines(keepends=True)[:5])[:-20])
-    ended = several(3, *words, "-o", out, "--resume")
+    ended = run_processes(3, *words, "-o", out, "--resume")
     assert [process.returncode for process in ended] == [0, 0, 0], ended
     assert sorted(file.name for file in (out / "journal").iterdir()) == [
         f"process-{number}.jsonl" for number in range(3)
@@ -214,7 +214,9 @@ def test_any_number_of_processes_goes_on_where_others_were(
 
 
 def test_a_fault_that_all_have_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
-    ended = several(2, "score", tmp_path / "no", "-m", tiny_model, "-o", tmp_path / "scores.csv")
+    ended = run_processes(
+        2, "score", tmp_path / "no", "-m", tiny_model, "-o", tmp_path / "scores.csv"
+    )
     assert [process.returncode for process in ended] == [2, 2]
     told = one_error("".join(process.stderr for process in ended))
     assert told.startswith(f"{tmp_path / 'no'} does not exist")
@@ -225,7 +227,7 @@ def test_processes_with_different_settings_stop_before_any_work(
 ) -> None:
     out = tmp_path / "scores.csv"
     words = ["score", discs(2), "-m", tiny_model, *FAST, "-o", out]
-    first, second = start_several(2, *words, own={1: ["--seed", "3"]})
+    first, second = start_processes(2, *words, more={1: ["--seed", "3"]})
     try:
         _, told = second.communicate(timeout=60)
         assert second.returncode == 2
@@ -245,7 +247,7 @@ def test_two_processes_evaluate_what_one_does(discs: Folder, tmp_path: Path) -> 
     words = ["evaluate", "--dataset", tmp_path / "shapes", "--normal-class", "all", "--size", "16",
              "--methods", "pca,mean-image,file-complexity", "--device", "cpu"]  # fmt: skip
     alone = adgan(*words, "-o", tmp_path / "one")
-    first, second = several(2, *words, "-o", tmp_path / "two")
+    first, second = run_processes(2, *words, "-o", tmp_path / "two")
     assert (first.returncode, second.returncode) == (0, 0), (first.stderr, second.stderr)
     assert first.stdout == alone.stdout
     assert (second.stdout, second.stderr) == ("", ""), "one voice"
@@ -280,7 +282,7 @@ def test_a_killed_process_costs_nothing_that_was_scored(
     else:
         assert run.returncode == 1 and not out.exists()
         assert 20 < lines(journal) < 150
-        ended = several(3, *words, "--resume")
+        ended = run_processes(3, *words, "--resume")
         assert [process.returncode for process in ended] == [0, 0, 0], ended
     assert lines(journal) <= 3 * 2 + 150 + 2, "nothing was scored twice"
     adgan("score", folder, "-m", tiny_model, *SLOW, "-o", tmp_path / "one.csv")

@@ -1,4 +1,4 @@
-"""How the tests run a command in several processes: as torchrun does, or by it."""
+"""Run a command in several processes: as torchrun does, or by torchrun itself."""
 
 import os
 import socket
@@ -10,10 +10,10 @@ from typing import Any
 from commands import started
 
 
-def start_several(
-    count: int, *args: str | Path, own: dict[int, list[str | Path]] | None = None, **popen: Any
+def start_processes(
+    count: int, *args: str | Path, more: dict[int, list[str | Path]] | None = None, **popen: Any
 ) -> list["subprocess.Popen[str]"]:
-    """Start a command in `count` processes that find each other; own: more words for one of them.
+    """Start a command in `count` processes that find each other; more: arguments of some ranks.
 
     As torchrun would set their environment, but seconds faster, and without its own output.
     """
@@ -26,31 +26,29 @@ def start_several(
     }  # fmt: skip
     return [
         started(
-            *args, *(own or {}).get(number, []), **popen,
-            env={**os.environ, **shared, "RANK": str(number), "LOCAL_RANK": str(number)},
+            *args, *(more or {}).get(rank, []), **popen,
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
-        for number in range(count)
+        for rank in range(count)
     ]  # fmt: skip
 
 
-def several(
-    count: int, *args: str | Path, own: dict[int, list[str | Path]] | None = None
-) -> list["subprocess.CompletedProcess[str]"]:
+def run_processes(count: int, *args: str | Path) -> list["subprocess.CompletedProcess[str]"]:
     """Run a command in `count` processes to the end; all are gone a minute later."""
-    processes = start_several(count, *args, own=own)
+    processes = start_processes(count, *args)
     try:
         streams = [process.communicate(timeout=60) for process in processes]
     finally:
         for process in processes:
             process.kill()
     return [
-        subprocess.CompletedProcess(process.args, process.returncode, *told)
-        for process, told in zip(processes, streams, strict=True)
+        subprocess.CompletedProcess(process.args, process.returncode, *output)
+        for process, output in zip(processes, streams, strict=True)
     ]
 
 
 def torchrun(count: int, *args: str | Path, restarts: int = 0) -> "subprocess.Popen[str]":
-    """The same by torchrun itself, on this machine and without a network."""
+    """Start a command by torchrun, on this machine and without a network."""
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
         str(count), "--max-restarts", str(restarts), "-m", "adgan_cli", *map(os.fspath, args),
