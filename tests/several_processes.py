@@ -9,6 +9,8 @@ from typing import Any
 
 from commands import started
 
+TIMEOUT = 180  # seconds: generous, for a busy machine
+
 
 def start_processes(
     count: int, *args: str | Path, more: dict[int, list[str | Path]] | None = None, **popen: Any
@@ -34,10 +36,10 @@ def start_processes(
 
 
 def run_processes(count: int, *args: str | Path) -> list["subprocess.CompletedProcess[str]"]:
-    """Run a command in `count` processes to the end; all are gone a minute later."""
+    """Run a command in `count` processes to the end; all are gone after TIMEOUT."""
     processes = start_processes(count, *args)
     try:
-        streams = [process.communicate(timeout=60) for process in processes]
+        streams = [process.communicate(timeout=TIMEOUT) for process in processes]
     finally:
         for process in processes:
             process.kill()
