@@ -60,7 +60,8 @@ def errors_as_lines() -> Iterator[None]:
     except USAGE_ERROR as error:
         message = error.format_message().replace(": Value error,", ":")
         if message:  # none with the help that a bare `adgan` shows
-            status(f"error: {message} See {error.ctx.command_path} --help.", errors)
+            hint = f"see {error.ctx.command_path} --help"
+            status(f"error: {message.rstrip('.')}; {hint}", errors)
         raise typer.Exit(error.exit_code) from error
 
 

@@ -182,15 +182,15 @@ class SearchOptions:
         return self.settings.over(model.default_search(base))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoringOptions:
     """What score and rank take alike."""
 
-    model: ModelPath
+    model: ModelPath = DEFAULT_MODEL
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Score only what is new or changed since the last time."),
-    ]
+    ] = False
     reporter: VerboseReporter
     search: SearchOptions
     inputs: InputOptions
@@ -204,7 +204,7 @@ class ScoringOptions:
             help="Pictures searched for at once; default: as many as fit.",
             rich_help_panel=MACHINE,
         ),
-    ]
+    ] = None
     device: Device = "auto"
 
     def open(self, watch: Stopwatch) -> "tuple[Listing, Model]":

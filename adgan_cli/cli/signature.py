@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
@@ -90,8 +90,7 @@ def _parameters(name: str, hint: Any, default: Any) -> Iterator[inspect.Paramete
             of_field = types[field.name]
             if field.metadata:
                 of_field = Annotated[of_field, field_option(hint, field.name)]  # type: ignore[arg-type]
-            default = None if field.default is MISSING else field.default
-            yield from _parameters(field.name, of_field, default)
+            yield from _parameters(field.name, of_field, field.default)
     else:
         shown = next((x.default for x in _extras(hint) if isinstance(x, Shown)), default)
         yield _parameter(name, hint, shown)
