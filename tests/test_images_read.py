@@ -397,8 +397,8 @@ def test_a_thumbnail_of_noise_is_made_to_fit_its_bytes(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (400, 300, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     whole = read_thumbnail(tmp_path / "noise.png", 320)
-    small = read_thumbnail(tmp_path / "noise.png", 320, most=20_000)
+    small = read_thumbnail(tmp_path / "noise.png", 320, max_bytes=20_000)
     assert len(whole) > 20_000 >= len(small) > 5_000
-    assert read_thumbnail(tmp_path / "noise.png", 320, most=len(whole)) == whole
-    with Image.open(io.BytesIO(read_thumbnail(tmp_path / "noise.png", 320, most=1))) as tiny:
+    assert read_thumbnail(tmp_path / "noise.png", 320, max_bytes=len(whole)) == whole
+    with Image.open(io.BytesIO(read_thumbnail(tmp_path / "noise.png", 320, max_bytes=1))) as tiny:
         assert 50 <= max(tiny.size) <= 64, "small, but still a picture"

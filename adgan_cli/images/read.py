@@ -100,7 +100,7 @@ def decode_image(item: Item, preprocessing: Preprocessing) -> DecodedImage:
     with open_image(item) as file, file.identify() as image:
         content = fingerprint(file.stream)
         decoded = decode(image, file.stream, decoder_size(image.size, size, fit))
-        small, stored, notes = _small(decoded, size, fit, alpha, preprocessing.ranges)
+        small, stored, notes = _transform(decoded, size, fit, alpha, preprocessing.ranges)
         frames = _frame_note(image)  # moves through the file, so it comes last
     if preprocessing.channels == 1 and small.mode != "L":
         notes += ">L"
@@ -119,20 +119,20 @@ def read_thumbnail(
     *,
     alpha: str = "white",
     ranges: Ranges = (),
-    most: int | None = None,
+    max_bytes: int | None = None,
 ) -> bytes:
     """Read a file as a small JPEG: RGB, upright, uncut, no side longer than `side`.
 
-    A tiny image becomes a PNG: it will be shown enlarged, and JPEG's noise with it. most: bytes;
-    what would be larger, such as noise, gets fewer pixels until it fits or is tiny itself.
+    A tiny image becomes a PNG: it will be shown enlarged, and JPEG's noise with it. What
+    would be larger than max_bytes gets fewer pixels until it fits or is tiny itself.
     """
     with open_image(item) as file, file.identify() as image:
         decoded = decode(image, file.stream, decoder_size(image.size, side, "within"))
-        small = _small(decoded, side, "within", alpha, ranges)[0].convert("RGB")
+        small = _transform(decoded, side, "within", alpha, ranges)[0].convert("RGB")
     if max(decoded.size) <= _TINY:
         return image_bytes(small, "PNG")
     data = image_bytes(small, "JPEG", quality=85)
-    while most is not None and len(data) > most and max(small.size) > _TINY:
+    while max_bytes is not None and len(data) > max_bytes and max(small.size) > _TINY:
         small.thumbnail((int(max(small.size) * _SMALLER),) * 2, Image.Resampling.LANCZOS)
         data = image_bytes(small, "JPEG", quality=80)
     return data
@@ -156,14 +156,14 @@ def value_range(item: Item) -> tuple[str, float, float] | None:
             return (deep.kind, *ends) if deep and ends else None
 
 
-def _small(
+def _transform(
     decoded: Decoded, side: int, fit: str, alpha: str, ranges: Ranges
 ) -> tuple[Image.Image, str, str]:
-    """Bring a decoded file to `side` as an upright L or RGB; two parts of the mode with it."""
+    """Make an upright L or RGB image of a decoded file; with its stored mode and notes to it."""
     image, stored = decoded.image, decoded.image.mode
     if decoded.deep is not None:
-        image, span = to_eight_bits(decoded.deep, image, ranges)
-        stored = decoded.deep.stored + span
+        image, notes = to_eight_bits(decoded.deep, image, ranges)
+        stored = decoded.deep.stored + notes
     image = turn_upright(image, decoded.orientation)
     size = displayed_size(decoded.size, decoded.orientation)
     part, box = crop(image, window(size, image.size, fit, decoded.orientation))

@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -164,26 +164,3 @@ def _decode_stamped(
     except ImageError as error:
         # a new one: the traceback of the old keeps the half-decoded image alive
         return ImageError(str(error)), None
-
-
-# Used by rooms that are still moving to Reader.
-
-
-def read_in_order(
-    items: Iterable[ImageRef],
-    preprocessing: Preprocessing,
-    *,
-    workers: int,
-    cache: PixelCache | None = None,
-) -> Iterator[tuple[ImageRef, DecodedImage | ImageError]]:
-    """Read as `Reader.read_through` does."""
-    return Reader(preprocessing, workers).read_through(cache, items)
-
-
-def open_cache(
-    config: CacheConfig | None, root: Path, preprocessing: Preprocessing, expected: int
-) -> "PixelCache | nullcontext[None]":
-    """Open the cache of the images below `root`, or none."""
-    if config is None:
-        return nullcontext()
-    return PixelCache(config, root, preprocessing, expected=expected)

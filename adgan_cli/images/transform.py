@@ -160,25 +160,25 @@ def flatten(image: Image.Image, alpha: str) -> Flat:
     """Lay an image on the `alpha` colour, or drop its transparency, and settle its colours."""
     mode = image.mode
     profile = image.info.get("icc_profile")
-    laid = f"+{alpha}" if image.has_transparency_data else ""
-    if laid and alpha != "drop":
+    note = f"+{alpha}" if image.has_transparency_data else ""
+    if note and alpha != "drop":
         transform = None if mode in _GREY else _transform("RGB", profile)
-        flat = _laid_on(image, background_colour(alpha), transform)
-        return Flat(flat, laid + ("" if transform is None else "+icc"))
-    if laid:
+        flat = _composite(image, background_colour(alpha), transform)
+        return Flat(flat, note + ("" if transform is None else "+icc"))
+    if note:
         image = _without_transparency(image)
     if mode in _GREY:
-        return Flat(image.convert("L"), laid)
+        return Flat(image.convert("L"), note)
     if mode in ("LAB", "HSV"):  # a profile describes neither
-        return Flat(image.convert("RGB"), laid + ">RGB")
+        return Flat(image.convert("RGB"), note + ">RGB")
     transform = _transform("CMYK" if mode == "CMYK" else "RGB", profile)
-    notes = laid + ("" if transform is None else "+icc")
+    notes = note + ("" if transform is None else "+icc")
     notes += ">RGB" if mode in ("CMYK", "YCbCr") else ""
     keeps = mode == "CMYK" and transform is not None
     return Flat(image if keeps else image.convert("RGB"), notes, transform)
 
 
-def _laid_on(image: Image.Image, colour: Colour, transform: Transform | None) -> Image.Image:
+def _composite(image: Image.Image, colour: Colour, transform: Transform | None) -> Image.Image:
     grey = image.mode in _GREY and len(set(colour)) == 1
     # via RGBA also for palettes: their transparency is a list, which RGB cannot take
     over = _straight(image).convert("RGBA")

@@ -51,7 +51,9 @@ def read_preview(
     Both are None for an image that can no longer be read, the link alone for one in an archive.
     """
     try:
-        thumbnail = read_thumbnail(item, _THUMBNAIL, alpha=alpha, ranges=ranges, most=max_bytes)
+        thumbnail = read_thumbnail(
+            item, _THUMBNAIL, alpha=alpha, ranges=ranges, max_bytes=max_bytes
+        )
     except ImageError:  # gone since it was scored: the page says so
         return None, None
     return thumbnail, link(item.file, out) if item.file else None
