@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from adgan_cli.cli import app
 from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig, TrainConfig, flag
 
 ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+GUIDES = sorted((ROOT / "examples/guides").glob("*.md"))
 
 
 def commands_below(group: Any, prefix: str = "") -> dict[str, Any]:
@@ -104,4 +107,50 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_stands_in_the_readme(name: str) -> None:
-    assert f"adgan {name}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"adgan {name}" in README.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_stands_in_readme_or_a_guide(name: str) -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in [README, *GUIDES])
+    words = set(re.findall(r"-[-\w]+", text))
+    # arguments have names without a dash
+    options = [param.opts for param in COMMANDS[name].params if param.opts[0].startswith("-")]
+    assert [spellings for spellings in options if not words & set(spellings)] == []
+
+
+def test_the_readme_is_read_in_two_screens() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 180
+
+
+def test_links_lead_to_files_and_headings() -> None:
+    for page in [README, *GUIDES, *(ROOT / "examples/results").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                path, _, heading = target.partition("#")
+                file = page.parent / path if path else page
+                assert file.exists(), f"{page.name}: {target}"
+                assert not heading or heading in headings(file), f"{page.name}: {target}"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_readme_s_python_runs(
+    discs: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    discs(24, name="bedrooms")
+    discs(5, shape="square", name="val")
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    for written, smaller in (("iters=5000", "iters=1, encoder_iters=1"), ("32)", "32, width=4)")):
+        assert written in code
+        code = code.replace(written, smaller, 1)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 5
