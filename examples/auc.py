@@ -1,9 +1,9 @@
-"""Print the AUC of a table of scores, when the paths tell which pictures are normal.
+"""Print the AUC of a table of scores, when the paths say which pictures are normal.
 
     python examples/auc.py adgan-report/ranking.csv --normal 'bedroom/*'
 
 The AUC is the chance that an anomalous picture scores higher than a normal one. Files that could
-not be read have no score and are left out, and said so.
+not be read have no score; they are left out and counted.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How long the commands take that should take no time.
+"""Time the commands that should take no time.
 
     python examples/benchmark_cli.py [--json]
 
@@ -26,11 +26,11 @@ ADGAN = [sys.executable, "-m", "adgan_cli"]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         seconds = measure(commands(Path(root)))
     nothing = seconds["python -c pass"]
-    if given.json:
+    if args.json:
         print(json.dumps({"rounds": ROUNDS, "seconds": seconds}, indent=2))
         return
     for name, took in seconds.items():
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def commands(root: Path) -> dict[str, list[str]]:
-    """Every command by its name, after making what they need below `root`."""
+    """Write what the commands need below `root`, and return each by its name."""
     pictures, model, report = root / "pictures", root / "model", root / "report"
     pictures.mkdir()
     rng = np.random.default_rng(0)
@@ -61,7 +61,7 @@ def commands(root: Path) -> dict[str, list[str]]:
 
 
 def measure(every: dict[str, list[str]]) -> dict[str, float]:
-    """The median seconds of each command."""
+    """Measure the median seconds of each command."""
     seconds: dict[str, list[float]] = {name: [] for name in every}
     for _ in range(ROUNDS):
         for name, command in every.items():

@@ -1,4 +1,4 @@
-"""How much memory and time it takes to list a folder of a million pictures.
+"""Measure the memory and time of listing a folder of a million pictures.
 
     python examples/benchmark_find.py [--count 1000000] [--flat]
 
@@ -34,10 +34,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--flat", action="store_true", help="one folder instead of a thousand")
-    given = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
-        for index in range(given.count):
-            folder = Path(root) if given.flat else Path(root, f"{index % 1000:03}")
+        for index in range(args.count):
+            folder = Path(root) if args.flat else Path(root, f"{index % 1000:03}")
             folder.mkdir(exist_ok=True)
             (folder / f"picture-{index:08}.jpg").touch()
         for what in ("nothing", "find_images", "find_inputs"):

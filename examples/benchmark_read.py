@@ -1,18 +1,18 @@
-"""How fast large JPEGs become pixels: the usual way, adgan's, with threads, and from the cache.
+"""Time how large JPEGs become pixels: as usual, by adgan, with threads, and from the cache.
 
     python examples/benchmark_read.py [FOLDER] [--count 12] [--size 64] [--json]
 
 Makes 12-megapixel JPEGs (4000 x 3000) in a temporary folder: of the pictures in FOLDER, enlarged,
-or else of noise at every scale, as photographs have it. In every round each way reads all of them,
-one after the other; medians of five rounds. What is compared:
+or else of noise at every scale, as photographs have it. In every round each method reads all of
+them, one after the other; medians of five rounds. What is compared:
 
     usual    Image.open(path).convert("RGB").resize((size, size)), one thread
     adgan    decode_image: upright, cropped, hashed, reduced by the decoder; one thread
     threads  the same in as many threads as there are cores
     cached   the same pictures the second time
 
-The last line is the mean difference, in grey levels of 255, between adgan's way and one that
-decodes in full first and then cuts and resizes the same square.
+The last line is the mean difference, in grey levels of 255, to decoding in full first and then
+cutting and resizing the same square.
 """
 
 import argparse
@@ -40,72 +40,77 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=12)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         pictures = Path(root, "pictures")
         pictures.mkdir()
-        make_pictures(pictures, given.folder, given.count)
-        seconds = measure(pictures, Path(root, "cache"), given.size)
-        difference = mean_difference(pictures, given.size)
-        megabytes = sum(path.stat().st_size for path in pictures.iterdir()) / given.count / 1e6
-    told = {
-        "pictures": given.count,
+        make_pictures(pictures, args.folder, args.count)
+        seconds = measure(pictures, Path(root, "cache"), args.size)
+        difference = mean_difference(pictures, args.size)
+        megabytes = sum(path.stat().st_size for path in pictures.iterdir()) / args.count / 1e6
+    report = {
+        "pictures": args.count,
         "megabytes_per_picture": megabytes,
         "threads": default_workers(),
         "seconds_per_picture": seconds,
-        "times_as_fast_as_usual": {way: seconds["usual"] / took for way, took in seconds.items()},
+        "times_as_fast_as_usual": {
+            method: seconds["usual"] / took for method, took in seconds.items()
+        },
         "cached_over_adgan": seconds["adgan"] / seconds["cached"],
         "mean_difference": difference,
     }
-    if given.json:
-        print(json.dumps(told, indent=2))
+    if args.json:
+        print(json.dumps(report, indent=2))
         return
-    print(f"{given.count} pictures of {WIDTH} x {HEIGHT}, {megabytes:.1f} MB each")
-    for way, took in seconds.items():
-        print(f"{way:8} {1000 * took:9.3f} ms a picture {seconds['usual'] / took:8.1f} x usual")
-    print(f"cached is {told['cached_over_adgan']:.0f} x adgan; {told['threads']} threads")
+    print(f"{args.count} pictures of {WIDTH} x {HEIGHT}, {megabytes:.1f} MB each")
+    for method, took in seconds.items():
+        print(f"{method:8} {1000 * took:9.3f} ms a picture {seconds['usual'] / took:8.1f} x usual")
+    print(f"cached is {report['cached_over_adgan']:.0f} x adgan; {report['threads']} threads")
     print(f"mean difference to decoding in full: {difference:.2f} grey levels")
 
 
 def measure(pictures: Path, cache: Path, size: int) -> dict[str, float]:
-    """Median seconds a picture of each way."""
+    """Measure the median seconds a picture of each method."""
     listing = find_inputs([pictures])
     preprocessing = Preprocessing(size, 3)
-    found = listing.items
+    items = listing.items
 
     def usual() -> None:
         for path in sorted(pictures.iterdir()):
             Image.open(path).convert("RGB").resize((size, size))
 
     def ours() -> None:
-        for item in found:
+        for item in items:
             decode_image(item, preprocessing)
 
     def in_threads() -> None:
-        list(Reader(preprocessing).read(found, listing.root, expected=len(found)))
+        list(Reader(preprocessing).read(items, listing.root, expected=len(items)))
 
     def fail(reason: str) -> None:
         raise RuntimeError(reason)
 
     def cached() -> None:
         reader = Reader(preprocessing, 1, CacheConfig(cache, 10**9), fail)
-        list(reader.read(found, listing.root, expected=len(found)))
+        list(reader.read(items, listing.root, expected=len(items)))
 
     cached()  # the first time fills it
-    ways: dict[str, Callable[[], None]] = {
-        "usual": usual, "adgan": ours, "threads": in_threads, "cached": cached,
-    }  # fmt: skip
-    taken: dict[str, list[float]] = {way: [] for way in ways}
+    methods: dict[str, Callable[[], None]] = {
+        "usual": usual,
+        "adgan": ours,
+        "threads": in_threads,
+        "cached": cached,
+    }
+    taken: dict[str, list[float]] = {method: [] for method in methods}
     for _ in range(ROUNDS):
-        for way, read in ways.items():
+        for method, read in methods.items():
             started = time.perf_counter()
             read()
-            taken[way].append((time.perf_counter() - started) / len(found))
-    return {way: statistics.median(times) for way, times in taken.items()}
+            taken[method].append((time.perf_counter() - started) / len(items))
+    return {method: statistics.median(times) for method, times in taken.items()}
 
 
 def mean_difference(pictures: Path, size: int) -> float:
-    """Mean absolute difference to decoding in full, then the same cut and the same resize."""
+    """Compare with decoding in full, then the same cut and resize: mean absolute difference."""
     differences = []
     for path in sorted(pictures.iterdir()):
         whole = Image.open(path).convert("RGB")
@@ -129,9 +134,10 @@ def make_pictures(folder: Path, source: Path | None, count: int) -> None:
 
 
 def noise(seed: int) -> Image.Image:
-    """Noise of equal strength at every scale but the finest, which lenses blur, and a little grain.
+    """Draw noise of equal strength at every scale, and some grain.
 
-    So it has a photograph's spectrum and, at about 3 MB, the size of a camera's file.
+    The finest scale is left out, as lenses blur it: so the image has a photograph's spectrum and,
+    at about 3 MB, the size of a camera's file.
     """
     rng = np.random.default_rng(seed)
     total = np.zeros((HEIGHT, WIDTH, 3), np.float32)

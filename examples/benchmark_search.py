@@ -1,9 +1,9 @@
-"""How fast Algorithm 1 runs: as written in the paper, with torch.func, and adgan's way.
+"""Time Algorithm 1: as written in the paper, with torch.func, and by adgan.
 
     python examples/benchmark_search.py [--sizes 32 64] [--pictures 4] [--device cpu] [--json]
 
 A DCGAN of random weights (width 64, 256 latent dimensions, 3 channels) searches for random
-pictures, 8 starting points and k 5, float32. In every round each way takes its turn; medians of
+pictures, 8 starting points and k 5, float32. In every round each method takes its turn; medians of
 five rounds. What is compared, in seconds for one picture and one starting point:
 
     literal   for each picture and point a deep copy and torch.optim.Adam
@@ -46,7 +46,7 @@ from adgan_cli.engine.search.searcher import Searcher
 ROUNDS = 5
 SEARCH = PAPER_SEARCH
 BETAS, EPS = (0.5, 0.999), 1e-8  # of Adam, footnote 5
-Way = Callable[[Tensor], Tensor]  # pictures (N, C, S, S) -> losses (N, n_seed)
+Method = Callable[[Tensor], Tensor]  # pictures (N, C, S, S) -> losses (N, n_seed)
 
 
 def main() -> None:
@@ -55,9 +55,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=4)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    device = pick_device(given.device)
-    told = {
+    args = parser.parse_args()
+    device = pick_device(args.device)
+    report = {
         "torch": torch.__version__,
         "device": str(device),
         "machine": machine(device),
@@ -65,24 +65,25 @@ def main() -> None:
         "product_gflops": product_rate(device) / 1e9,
         "copy_gbytes": copy_rate(device) / 1e9,
     }
-    told["sizes"] = {
-        size: measure(size, given.pictures, device, told["product_gflops"], told["copy_gbytes"])
-        for size in given.sizes
+    report["sizes"] = {
+        size: measure(size, args.pictures, device, report["product_gflops"], report["copy_gbytes"])
+        for size in args.sizes
     }
-    if given.json:
-        print(json.dumps(told, indent=2))
+    if args.json:
+        print(json.dumps(report, indent=2))
         return
-    print(f"torch {told['torch']}, {told['machine']}, {told['threads']} threads")
-    print(f"ceilings: product {told['product_gflops']:.0f} GFLOP/s, "
-          f"copy {told['copy_gbytes']:.0f} GB/s")  # fmt: skip
-    for size, found in told["sizes"].items():
-        print(f"\n{size} pixels, floor {1e3 * found['floor']:.2f} ms "
-              f"({found['floor_by']})")  # fmt: skip
-        print("way        ms a pair  literal / it  it / floor  peak MB  largest difference")
-        for way, row in found["ways"].items():
+    print(f"torch {report['torch']}, {report['machine']}, {report['threads']} threads")
+    print(
+        f"ceilings: product {report['product_gflops']:.0f} GFLOP/s, "
+        f"copy {report['copy_gbytes']:.0f} GB/s"
+    )
+    for size, result in report["sizes"].items():
+        print(f"\n{size} pixels, floor {1e3 * result['floor']:.2f} ms ({result['floor_by']})")
+        print("method     ms a pair  literal / it  it / floor  peak MB  largest difference")
+        for method, row in result["ways"].items():
             difference = row["difference"]
             print(
-                f"{way:<10} {1e3 * row['seconds']:>9.2f}  {row['faster']:>12.2f}"
+                f"{method:<10} {1e3 * row['seconds']:>9.2f}  {row['faster']:>12.2f}"
                 f"  {row['over_floor']:>10.1f}  {row['peak_mb']:>7.0f}"
                 f"  {'(another score)' if difference is None else f'{difference:.1e}'}"
             )
@@ -111,10 +112,10 @@ def make_pictures(count: int, size: int) -> Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
-def ways(generator: Generator, device: torch.device) -> dict[str, Way]:
+def methods(generator: Generator, device: torch.device) -> dict[str, Method]:
     z0 = starting_points(SEARCH.n_seed, generator.config.latent_dim, SEARCH.seed).to(device)
 
-    def adgan(config: SearchConfig) -> Way:
+    def adgan(config: SearchConfig) -> Method:
         searcher = Searcher(generator, config)
         return lambda x: searcher(x).losses
 
@@ -129,14 +130,16 @@ def ways(generator: Generator, device: torch.device) -> dict[str, Way]:
 
 
 def literal(generator: Generator, x: Tensor, z0: Tensor) -> Tensor:
-    """Algorithm 1, line by line: (N, C, S, S), (n_seed, Z) -> (N, n_seed)."""
+    """Run Algorithm 1 line by line: (N, C, S, S), (n_seed, Z) -> (N, n_seed)."""
     losses = torch.empty(len(x), len(z0))
     for i in range(len(x)):
         for j in range(len(z0)):
             g = copy.deepcopy(generator).requires_grad_()
             z = z0[j : j + 1].clone().requires_grad_()
-            groups = [{"params": [z], "lr": SEARCH.lr_z},
-                      {"params": list(g.parameters()), "lr": SEARCH.lr_theta}]  # fmt: skip
+            groups = [
+                {"params": [z], "lr": SEARCH.lr_z},
+                {"params": list(g.parameters()), "lr": SEARCH.lr_theta},
+            ]
             adam = torch.optim.Adam(groups, betas=BETAS)
             for _ in range(SEARCH.k):
                 adam.zero_grad()
@@ -148,7 +151,7 @@ def literal(generator: Generator, x: Tensor, z0: Tensor) -> Tensor:
 
 
 def by_vmap(generator: Generator, x: Tensor, z0: Tensor) -> Tensor:
-    """The same, all points of a picture at once."""
+    """Run it for all points of a picture at once."""
     trained = dict(generator.named_parameters())
 
     def loss(moving: dict[str, Tensor], picture: Tensor) -> Tensor:
@@ -179,18 +182,18 @@ def measure(
     size: int, pictures: int, device: torch.device, gflops: float, gbytes: float
 ) -> dict[str, object]:
     generator, x = make_generator(size, device), make_pictures(pictures, size)
-    every = ways(generator, device)
-    # the slow ways get one picture: time is told for each pair anyhow
-    given = {way: x[:1] if way in ("literal", "vmap") else x for way in every}
-    losses = {way: run(given[way]) for way, run in every.items()}
-    seconds: dict[str, list[float]] = {way: [] for way in every}
+    every = methods(generator, device)
+    # the slow methods get one picture: time is given for each pair anyhow
+    args = {method: x[:1] if method in ("literal", "vmap") else x for method in every}
+    losses = {method: run(args[method]) for method, run in every.items()}
+    seconds: dict[str, list[float]] = {method: [] for method in every}
     for _ in range(ROUNDS):
-        for way, run in every.items():
+        for method, run in every.items():
             started = time.perf_counter()
-            run(given[way])
+            run(args[method])
             finish(device)
-            seconds[way].append((time.perf_counter() - started) / losses[way].numel())
-    took = {way: statistics.median(found) for way, found in seconds.items()}
+            seconds[method].append((time.perf_counter() - started) / losses[method].numel())
+    took = {method: statistics.median(result) for method, result in seconds.items()}
     operations = search_operations(generator.config, SEARCH) / SEARCH.n_seed
     weights = sum(weight.numel() for weight in generator.parameters())
     floors = {
@@ -203,41 +206,44 @@ def measure(
         "floor_by": by,
         "floors": floors,
         "ways": {
-            way: {
-                "seconds": took[way],
-                "faster": took["literal"] / took[way],
-                "over_floor": took[way] / floors[by],
-                "peak_mb": peak_memory(way, size, device) / 1e6,
-                "difference": None if way.startswith("none") else
-                ((losses[way][:1] - losses["literal"]).abs() / losses["literal"]).max().item(),
+            method: {
+                "seconds": took[method],
+                "faster": took["literal"] / took[method],
+                "over_floor": took[method] / floors[by],
+                "peak_mb": peak_memory(method, size, device) / 1e6,
+                "difference": None
+                if method.startswith("none")
+                else ((losses[method][:1] - losses["literal"]).abs() / losses["literal"])
+                .max()
+                .item(),
             }
-            for way in every
+            for method in every
         },
-    }  # fmt: skip
+    }
 
 
-def peak_memory(way: str, size: int, device: torch.device) -> float:
-    """Bytes that a picture's search takes beyond what is there before it, in a process of its own.
+def peak_memory(method: str, size: int, device: torch.device) -> float:
+    """Measure the bytes that the search for a picture adds to those of its process.
 
-    Linux only; nan elsewhere.
+    Each takes a process of its own. Linux only; nan elsewhere.
     """
     if device.type == "cpu" and not Path("/proc/self/clear_refs").exists():
         return math.nan
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(_peak, way, size, str(device)).result()
+        return pool.submit(_peak, method, size, str(device)).result()
 
 
-def _peak(way: str, size: int, name: str) -> int:
+def _peak(method: str, size: int, name: str) -> int:
     device = torch.device(name)
     generator, x = make_generator(size, device), make_pictures(1, size)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        ways(generator, device)[way](x)
+        methods(generator, device)[method](x)
         return torch.cuda.max_memory_allocated(device) - before
     Path("/proc/self/clear_refs").write_text("5")  # the highest mark falls to what is there now
     before = _high_mark()
-    ways(generator, device)[way](x)
+    methods(generator, device)[method](x)
     return _high_mark() - before
 
 
@@ -247,14 +253,14 @@ def _high_mark() -> int:
 
 
 def product_rate(device: torch.device) -> float:
-    """Floating-point operations a second of a large float32 matrix product."""
+    """Measure the floating-point operations a second of a large float32 matrix product."""
     side = 8192 if device.type == "cuda" else 2048
     a, b = (torch.rand(side, side, device=device) for _ in range(2))
     return 2 * side**3 / median_seconds(lambda: a @ b, device)
 
 
 def copy_rate(device: torch.device) -> float:
-    """Bytes read and written a second by a copy of 128 MB (1 GB on a GPU)."""
+    """Measure the bytes read and written a second by a copy of 128 MB (1 GB on a GPU)."""
     a = torch.rand(2**28 if device.type == "cuda" else 2**25, device=device)
     b = torch.empty_like(a)
     return 8 * a.numel() / median_seconds(lambda: b.copy_(a), device)

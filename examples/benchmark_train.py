@@ -1,4 +1,4 @@
-"""How fast training runs: as its papers' code does it, and adgan's way.
+"""Time training: as its papers' code does it, and by adgan.
 
     python examples/benchmark_train.py [--size 64] [--objective wgan-gp] [--device auto] [--json]
     python examples/benchmark_train.py FOLDER --quality 300 --size 32
@@ -10,7 +10,7 @@ dimensions, 3 channels). In every round each takes its turn; medians of five rou
 of the rate of a large matrix product adgan reaches, in float32 and in the precision it picked.
 
 With --quality STEPS both train that long, from two seeds each, on the pictures of FOLDER but for
-every tenth; told is the sliced Wasserstein distance of 1,000 generated pictures, by the last
+every tenth; printed is the sliced Wasserstein distance of 1,000 generated pictures, by the last
 weights of each, to the pictures left out. Less is better, and the distance of two halves of the
 real pictures is what perfection would have.
 """
@@ -65,58 +65,58 @@ def main() -> None:
     parser.add_argument("--quality", type=int, default=0, metavar="STEPS")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    if given.quality and not given.folder:
+    args = parser.parse_args()
+    if args.quality and not args.folder:
         parser.error("--quality needs a FOLDER of pictures")
-    device = pick_device(given.device)
-    config = TrainConfig(objective=given.objective, iters=10**9, ema=0.0)
-    pixels = load(given.folder, given.size)
-    if given.quality:
-        told = quality(pixels, config, given.quality, device)
+    device = pick_device(args.device)
+    config = TrainConfig(objective=args.objective, iters=10**9, ema=0.0)
+    pixels = load(args.folder, args.size)
+    if args.quality:
+        report = quality(pixels, config, args.quality, device)
     else:
-        told = speed(pixels, config, device)
+        report = speed(pixels, config, device)
     about = {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "device": str(device),
         "precision": pick_precision("auto", device),
-        "size": given.size,
-        "objective": given.objective,
+        "size": args.size,
+        "objective": args.objective,
     }
-    if given.json:
-        print(json.dumps({**about, **told}, indent=2))
+    if args.json:
+        print(json.dumps({**about, **report}, indent=2))
         return
-    for name, value in {**about, **told}.items():
+    for name, value in {**about, **report}.items():
         print(f"{name:<34}{value:.4g}" if isinstance(value, float) else f"{name:<34}{value}")
 
 
 def load(folder: Path | None, size: int) -> Tensor:
-    """The pictures of a folder, or noise: uint8 (N, S, S, 3)."""
+    """Read the pictures of a folder, or draw noise: uint8 (N, S, S, 3)."""
     if folder is None:
         rng = torch.Generator().manual_seed(0)
         return torch.randint(256, (PICTURES, size, size, 3), dtype=torch.uint8, generator=rng)
-    found = list_inputs([folder])
-    read = load_pixels(found, Reader(Preprocessing(size, 3)))
+    result = list_inputs([folder])
+    read = load_pixels(result, Reader(Preprocessing(size, 3)))
     return torch.from_numpy(read.pixels)
 
 
 def speed(pixels: Tensor, config: TrainConfig, device: torch.device) -> dict[str, object]:
     # the reference code of WGAN takes 100 critic steps for each of the first 25: begin after those
     begin = 25 if config.objective == "wgan" else 0
-    ways = {
+    methods = {
         "usual": usual(pixels, config, device, begin),
         "adgan": adgan(pixels, config, device, begin),
     }
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for steps in ways.values():
+    seconds: dict[str, list[float]] = {method: [] for method in methods}
+    for steps in methods.values():
         steps(1)
     for _ in range(ROUNDS):
-        for way, steps in ways.items():
+        for method, steps in methods.items():
             started = time.perf_counter()
             steps(1)
             finish(device)
-            seconds[way].append(time.perf_counter() - started)
-    took = {way: statistics.median(found) for way, found in seconds.items()}
+            seconds[method].append(time.perf_counter() - started)
+    took = {method: statistics.median(result) for method, result in seconds.items()}
     model = ModelConfig(size=pixels.shape[1])
     rate = training_operations(model, config) / took["adgan"]
     return {
@@ -134,7 +134,7 @@ def quality(
 ) -> dict[str, object]:
     held_out, kept = pixels[::10], torch.cat([pixels[i::10] for i in range(1, 10)])
     half = len(held_out) // 2
-    told: dict[str, object] = {
+    report: dict[str, object] = {
         "real_against_real": sliced_distance(scaled(held_out[:half]), scaled(held_out[half:])),
     }
     for make, name in ((usual, "usual"), (adgan, "adgan")):
@@ -143,9 +143,9 @@ def quality(
             rng = torch.Generator().manual_seed(9)
             z = torch.randn(1000, generator.config.latent_dim, generator=rng).to(device)
             with torch.no_grad():  # in training mode: both by the statistics of these pictures
-                made = torch.cat([generator(part).cpu() for part in z.split(250)])
-            told[f"{name}_seed_{seed}"] = sliced_distance(made, scaled(held_out))
-    return told
+                generated = torch.cat([generator(part).cpu() for part in z.split(250)])
+            report[f"{name}_seed_{seed}"] = sliced_distance(generated, scaled(held_out))
+    return report
 
 
 def scaled(pixels: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ def scaled(pixels: Tensor) -> Tensor:
 
 
 def sliced_distance(a: Tensor, b: Tensor) -> float:
-    """Sliced Wasserstein-1 distance of two sets of pictures: mean over random directions."""
+    """Return the sliced Wasserstein-1 distance of two sets: the mean over random directions."""
     rng = torch.Generator().manual_seed(5)
     a, b = a.flatten(1), b.flatten(1)
     directions = torch.randn(a.shape[1], DIRECTIONS, generator=rng)
@@ -178,7 +178,7 @@ def adgan(pixels: Tensor, config: TrainConfig, device: torch.device, begin: int 
 
 
 def usual(pixels: Tensor, config: TrainConfig, device: torch.device, begin: int = 0) -> Steps:
-    """WGAN or WGAN-GP, Algorithm 1 of each, written as their papers' code is."""
+    """Train by WGAN or WGAN-GP, Algorithm 1 of each, written as their papers' code is."""
     model, penalised = ModelConfig(size=pixels.shape[1]), config.objective == "wgan-gp"
     rng = torch.Generator().manual_seed(config.seed)
     generator, critic = Generator(model), Critic(model, batch_norm=not penalised)
@@ -194,9 +194,15 @@ def usual(pixels: Tensor, config: TrainConfig, device: torch.device, begin: int 
             RMSprop(network.parameters(), lr=5e-5) for network in (generator, critic)
         )
     batches = endless(
-        DataLoader(Pictures(pixels), config.batch_size, shuffle=True, num_workers=WORKERS,
-                   drop_last=True, persistent_workers=True)
-    )  # fmt: skip
+        DataLoader(
+            Pictures(pixels),
+            config.batch_size,
+            shuffle=True,
+            num_workers=WORKERS,
+            drop_last=True,
+            persistent_workers=True,
+        )
+    )
     taken = itertools.count(begin)
 
     def steps(count: int) -> Generator:
@@ -239,7 +245,7 @@ def endless(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
 
 
 def product_rate(dtype: torch.dtype, device: torch.device) -> float:
-    """Operations a second of a large matrix product."""
+    """Measure the operations a second of a large matrix product."""
     side = 8192 if device.type == "cuda" else 2048
     a, b = (torch.rand(side, side, device=device, dtype=dtype) for _ in range(2))
     seconds = []

@@ -4,7 +4,7 @@
     python examples/experiments/million.py PICTURES --count 100000 --processes 2
 
 The generator is a small untrained one and the search takes no step (--theta none --n-seed 1 --k 0),
-so that nothing is measured but what goes around it: finding, reading, noting, sorting, drawing.
+so that nothing is measured but the rest: listing, reading, journal, sorting, drawing.
 Takes disk space for names only, where the file system has hard links, in a folder of its own below
 --folder, and leaves nothing behind.
 """

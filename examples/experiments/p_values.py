@@ -1,4 +1,4 @@
-"""Do p-values keep their promise? Of ordinary pictures, a share u should have p at most u.
+"""Test p-values: of ordinary pictures, a share u should have p at most u.
 
     python examples/experiments/p_values.py MODEL SCORES.csv --normal 'bedroom/*'
 
@@ -33,10 +33,10 @@ def main() -> None:
     if held_out is None:
         parser.error(f"{args.model} holds no scores of unseen pictures")
     rows = [row for row in read_scores(args.scores) if fnmatch(row.path, args.normal)]
-    known = [(row.score, row.p_value) for row in rows if row.p_value is not None]
-    if not known:
+    scored = [(row.score, row.p_value) for row in rows if row.p_value is not None]
+    if not scored:
         parser.error(f"no row of {args.scores} matches {args.normal} and has a p-value")
-    scores, p = (np.array(column, np.float64) for column in zip(*known, strict=True))
+    scores, p = (np.array(column, np.float64) for column in zip(*scored, strict=True))
     test = ks_2samp(scores, held_out)
     print(
         f"{len(p)} ordinary pictures against {len(held_out)} held out: "
