@@ -8,10 +8,11 @@ from itertools import islice
 import pytest
 import torch
 import torch.distributed as dist
-from conftest import draw_disc
+from conftest import draw_disc, make_generator
 
 from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.models.files import load_model
+from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.searcher import search
 from adgan_cli.errors import ConfigError, NoImagesError
@@ -153,6 +154,17 @@ def test_a_journal_of_other_settings_is_refused_before_the_first_row(model, disc
     list(score(model, [folder], QUICK, journal=journal))
     with pytest.raises(ConfigError, match="was scored with search k 1, this is search k 2"):
         score(model, [folder], replace(QUICK, k=2), journal=journal, resume=True)
+
+
+def test_a_model_in_memory_is_not_mistaken_for_another(discs, tmp_path):
+    folder, options = discs(1), {"journal": tmp_path / "journal", "resume": True}
+    generators = [make_generator(channels=1, seed=seed) for seed in (0, 0, 1)]
+    model, same, other = (Model(generator, generator.config) for generator in generators)
+    assert list(score(model, [folder], QUICK, **options)) == list(
+        score(same, [folder], QUICK, **options)
+    )
+    with pytest.raises(ConfigError, match="was scored with model"):
+        score(other, [folder], QUICK, **options)
 
 
 def test_the_losses_of_a_result_end_in_its_score(model, discs):

@@ -85,7 +85,8 @@ def with_calibration(
         raise DivergedError("scores of pictures held out are not numbers; try a smaller --lr-z")
     statistics = np.stack([image_statistics(image) for image in held_out.numpy()])
     others = (existing for existing in model.calibrations if existing.search != config)
-    return replace(model, calibrations=(*others, Calibration(config, scores, statistics)))
+    calibrations = (*others, Calibration(config, scores, statistics))
+    return replace(model, calibrations=calibrations, digest="")  # not what its file holds any more
 
 
 def score_pixels(model: Model, pixels: Tensor, config: SearchConfig) -> np.ndarray:

@@ -29,6 +29,7 @@ import torch
 from adgan_cli import __version__
 from adgan_cli.atomic import writing
 from adgan_cli.config import SearchConfig, first_difference, to_dict
+from adgan_cli.engine.models.files import model_digest
 from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import ConfigError, ScoresError
 from adgan_cli.images.find import Listing
@@ -104,7 +105,7 @@ def scoring_key(model: Model, config: SearchConfig) -> dict[str, Any]:
         "torch": torch.__version__,
         "pillow": PIL.__version__,
         "device": next(model.generator.parameters()).device.type,
-        "model": model.digest,
+        "model": model.digest or model_digest(model),
         **{f"search {name}": value for name, value in to_dict(config).items()},
         **{f"reading {name}": value for name, value in asdict(model.preprocessing()).items()},
     }

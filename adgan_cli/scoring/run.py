@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import compress, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -123,7 +124,6 @@ class ScoringRun:
         self._reader = (reader or Reader(preprocessing)).with_preprocessing(preprocessing)
         self._batch_size = batch_size
         self._journal = None if journal is None else Path(journal)
-        self._key = scoring_key(model, self.config)
         self._processes = processes
         self._resume = resume or (processes.count > 1 and is_restart())
         self._has_shared = processes.count == 1
@@ -174,6 +174,10 @@ class ScoringRun:
             time.sleep(REPORT_EVERY / 10)
             yield ShareProgress(scored.report(), len(todo))
         self._has_shared = True
+
+    @cached_property
+    def _key(self) -> dict[str, Any]:
+        return scoring_key(self.model, self.config)
 
     def _cached(self) -> Journal:
         """Read the journal, or clear it when the run begins anew."""

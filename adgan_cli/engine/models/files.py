@@ -38,13 +38,12 @@ def save_model(model: Model, path: str | Path) -> str:
     A path that ends in .safetensors gets the one file only. Equal models give equal bytes.
     Raises OutputError when it cannot be written.
     """
-    file, content = model_path(path), _content(model)
-    data = save(_tensors(model), metadata("model", content))
+    file, data = model_path(path), _file_bytes(model)
     with replacing(file) as temporary:
         temporary.write_bytes(data)
     if file != Path(path):
         # for people and for tools that look for one; load_model goes by the header
-        text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+        text = json.dumps(_content(model), indent=2, sort_keys=True) + "\n"
         write_text(file.with_name(CONFIG_FILE), text)
     return hashlib.sha256(data).hexdigest()
 
@@ -142,9 +141,19 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], file: Path) 
     network.load_state_dict(tensors)
 
 
+def model_digest(model: Model) -> str:
+    """Return the digest of the file that a model in memory would be saved as."""
+    return hashlib.sha256(_file_bytes(model)).hexdigest()
+
+
 def file_digest(file: Path) -> str:
     """Compute the SHA-256 of a file, in hex."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _file_bytes(model: Model) -> bytes:
+    data: bytes = save(_tensors(model), metadata("model", _content(model)))
+    return data
 
 
 def _content(model: Model) -> dict[str, Any]:
