@@ -35,14 +35,14 @@ _HOMES = {
     "write_contact_sheet": "adgan_cli.reports.contact_sheet",
 }
 
-__all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605  test_api.py holds it importable
+__all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605  test_docs.py holds it importable
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value  # asked once
+    globals()[name] = value  # from now on without this function
     return value
 
 

@@ -56,8 +56,9 @@ MAX_POSITIONAL = 5  # arguments
 BANNED = set(
     "told aim partner found place made known mine fine pace way hear meet said asked course".split()
 )
-# rooms that are still being rebuilt
-UNFINISHED = {"cli", "engine/training", "fitting", "evaluation", "images", "processes"}
+# rooms and modules that are still being rebuilt
+UNFINISHED = {"engine/training", "fitting", "evaluation", "processes"}
+UNFINISHED |= {"cli/evaluate", "cli/options", "cli/rank", "cli/scoring", "cli/train"}
 # what summary.json and the page call found: how many images there were
 FOUND = {"scoring/rows", "reports/ranking"}
 HEAVY = {"torch", "torchvision", "numpy", "PIL", "matplotlib", "sklearn", "jinja2", "safetensors"}
@@ -181,7 +182,7 @@ def test_click_is_left_to_typer() -> None:
 
 
 def rebuilt() -> list[str]:
-    return [module for module in modules() if room_of(module) not in UNFINISHED]
+    return [m for m in modules() if not any(f"{m}/".startswith(f"{u}/") for u in UNFINISHED)]
 
 
 def functions(module: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -68,7 +68,7 @@ def link(path: Path, out: Path) -> str:
 
 
 def relative_path(path: Path, start: Path) -> str:
-    """Write a path as seen from the folder `start`; absolute where no such way leads there."""
+    """Write a path as seen from the folder `start`; absolute where none leads there."""
     try:
         return os.path.relpath(path, start)
     except ValueError:  # another drive on Windows

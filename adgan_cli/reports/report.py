@@ -31,7 +31,7 @@ from adgan_cli.scoring.calibration import (
     require_p_values,
 )
 from adgan_cli.scoring.confounds import confound_note
-from adgan_cli.scoring.rows import ScoreRow, count_rows
+from adgan_cli.scoring.rows import Counts, ScoreRow, count_rows
 from adgan_cli.text import unescape
 
 RANKING_FILE, FIGURE_FILE, SUMMARY_FILE = "ranking.csv", "figure.png", "summary.json"
@@ -66,7 +66,7 @@ class ReportOptions:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """A ranking, what is shown of it, and what is to be said of it."""
+    """A ranking, the ends of it that are shown, and the notes on it."""
 
     info: ReportInfo
     rows: Sequence[ScoreRow]  # in the order they came
@@ -74,8 +74,13 @@ class Report:
     most: list[RankedRow]  # shown, the most anomalous first
     least: list[RankedRow]  # shown, the least anomalous first
     fdr: float | None  # false discovery rate at which rows are flagged
-    flagged: frozenset[str] | None  # paths; None where no rate was asked for
+    flagged: frozenset[str] | None  # paths; None without a rate
     notes: list[str]  # sentences for people, to be read first
+
+    @property
+    def counts(self) -> Counts:
+        """The number of images: ranked, and failed."""
+        return count_rows(self.rows, found=len(self.rows))
 
     @property
     def shown(self) -> list[ScoreRow]:
@@ -137,7 +142,7 @@ def make_report(
 ) -> Report:
     """Rank rows, choose what is shown and flagged, and note what p-values and correlations say.
 
-    Raises ConfigError where a false discovery rate is asked for and no row has a p-value.
+    Raises ConfigError for a false discovery rate where no row has a p-value.
     """
     options = options or ReportOptions()
     has_p_values = any(row.p_value is not None for row in rows)
@@ -201,7 +206,7 @@ def write_report(
         title=f"What does not belong in {info.root.resolve().name or info.root}",
         most=most,
         least=least,
-        counts=count_rows(rows, found=len(rows)),
+        counts=report.counts,
         settings=format_settings({**info.model, **info.settings}),
         failures=[(row.path, row.error) for row in rows if row.error],
         scores=[row.score for _, row in report.ranked if row.score is not None],

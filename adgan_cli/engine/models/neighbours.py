@@ -23,7 +23,7 @@ SIDE = 64  # pixels: more cannot be seen at the size they are shown at
 MAX_BYTES = 24 * 2**20  # of pixels: 2,048 images in colour at 64 pixels, 8,192 at 32
 _PIXELS = "pixels"
 _BATCH = 256  # images in floating point at once
-_SPARE = 8  # candidates measured exactly, beyond those asked for
+_SPARE = 8  # candidates measured exactly, beyond the `count` nearest
 
 
 @dataclass(frozen=True, eq=False)
