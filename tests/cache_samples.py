@@ -104,9 +104,9 @@ def aged(tmp_path: Path, name: str, seconds: int) -> list[ImageRef]:
     sets = tmp_path / "cache" / "pixels"
     before = set(sets.iterdir()) if sets.exists() else set()
     filled(tmp_path, items)
-    (made,) = set(sets.iterdir()) - before
+    (new,) = set(sets.iterdir()) - before
     used = time.time() - seconds
-    os.utime(made / "pixels.bin", (used, used))
+    os.utime(new / "pixels.bin", (used, used))
     return items
 
 

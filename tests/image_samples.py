@@ -136,20 +136,20 @@ def tiff(
         **(tags or {}),
     }
     number = len(fields) + 2
-    place = 8 + 2 + 12 * number + 4
+    offset = 8 + 2 + 12 * number + 4
     far = b""  # what does not fit into its field
 
     def field(tag: int, code: str, values: Sequence[int]) -> bytes:
         nonlocal far
         content = struct.pack(order + code * len(values), *values)
         if len(content) > 4:
-            content, far = struct.pack(order + "I", place + len(far)), far + content
+            content, far = struct.pack(order + "I", offset + len(far)), far + content
         head = struct.pack(order + "HHI", tag, {"H": 3, "I": 4}[code], len(values))
         return head + content.ljust(4, b"\0")
 
     room = sum(2 * len(values) for values in fields.values() if len(values) > 2)
     room += 8 * len(data) if len(data) > 1 else 0
-    starts = [place + room + sum(map(len, data[:index])) for index in range(len(data))]
+    starts = [offset + room + sum(map(len, data[:index])) for index in range(len(data))]
     longs = {273: starts, 279: [len(strip) for strip in data]}
     entries = b""
     for tag in sorted([*fields, *longs]):
@@ -214,11 +214,11 @@ def _profile(
         b"wtpt": white,
         **tags,
     }
-    table, body, place = b"", b"", 128 + 4 + 12 * len(tags)
+    table, body, offset = b"", b"", 128 + 4 + 12 * len(tags)
     for tag, content in tags.items():
-        table += struct.pack(">4sII", tag, place + len(body), len(content))
+        table += struct.pack(">4sII", tag, offset + len(body), len(content))
         body += content.ljust(-(-len(content) // 4) * 4, b"\0")
-    size = place + len(body)
+    size = offset + len(body)
     header = struct.pack(">I4sI4s4s4s", size, bytes(4), 0x02400000, kind, space, between)
     header += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + bytes(28)
     header += _fixed(np.array([0.9642, 1.0, 0.8249]))  # illuminant

@@ -52,16 +52,16 @@ def test_info_lists_what_is_kept(cache: Path, tmp_path: Path) -> None:
 
 
 def test_json_tells_the_same(cache: Path, tmp_path: Path) -> None:
-    told = json.loads(adgan("cache", "info", "--json", "--cache-dir", cache).stdout)
-    assert (told["folder"], told["bytes"]) == (str(cache), bytes_below(cache))
-    sets = {Path(each["root"]).name: each for each in told["sets"]}
+    listing = json.loads(adgan("cache", "info", "--json", "--cache-dir", cache).stdout)
+    assert (listing["folder"], listing["bytes"]) == (str(cache), bytes_below(cache))
+    sets = {Path(each["root"]).name: each for each in listing["sets"]}
     assert {name: each["pictures"] for name, each in sets.items()} == {"digits": 3, "rooms": 2}
     assert sets["digits"]["root"] == str((tmp_path / "digits").resolve())
     assert sets["rooms"]["rules"] == {
         "size": 32, "channels": 3, "fit": "pad", "alpha": "#8090a0", "ranges": []
     }  # fmt: skip
     assert abs(datetime.fromisoformat(sets["rooms"]["used"]).timestamp() - time.time()) < 60
-    assert sum(each["bytes"] for each in told["sets"]) == told["bytes"]
+    assert sum(each["bytes"] for each in listing["sets"]) == listing["bytes"]
 
 
 def test_a_damaged_set_is_listed_too(cache: Path) -> None:
@@ -69,15 +69,15 @@ def test_a_damaged_set_is_listed_too(cache: Path) -> None:
         path.write_bytes(b"garbage" * 99)
     lines = adgan("cache", "info", "--cache-dir", cache).stdout.splitlines()
     assert [line.split("  ")[-1] for line in lines[1:3]] == ["unknown: it is damaged"] * 2
-    told = json.loads(adgan("cache", "info", "--json", "--cache-dir", cache).stdout)
-    assert [(each["root"], each["rules"]) for each in told["sets"]] == [("", None)] * 2
-    assert told["bytes"] == bytes_below(cache)
+    listing = json.loads(adgan("cache", "info", "--json", "--cache-dir", cache).stdout)
+    assert [(each["root"], each["rules"]) for each in listing["sets"]] == [("", None)] * 2
+    assert listing["bytes"] == bytes_below(cache)
 
 
 def test_odd_names_can_be_told_of(tmp_path: Path) -> None:
     keep(tmp_path / "cache", tmp_path / "new\nline\udcff", Preprocessing(16, 1), 1)
-    told = adgan("cache", "info", "--cache-dir", tmp_path / "cache")
-    assert r"new\nline\udcff" in told.stdout and len(told.stdout.splitlines()) == 3
+    result = adgan("cache", "info", "--cache-dir", tmp_path / "cache")
+    assert r"new\nline\udcff" in result.stdout and len(result.stdout.splitlines()) == 3
     record = json.loads(adgan("cache", "info", "--json", "--cache-dir", tmp_path / "cache").stdout)
     assert record["sets"][0]["root"].endswith("new\nline\\udcff")
 

@@ -1,4 +1,4 @@
-"""Archives and databases: every member whole, and damage told from what is sound."""
+"""Archives and databases: every member whole, and damage is distinguished from what is sound."""
 
 import os
 import random

@@ -196,13 +196,13 @@ def test_strips_that_end_before_the_picture_leave_nothing_black(
 ):
     content = tiff(COLOURS[..., :3].astype(kind), 2, planes=planes, tags={257: (height,)})
     (tmp_path / "a").write_bytes(content)
-    said = ""
+    message = ""
     try:
         with open_image(tmp_path / "a") as source, source.identify() as image:
             decode(image, source.stream)
     except ImageError as error:
-        said = str(error)
-    assert said == ("" if plain else "truncated or damaged: its strips do not cover the picture")
+        message = str(error)
+    assert message == ("" if plain else "truncated or damaged: its strips do not cover the picture")
 
 
 @pytest.mark.parametrize("bits", [2, 4])

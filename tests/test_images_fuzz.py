@@ -138,8 +138,8 @@ Steps = list[tuple[str, int, int]]
 def mutated(whole: bytes, steps: Steps) -> bytes:
     """Apply changes one after the other: (what, where, how much)."""
     data = bytearray(whole)
-    for kind, place, value in steps:
-        at = place % max(1, len(data))
+    for kind, offset, value in steps:
+        at = offset % max(1, len(data))
         if kind in ("set", "edge") and data:
             data[at] = value
         elif kind == "cut":

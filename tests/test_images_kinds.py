@@ -281,7 +281,7 @@ if int(Image.__version__.split(".")[0]) < 11:
 
 @pytest.fixture
 def write(tmp_path):
-    """write(content): a file named so that nothing can be told from it."""
+    """write(content): a file named so that it says nothing."""
 
     def write(content: bytes):
         (tmp_path / "a").write_bytes(content)

@@ -10,6 +10,8 @@ import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +20,9 @@ from image_samples import chunk
 from PIL import Image
 
 from adgan_cli.errors import ImageError
-from adgan_cli.images import open_image as module
 from adgan_cli.images.archives import ZipArchive
 from adgan_cli.images.open_image import fingerprint, open_image
+from adgan_cli.images.refs import ImageRef
 
 
 def reason(item) -> str:
@@ -89,7 +91,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_an_error_row(tmp_path):
     assert reason(item) == "vanished"
 
 
-def test_an_error_of_the_disk_keeps_its_words(monkeypatch, tmp_path):
+def test_an_error_of_the_disk_keeps_its_words(tmp_path):
     class Failing(io.BytesIO):
         def read(self, size=-1):
             if self.tell():
@@ -97,16 +99,16 @@ def test_an_error_of_the_disk_keeps_its_words(monkeypatch, tmp_path):
             return super().read(size)
 
     content = picture(tmp_path / "a.png").read_bytes()
-    monkeypatch.setattr(module, "_open", lambda item: Failing(content))
-    assert reason("a.png") == "Input/output error"
+    container: Any = SimpleNamespace(open=lambda key: Failing(content))
+    assert reason(ImageRef(container, "a.png", "a.png")) == "Input/output error"
 
 
 def test_heic_and_fits_come_with_the_remedy(tmp_path):
     (tmp_path / "a.fits").write_bytes(b"SIMPLE  =                    T".ljust(2880))
     assert reason(tmp_path / "a.fits") == "FITS frame: convert it to 16-bit TIFF or PNG first"
     (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 99)
-    said = reason(tmp_path / "phone.heic")
-    assert said == "HEIC picture: install adgan[heif] to read it" or "damaged" in said
+    message = reason(tmp_path / "phone.heic")
+    assert message == "HEIC picture: install adgan[heif] to read it" or "damaged" in message
 
 
 def test_an_eps_file_never_starts_an_interpreter(tmp_path):
@@ -127,8 +129,8 @@ def test_reasons_have_neither_paths_nor_lines(tmp_path):
     for name in ("a.png", "a.jpg", "a.tif", "a.gif", "a.bmp", "a.webp"):
         whole = picture(tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
-        said = reason(tmp_path / name)
-        assert str(tmp_path) not in said and "\n" not in said and len(said) < 150
+        message = reason(tmp_path / name)
+        assert str(tmp_path) not in message and "\n" not in message and len(message) < 150
 
 
 def test_the_format_is_known_by_content_not_by_name(tmp_path):

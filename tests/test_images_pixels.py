@@ -44,10 +44,10 @@ def test_grey_pictures_alone_make_one_channel_equal_to_asking_for_it(found, tmp_
     noise = np.random.default_rng(0).integers(0, 255, (9, 9), np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     found += [image_ref(tmp_path / name) for name in ("grey-in-rgb.jpg", "noise.png")]
-    decided, asked = (loaded(found, channels) for channels in (None, 1))
+    decided, requested = (loaded(found, channels) for channels in (None, 1))
     assert decided.pixels.shape == (12, 4, 4, 1)
-    np.testing.assert_array_equal(decided.pixels, asked.pixels)
-    assert decided.digest == asked.digest
+    np.testing.assert_array_equal(decided.pixels, requested.pixels)
+    assert decided.digest == requested.digest
 
 
 def test_one_coloured_picture_makes_three_channels(found, tmp_path):
@@ -128,8 +128,8 @@ def test_a_cache_that_fails_a_large_set_is_an_error_with_the_remedy(found, tmp_p
 
 
 def test_a_cache_of_no_use_is_told_and_does_no_harm(found, tmp_path):
-    told = []
+    reasons = []
     (tmp_path / "cache").write_text("a file")
     cache = CacheConfig(tmp_path / "cache", 10**9)
-    pictures = loaded(found, 1, cache=cache, on_cache_disabled=told.append)
-    assert len(pictures) == 10 and len(told) == 1
+    pictures = loaded(found, 1, cache=cache, on_cache_disabled=reasons.append)
+    assert len(pictures) == 10 and len(reasons) == 1

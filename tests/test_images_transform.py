@@ -43,9 +43,9 @@ def stored_for(pixels: np.ndarray, orientation: int) -> np.ndarray:
     height, width = pixels.shape[:2]
     stored = np.zeros((width, height, 3) if swapped else pixels.shape, np.uint8)
     for y, x in np.ndindex(stored.shape[:2]):
-        place = {row_side: y, column_side: x}
-        top = place["top"] if "top" in place else height - 1 - place["bottom"]
-        left = place["left"] if "left" in place else width - 1 - place["right"]
+        corner = {row_side: y, column_side: x}
+        top = corner["top"] if "top" in corner else height - 1 - corner["bottom"]
+        left = corner["left"] if "left" in corner else width - 1 - corner["right"]
         stored[y, x] = pixels[top, left]
     return stored
 
@@ -93,7 +93,7 @@ def test_the_central_square_is_kept_by_crop_only(size, box):
     [
         ((4000, 3000), (500, 375), "crop", 1, (62.5, 0, 437.5, 375)),
         ((4000, 3000), (500, 375), "crop", 3, (62.5, 0, 437.5, 375)),
-        # 4001 pixels are 500.125 eighths; the decoder gives 501, the last of them mostly made up
+        # 4001 pixels are 500.125 eighths; the decoder gives 501, the last of them mostly invented
         ((4001, 3000), (501, 375), "crop", 1, (62.5, 0, 437.5, 375)),
         ((4001, 3000), (501, 375), "crop", 2, (63.375, 0, 438.375, 375)),
         ((4001, 3000), (501, 375), "squash", 1, (0, 0, 500.125, 375)),

@@ -134,11 +134,11 @@ def test_greys_are_left_as_they_are(profile):
 
 
 def test_a_transform_is_made_once_and_for_its_thread_only(monkeypatch):
-    made = []
+    builds = []
     build = ImageCms.buildTransform
 
     def plural(*args):
-        made.append(threading.get_ident())
+        builds.append(threading.get_ident())
         return build(*args)
 
     monkeypatch.setattr(ImageCms, "buildTransform", plural)
@@ -156,7 +156,7 @@ def test_a_transform_is_made_once_and_for_its_thread_only(monkeypatch):
         thread.join()
     often()
     assert same == [True] * 100
-    assert len(made) == 5
+    assert len(builds) == 5
 
 
 def test_only_the_latest_profiles_are_kept(monkeypatch):

@@ -48,10 +48,10 @@ def test_pictures_are_found_recursively_in_any_case_and_sorted(tmp_path):
 
 
 def test_the_order_is_the_same_whatever_order_the_files_were_made_in(tmp_path):
-    made = [f"{n}.png" for n in (10, 9, 1, 2)]
-    touch(tmp_path / "one", *made)
-    touch(tmp_path / "two", *reversed(made))
-    assert names(tmp_path / "one") == names(tmp_path / "two") == sorted(made)
+    written = [f"{n}.png" for n in (10, 9, 1, 2)]
+    touch(tmp_path / "one", *written)
+    touch(tmp_path / "two", *reversed(written))
+    assert names(tmp_path / "one") == names(tmp_path / "two") == sorted(written)
 
 
 def test_folders_are_left_alone_where_they_are_not_wanted(tmp_path):

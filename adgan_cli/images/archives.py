@@ -45,7 +45,8 @@ _ZIP_ERRORS = (
     zlib.error,
 )
 # These stand for the size of a tar member whose bytes do not lie there in one piece.
-_SPARSE, _DANGLING = -1, -2
+_SPARSE = -1
+_DANGLING = -2
 _WITHOUT_BYTES = {
     _SPARSE: "stored as a sparse file; pack it without --sparse",
     _DANGLING: "a hard link to something that is no file in the archive",

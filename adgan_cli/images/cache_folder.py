@@ -21,7 +21,8 @@ from typing import NamedTuple
 from adgan_cli.errors import OutputError
 
 SETS = "pixels"
-INDEX, PIXELS = "index.sqlite", "pixels.bin"
+INDEX = "index.sqlite"
+PIXELS = "pixels.bin"
 
 _FILES = {INDEX, f"{INDEX}-journal", PIXELS}
 _SET = re.compile(r"[0-9a-f]{32}")

@@ -71,7 +71,8 @@ class Store:
 
     def __init__(self, folder: Path, slot_bytes: int, *, timeout: float) -> None:
         self._slot_bytes = slot_bytes
-        self._index_path, self._pixels_path = folder / INDEX, folder / PIXELS
+        self._index_path = folder / INDEX
+        self._pixels_path = folder / PIXELS
         self._pixels = open(self._pixels_path, "r+b", buffering=0, opener=_open_or_create)
         self._identity = os.fstat(self._pixels.fileno())
         try:

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import IO, Any
 
 import numpy as np
@@ -36,8 +37,17 @@ _GREY_STEP = {"L;2": 85, "L;4": 17}
 
 _GREY_ALPHA = "LA;16B"
 
-_BITS, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT, _SUBSAMPLING = 258, 262, 284, 339, 530  # TIFF tags
-_YCBCR = 6  # value of the second
+_PHOTOMETRIC_YCBCR = 6
+
+
+class _Tag(IntEnum):
+    """Tags of TIFF 6.0."""
+
+    BITS = 258
+    PHOTOMETRIC = 262
+    PLANES = 284
+    SAMPLE_FORMAT = 339
+    SUBSAMPLING = 530
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +122,7 @@ def _tags(image: Image.Image) -> Any:
 
 
 def _signed_bytes(image: ImageFile) -> bool:
-    return image.mode == "L" and _tags(image).get(_SAMPLE_FORMAT, (1,))[0] == 2
+    return image.mode == "L" and _tags(image).get(_Tag.SAMPLE_FORMAT, (1,))[0] == 2
 
 
 def _codec(image: ImageFile) -> str:
@@ -149,16 +159,16 @@ def _fix_raw_modes(image: ImageFile) -> None:
         if raw in _LIBTIFF_ORDER:
             _set_raw_modes(image, [_LIBTIFF_ORDER[raw]])
         return
-    _refuse_gaps(image, in_planes=tags.get(_PLANES) == 2)
-    if tags.get(_PLANES) == 2 and set(tags.get(_BITS, ())) == {16}:
+    _refuse_gaps(image, in_planes=tags.get(_Tag.PLANES) == 2)
+    if tags.get(_Tag.PLANES) == 2 and set(tags.get(_Tag.BITS, ())) == {16}:
         # tiles of one colour after those of another, which Pillow takes for 8 bits
         if image.mode != "RGB":
             raise ImageError(f"16-bit {image.mode} TIFF with a plane a colour: interleave them")
         order = "L" if tags.prefix == b"II" else "B"
         _set_raw_modes(image, [f"{_raw_of(tile)[0]};16{order}" for tile in image.tile])
-    elif tags.get(_PHOTOMETRIC) == _YCBCR and raw in ("YCbCr", "RGBX"):
+    elif tags.get(_Tag.PHOTOMETRIC) == _PHOTOMETRIC_YCBCR and raw in ("YCbCr", "RGBX"):
         # Pillow before 11 finds 4 bytes a pixel, and none heeds that colours may be subsampled
-        if raw == "RGBX" or tags.get(_SUBSAMPLING, (1, 1)) != (1, 1):
+        if raw == "RGBX" or tags.get(_Tag.SUBSAMPLING, (1, 1)) != (1, 1):
             raise ImageError("uncompressed YCbCr TIFF that Pillow cannot read: save it as RGB")
 
 
@@ -218,7 +228,7 @@ def _colours(image: ImageFile, file: IO[bytes], raw: str) -> Deep:
     image.load()
     upper = _rgb_or_rgba(image)
     lower = None
-    if codec != "libtiff" or _tags(image).get(_PLANES) != 2:  # else Pillow chooses later on
+    if codec != "libtiff" or _tags(image).get(_Tag.PLANES) != 2:  # else Pillow chooses later on
         lower = _lower(image, file, [raw[:-1] + _OTHER_ORDER[raw[-1]] for raw in raws])
     upper_byte_only = lower is None or lower.shape != upper.shape
     # a byte alone stands for the value whose two bytes are equal
@@ -257,7 +267,7 @@ def _unmultiplied(values: np.ndarray) -> np.ndarray:
 
 def _numbers(image: ImageFile, raw: str) -> Deep:
     values = np.asarray(image)  # (H, W)
-    inverted = _tags(image).get(_PHOTOMETRIC) == 0
+    inverted = _tags(image).get(_Tag.PHOTOMETRIC) == 0
     if image.mode == "F":
         return Deep(values, "F", None, inverted)
     if image.mode == "I" and image.format not in ("PNG", "PPM"):  # these have 16 bits at most

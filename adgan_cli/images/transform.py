@@ -30,7 +30,9 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_MIRRORED, _UPSIDE_DOWN = {2, 3, 6, 7}, {3, 4, 7, 8}  # what was last comes first, across and down
+_MIRRORED = {2, 3, 6, 7}  # the last column comes first
+_UPSIDE_DOWN = {3, 4, 7, 8}  # the last row comes first
+
 Transform = ImageCms.ImageCmsTransform
 Colour = tuple[int, int, int]
 
