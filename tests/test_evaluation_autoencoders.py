@@ -1,6 +1,7 @@
 """The autoencoders score by the formulas of section 4.2, and a score depends on its picture."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,32 +9,28 @@ import torch
 from torch import nn
 
 from adgan_cli.config import ModelConfig
-from adgan_cli.engine.models.dcgan import Critic, Generator
-from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
-from adgan_cli.evaluation.autoencoders import (
+from adgan_cli.engine.models.dcgan import Critic, Encoder, Generator
+from adgan_cli.errors import ConfigError, DivergedError
+from adgan_cli.evaluation.methods import autoencoders as module
+from adgan_cli.evaluation.methods.autoencoders import (
     ELBO_SAMPLES,
     Dcae,
-    Encoder,
     Vae,
     cross_entropy,
     dcae_scores,
     kl_divergence,
-    load_dcae,
-    load_vae,
-    pictures_digest,
-    save_autoencoder,
-    train_dcae,
-    train_vae,
+    train_autoencoder,
+    trained_autoencoder,
     vae_scores,
 )
 from adgan_cli.evaluation.metrics import roc_auc
-from adgan_cli.evaluation.settings import AutoencoderConfig
-from adgan_cli.evaluation.task import NotApplicableError
+from adgan_cli.evaluation.settings import AutoencoderConfig, Settings
+from adgan_cli.evaluation.task import Cell, NotApplicableError, Task, pixels_digest
 
 CPU = torch.device("cpu")
 TINY = AutoencoderConfig(iters=3, batch_size=4, latent_dim=8, width=4)
-KINDS = [(train_dcae, dcae_scores, load_dcae), (train_vae, vae_scores, load_vae)]
-both = pytest.mark.parametrize("train, scores, load", KINDS, ids=["dcae", "vae"])
+KINDS = [(Dcae, dcae_scores), (Vae, vae_scores)]
+both = pytest.mark.parametrize("kind, scores", KINDS, ids=["dcae", "vae"])
 
 
 def noise(count, channels=1, seed=0):
@@ -51,7 +48,7 @@ def squares(count, first=4, seed=0):
     return pixels
 
 
-class GeneratorBank(nn.Module):
+class Copier(nn.Module):
     """Stands for an autoencoder that has nothing left to learn."""
 
     def __init__(self, flaw=0.0):
@@ -63,12 +60,12 @@ class GeneratorBank(nn.Module):
 
 
 def test_a_perfect_copy_scores_zero():
-    assert (dcae_scores(GeneratorBank(), noise(3)) == 0).all()
+    assert (dcae_scores(Copier(), noise(3)) == 0).all()
 
 
 def test_the_dcae_scores_by_the_squared_error_summed_over_the_picture():
     expected = 0.5**2 * 16 * 16 * 3
-    assert dcae_scores(GeneratorBank(0.5), noise(3, channels=3)) == pytest.approx([expected] * 3)
+    assert dcae_scores(Copier(0.5), noise(3, channels=3)) == pytest.approx([expected] * 3)
 
 
 def test_cross_entropy_is_that_of_pixels_moved_to_the_unit_interval():
@@ -85,7 +82,7 @@ def test_a_pixel_that_cannot_be_is_far_off_and_not_infinitely_so():
 
 
 def test_the_vaes_chances_are_the_generators_pixels_moved_to_the_unit_interval():
-    network = train_vae(noise(6), TINY, device=CPU).network
+    network = train_autoencoder(Vae, noise(6), TINY, device=CPU).network
     z = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(network.logits(z).sigmoid(), (network.decoder(z) + 1) / 2)
 
@@ -102,7 +99,7 @@ def test_kl_divergence_equals_that_of_torch():
 
 
 def test_the_vae_scores_by_the_mean_of_its_terms_over_eight_samples():
-    network = train_vae(noise(6), TINY, device=CPU).network
+    network = train_autoencoder(Vae, noise(6), TINY, device=CPU).network
     pixels, seed = noise(3, seed=1), 5
     noises = torch.randn(ELBO_SAMPLES, 8, generator=torch.Generator().manual_seed(seed))
     expected = []
@@ -146,112 +143,116 @@ def test_encoder_and_decoder_are_mirror_images(size, channels):
 
 
 @both
-def test_a_score_depends_on_the_picture_alone(train, scores, load):
-    network = train(noise(20), TINY, device=CPU).network
+def test_a_score_depends_on_the_picture_alone(kind, scores):
+    network = train_autoencoder(kind, noise(20), TINY, device=CPU).network
     pixels = noise(7, seed=1)
-    group_by_shared_model = scores(network, pixels)
+    together = scores(network, pixels)
     order = [4, 0, 6, 2, 5, 1, 3]
-    assert scores(network, pixels[order]) == pytest.approx(group_by_shared_model[order], rel=1e-5)
-    assert scores(network, pixels, 3) == pytest.approx(group_by_shared_model, rel=1e-5)
+    assert scores(network, pixels[order]) == pytest.approx(together[order], rel=1e-5)
+    assert scores(network, pixels, 3) == pytest.approx(together, rel=1e-5)
     alone = [scores(network, pixels[i : i + 1])[0] for i in range(7)]
-    assert alone == pytest.approx(group_by_shared_model, rel=1e-5)
+    assert alone == pytest.approx(together, rel=1e-5)
 
 
 @both
-def test_scoring_is_in_eval_mode_and_repeats_itself(train, scores, load):
-    network, pixels = train(noise(20), TINY, device=CPU).network, noise(5, seed=1)
+def test_scoring_is_in_eval_mode_and_repeats_itself(kind, scores):
+    network, pixels = train_autoencoder(kind, noise(20), TINY, device=CPU).network, noise(5, seed=1)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    first = scores(network.train(), pixels)
+    first = scores(
+        network.train(),
+        pixels,
+    )
     assert first.dtype == np.float64 and first.shape == (5,)
     assert (scores(network, pixels) == first).all()
     assert all(torch.equal(t, before[n]) for n, t in network.state_dict().items())
 
 
 @both
-def test_equal_settings_train_equal_networks(train, scores, load):
+def test_equal_settings_train_equal_networks(kind, scores):
     config = AutoencoderConfig(iters=4, batch_size=4, latent_dim=8, width=4, seed=3)
-    one, two = (train(squares(9), config, device=CPU) for _ in range(2))
+    one, two = (train_autoencoder(kind, squares(9), config, device=CPU) for _ in range(2))
     weights = two.network.state_dict()
     assert all(torch.equal(t, weights[n]) for n, t in one.network.state_dict().items())
-    other = train(squares(9), AutoencoderConfig(**{**vars(config), "seed": 4}), device=CPU)
+    other = train_autoencoder(
+        kind, squares(9), AutoencoderConfig(**{**vars(config), "seed": 4}), device=CPU
+    )
     assert (scores(other.network, noise(2)) != scores(one.network, noise(2))).all()
 
 
 @both
-def test_training_lowers_the_loss_and_tells_normal_from_odd(train, scores, load):
+def test_training_lowers_the_loss_and_tells_normal_from_odd(kind, scores):
     losses = []
     config = AutoencoderConfig(iters=150, batch_size=16, latent_dim=8, width=4)
-    trained = train(squares(64), config, device=CPU, on_step=lambda step: losses.append(step.loss))
+    trained = train_autoencoder(
+        kind, squares(64), config, device=CPU, on_step=lambda step, loss: losses.append(loss)
+    )
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) / 2
     test = np.concatenate([squares(20, seed=1), squares(20, first=0, seed=2)])  # in a corner
     assert roc_auc([False] * 20 + [True] * 20, scores(trained.network, test)) > 0.95
 
 
+def cell(tmp_path, config=TINY, *, train=None, **settings):
+    train = noise(6) if train is None else train
+    task = Task(train, noise(3, seed=1), train[:0], np.zeros(0, bool), seed=0)
+    return Cell(task, tmp_path, Settings(autoencoder=config, **settings))
+
+
 @both
-def test_saved_and_loaded_it_scores_the_same_and_saves_the_same_bytes(
-    train, scores, load, tmp_path
-):
-    trained = train(noise(6), TINY, device=CPU)
-    save_autoencoder(trained, tmp_path / "a" / "one.safetensors")
-    again = load(tmp_path / "a" / "one.safetensors", CPU)
+def test_what_is_kept_scores_the_same(kind, scores, tmp_path, monkeypatch):
+    trained = trained_autoencoder(kind, cell(tmp_path))
+    monkeypatch.setattr(module, "train_autoencoder", None)
+    again = trained_autoencoder(kind, cell(tmp_path))
     assert (scores(again.network, noise(3)) == scores(trained.network, noise(3))).all()
-    assert (again.config, again.steps, again.seconds) == (TINY, 3, trained.seconds)
-    assert again.digest == pictures_digest(noise(6))
+    assert (again.steps, again.seconds) == (3, trained.seconds)
     assert not again.network.training
-    save_autoencoder(again, tmp_path / "two.safetensors")
-    first = (tmp_path / "a" / "one.safetensors").read_bytes()
-    assert (tmp_path / "two.safetensors").read_bytes() == first
 
 
-def test_a_file_that_does_not_hold_is_refused_by_name(tmp_path):
-    path = tmp_path / "one.safetensors"
-    save_autoencoder(train_dcae(noise(6), TINY, device=CPU), path)
-    with pytest.raises(ModelFileError, match=r"one.safetensors is a dcae, not a vae"):
-        load_vae(path, CPU)
-    data = path.read_bytes()
-    path.write_bytes(data.replace(b'\\"steps\\":3', b'\\"stops\\":3'))
-    with pytest.raises(ModelFileError, match=r"one.safetensors is corrupt.*steps"):
-        load_dcae(path, CPU)
-    path.write_bytes(data.replace(b'\\"latent_dim\\":8', b'\\"latent_dim\\":9'))
-    with pytest.raises(ModelFileError, match=r"one.safetensors: decoder.first.weight"):
-        load_dcae(path, CPU)
-    path.write_bytes(data[:-100])
-    with pytest.raises(ModelFileError, match="truncated"):
-        load_dcae(path, CPU)
+@pytest.mark.parametrize("change", ["images", "config", "clock", "file"])
+def test_what_is_kept_of_another_training_is_trained_anew(change, tmp_path, monkeypatch):
+    trained_autoencoder(Dcae, cell(tmp_path, max_seconds=0.0 if change == "clock" else math.inf))
+    calls = []
+    monkeypatch.setattr(
+        module, "train_autoencoder", lambda *a, **k: calls.append(1) or train_autoencoder(*a, **k)
+    )
+    if change == "images":
+        other = cell(tmp_path, train=noise(6, seed=2))
+    elif change == "config":
+        other = cell(tmp_path, replace(TINY, seed=1))
+    else:
+        other = cell(tmp_path)
+    if change == "file":
+        path = tmp_path / "dcae.safetensors"
+        path.write_bytes(path.read_bytes()[:-100])
+    assert trained_autoencoder(Dcae, other).steps == 3
+    assert calls == [1]
 
 
 def test_a_digest_knows_pictures_their_order_and_their_shape():
     pixels = noise(4)
-    assert pictures_digest(pixels) == pictures_digest(pixels.copy())
+    assert pixels_digest(pixels) == pixels_digest(pixels.copy())
     others = [pixels[::-1], pixels[:3], pixels.reshape(2, 32, 16, 1), pixels + np.uint8(1)]
-    assert len({pictures_digest(p) for p in [pixels, *others]}) == 5
+    assert len({pixels_digest(p) for p in [pixels, *others]}) == 5
 
 
 @both
-def test_training_ends_when_told_to_and_says_after_how_many_steps(train, scores, load):
+def test_training_ends_when_its_time_is_up_and_counts_its_steps(kind, scores):
     config = AutoencoderConfig(iters=10**6, batch_size=4, latent_dim=8, width=4)
-    assert train(noise(6), config, device=CPU, max_seconds=0).steps == 1
-    told = []
-    ended = train(
-        noise(6), config, device=CPU, on_step=told.append, should_stop=lambda: len(told) == 3
-    )
-    assert ended.steps == 3 and [step.step for step in told] == [1, 2, 3]
-    assert ended.network.training is False
+    assert train_autoencoder(kind, noise(6), config, device=CPU, max_seconds=0).steps == 1
 
 
 def test_fewer_pictures_than_a_batch_will_do():
-    assert train_dcae(noise(1), TINY, device=CPU).steps == 3
+    assert train_autoencoder(Dcae, noise(1), TINY, device=CPU).steps == 3
 
 
 def test_a_loss_that_is_no_number_ends_training():
     config = AutoencoderConfig(iters=20, batch_size=4, latent_dim=8, width=4, lr=1e30)
     with pytest.raises(DivergedError, match="vae diverged at step"):
-        train_vae(noise(6), config, device=CPU)
+        train_autoencoder(Vae, noise(6), config, device=CPU)
 
 
 def test_a_score_that_is_no_number_is_not_given_out():
     with pytest.raises(NotApplicableError, match="3 of 3"):
-        dcae_scores(GeneratorBank(math.nan), noise(3))
+        dcae_scores(Copier(math.nan), noise(3))
 
 
 @pytest.mark.parametrize(

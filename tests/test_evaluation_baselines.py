@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from adgan_cli.evaluation.baselines import deviation, file_complexity, mean_image, pca
+from adgan_cli.evaluation.methods.baselines import deviation, file_complexity, mean_image, pca
 from adgan_cli.evaluation.task import MethodResult, NotApplicableError, Task
 
 Method = Callable[[Task], MethodResult]

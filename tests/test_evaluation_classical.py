@@ -11,7 +11,8 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import KernelDensity
 from sklearn.svm import OneClassSVM
 
-from adgan_cli.evaluation.classical import (
+from adgan_cli.evaluation.features import Features
+from adgan_cli.evaluation.methods.classical import (
     BANDWIDTHS,
     GAMMAS,
     NU,
@@ -21,7 +22,6 @@ from adgan_cli.evaluation.classical import (
     log_densities,
     ocsvm,
 )
-from adgan_cli.evaluation.features import Features
 from adgan_cli.evaluation.metrics import roc_auc
 from adgan_cli.evaluation.task import MethodResult, NotApplicableError, Task
 

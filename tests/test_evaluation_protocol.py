@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +14,13 @@ from adgan_cli.config import PAPER_SEARCH, TrainConfig
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.errors import ConfigError
 from adgan_cli.evaluation import protocol
-from adgan_cli.evaluation.labels import LabelledDataset
-from adgan_cli.evaluation.methods import DEFAULT_METHODS, METHODS, Cell
+from adgan_cli.evaluation.datasets.labelled import LabelledDataset, Split, numbered
+from adgan_cli.evaluation.items import HOLDOUT, draw_items, read_kept_scores
+from adgan_cli.evaluation.methods import DEFAULT_METHODS, METHODS
 from adgan_cli.evaluation.metrics import roc_auc
-from adgan_cli.evaluation.protocol import HOLDOUT, Plan, chosen_items, evaluate, read_kept_scores
+from adgan_cli.evaluation.protocol import Plan, evaluate
 from adgan_cli.evaluation.settings import AnoganConfig, AutoencoderConfig, GanConfig, Settings
-from adgan_cli.evaluation.task import MethodResult, NotApplicableError
+from adgan_cli.evaluation.task import Cell, Method, MethodResult, NotApplicableError
 
 FAST = Settings(
     gan=GanConfig(
@@ -41,18 +41,12 @@ def labelled(count: int = 30, classes: int = 3) -> LabelledDataset:
     """Noise around another grey for each class: 16 pixels, one channel."""
     rng = np.random.default_rng(0)
 
-    def part(number: int) -> tuple[np.ndarray, np.ndarray]:
-        labels = np.arange(number) % classes
-        noise = rng.normal(0, 25, (number, 16, 16, 1))
-        return np.clip(40 + 70 * labels[:, None, None, None] + noise, 0, 255).astype(
-            np.uint8
-        ), labels.astype(np.int64)
+    def split() -> Split:
+        labels = np.arange(count) % classes
+        levels = 40 + 70 * labels[:, None, None, None] + rng.normal(0, 25, (count, 16, 16, 1))
+        return numbered(np.clip(levels, 0, 255).astype(np.uint8), labels)
 
-    train, test = part(count), part(count)
-    names = tuple(map(str, range(count)))
-    return LabelledDataset(
-        "greys", ("dark", "mid grey", "light")[:classes], *train, *test, names, names
-    )
+    return LabelledDataset("greys", ("dark", "mid grey", "light")[:classes], split(), split())
 
 
 def run(out: Path, methods: tuple[str, ...], **plan: object) -> list[protocol.Result]:
@@ -66,10 +60,10 @@ def test_classes_side_by_side_give_the_same_results_in_the_same_order(tmp_path: 
     one, two = (list(evaluate(labelled(), plan, tmp_path / str(n), jobs=n)) for n in (1, 2))
     assert len(one) == 12
 
-    def known(results: list[protocol.Result]) -> list[protocol.Result]:
+    def comparable(results: list[protocol.Result]) -> list[protocol.Result]:
         return [replace(result, seconds=0.0, settings="") for result in results]
 
-    assert known(one) == known(two)
+    assert comparable(one) == comparable(two)
 
 
 def die(cell: tuple[int, int]) -> None:
@@ -81,7 +75,7 @@ def die(cell: tuple[int, int]) -> None:
 def test_a_killed_process_of_several_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "_results_here", die)
+    monkeypatch.setattr(protocol, "_run_job", die)
     with pytest.raises(ConfigError, match="--jobs"):
         list(evaluate(labelled(), Plan((0, 1), ("pca",), FAST), tmp_path, jobs=2))
 
@@ -91,9 +85,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The methods that ran, where two that need no training stand in for all."""
     made: list[str] = []
 
-    def counting(
-        name: str, method: Callable[[Cell], MethodResult]
-    ) -> Callable[[Cell], MethodResult]:
+    def counting(name: str, method: Method) -> Method:
         return lambda cell: made.append(name) or method(cell)  # type: ignore[func-returns-value]
 
     plural = {name: counting(name, METHODS[name]) for name in ("mean-image", "pca")}
@@ -109,15 +101,15 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_items_and_holdout_are_drawn_apart(
     count: int, n_test: int | None, tested: int, held_out: int
 ) -> None:
-    test, holdout = chosen_items(count, n_test, seed=3)
+    test, holdout = draw_items(count, n_test, seed=3)
     assert (len(test), len(holdout)) == (tested, held_out)
     together = np.concatenate([test, holdout])
     assert len(np.unique(together)) == len(together) and together.max() < count
     assert (np.diff(test) > 0).all()
-    again, _ = chosen_items(count, n_test, seed=3)
+    again, _ = draw_items(count, n_test, seed=3)
     np.testing.assert_array_equal(test, again)
     if tested < count:
-        assert (chosen_items(count, n_test, seed=4)[0] != test).any()
+        assert (draw_items(count, n_test, seed=4)[0] != test).any()
 
 
 def test_a_result_is_what_its_kept_scores_say(tmp_path: Path) -> None:
@@ -174,12 +166,12 @@ def test_every_method_that_trains_leaves_models_that_serve_again(tmp_path: Path)
     assert [result.note for result in results] == [""] * len(GAN_METHODS)
     models = tmp_path / "models" / "00-dark" / "run-0"
 
-    def there() -> dict[str, int]:
+    def kept() -> dict[str, int]:
         files = models.rglob("*.safetensors")
         return {path.relative_to(models).as_posix(): path.stat().st_mtime_ns for path in files}
 
-    made = there()
-    assert set(made) == {
+    first = kept()
+    assert set(first) == {
         "gan/model.safetensors", "gan/checkpoint.safetensors", "search.safetensors",
         "gan-tuned/model.safetensors", "gan-tuned/checkpoint.safetensors",
         "search-tuned.safetensors", "dcae.safetensors", "vae.safetensors",
@@ -188,7 +180,7 @@ def test_every_method_that_trains_leaves_models_that_serve_again(tmp_path: Path)
         table.unlink()  # scores are lost, models are not
     again = run(tmp_path, GAN_METHODS)
     assert [result.auc for result in again] == [result.auc for result in results]
-    assert made == there()
+    assert first == kept()
 
 
 def test_one_gan_serves_all_that_need_one(tmp_path: Path) -> None:
@@ -215,7 +207,7 @@ def test_runs_differ_by_their_seed(tmp_path: Path) -> None:
     assert seeds == [0, 1]
 
 
-def test_methods_hear_of_labels_only_in_the_holdout(
+def test_methods_see_labels_only_in_the_holdout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Cell] = []
@@ -228,7 +220,7 @@ def test_methods_hear_of_labels_only_in_the_holdout(
     run(tmp_path, ("spy",))
     (cell,) = seen
     given = labelled()
-    np.testing.assert_array_equal(cell.task.train, given.train[given.train_labels == 0])
+    np.testing.assert_array_equal(cell.task.train, given.train.of_class(0))
     assert len(cell.task.holdout) == len(cell.task.holdout_labels) == 0
 
 

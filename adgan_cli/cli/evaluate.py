@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from adgan_cli import __version__
 from adgan_cli.atomic import writing
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import (
     INTERRUPTED,
     bar,
+    counting_bar,
     duration,
     escape_control,
     parse_duration,
@@ -40,20 +40,22 @@ from adgan_cli.cli.options import (
 from adgan_cli.config import (
     OBJECTIVES,
     PAPER_SEARCH,
-    PRESETS,
     SIZES,
     Fit,
     ModelConfig,
     Objective,
     ReadConfig,
+    TrainConfig,
 )
 from adgan_cli.errors import ConfigError
 from adgan_cli.evaluation.settings import PAPER_GAN, AutoencoderConfig, GanConfig, Settings
 from adgan_cli.processes import Processes, join
 
 if TYPE_CHECKING:
-    from adgan_cli.evaluation.labels import LabelledDataset
+    from adgan_cli.evaluation.datasets import DataConfig
+    from adgan_cli.evaluation.datasets.labelled import LabelledDataset
     from adgan_cli.evaluation.protocol import Plan, Result
+    from adgan_cli.images.reader import Reader
 
 DATA = "Data"
 
@@ -181,13 +183,13 @@ def evaluate(
     if not dataset and normal is None and anomalous is None:
         raise ConfigError("give --dataset NAME or FOLDER, or --normal DIR with --anomalous DIR")
     limit = parse_duration(max_time, "--max-time")
-    reading, place = ReadConfig(fit=fit), cache_config(cache_dir, no_cache, cache_limit)
+    reading, cache = ReadConfig(fit=fit), cache_config(cache_dir, no_cache, cache_limit)
     # nothing is held out: the paper trains on all of a class
-    both: dict[str, Any] = {"flip": flip, "holdout": 0.0}
-    both |= {} if iters is None else {"iters": iters}
-    train = replace(PAPER_GAN.train, objective=objective, **both)
-    default = PRESETS["default"]
-    tuned_train = replace(default.train, **both)
+    training: dict[str, Any] = {"flip": flip, "holdout": 0.0}
+    if iters is not None:
+        training["iters"] = iters
+    train = replace(PAPER_GAN.train, objective=objective, **training)
+    tuned_train = TrainConfig(**training)
     if encoder_iters is not None:
         tuned_train = replace(tuned_train, encoder_iters=encoder_iters)
     given: dict[str, Any] = {"k": k, "lr_z": lr_z, "lr_theta": lr_theta, "theta": theta}
@@ -195,121 +197,109 @@ def evaluate(
     ModelConfig(latent_dim=latent_dim, width=width)  # refuses what cannot be, before any work
 
     from adgan_cli.engine.device import pick_device, pick_precision
+    from adgan_cli.evaluation.datasets import FOLDER_SIZE, DataConfig
     from adgan_cli.evaluation.protocol import Plan
-    from adgan_cli.images.reader import default_workers
+    from adgan_cli.images.read import Preprocessing
+    from adgan_cli.images.reader import Reader
 
     processes = join()
-    where = pick_device(device, processes.local_rank)
-    names = _methods(methods)
+    chosen_device = pick_device(device, processes.local_rank)
     settings = Settings(
         gan=GanConfig(train, latent_dim),
         search=search,
-        tuned_gan=GanConfig(tuned_train, default.model.latent_dim),
+        tuned_gan=GanConfig(tuned_train),
         autoencoder=AutoencoderConfig(latent_dim=latent_dim, width=width),
         width=width,
         max_seconds=float("inf") if limit is None else limit,
-        precision=pick_precision(precision, where),
-        device=str(where),
+        precision=pick_precision(precision, chosen_device),
+        device=str(chosen_device),
         model=model,
         alexnet_weights=alexnet_weights,
     )
-    items = None if n_test == "all" else _count(n_test)
-    plan = Plan((), names, settings, n_test=items, runs=runs, seed=seed)
-    labelled = processes.main_first("decoded", lambda: _load(
-        dataset, normal, anomalous, normal_class, size, seed, data_root, download, reading,
-        workers or default_workers(), place, quiet,
-    ))  # fmt: skip
+    plan = Plan((), _methods(methods), settings, n_test=_n_test(n_test), runs=runs, seed=seed)
+    data = DataConfig(
+        dataset,
+        normal,
+        anomalous,
+        normal_class=_only_class(normal_class),
+        size=size,
+        seed=seed,
+        root=data_root,
+        download=download,
+    )
+    preprocessing = Preprocessing(FOLDER_SIZE, 3, reading.fit, reading.alpha)
+    reader = Reader(preprocessing, workers, cache, scoring.cache_off(quiet))
+    labelled = processes.main_first(
+        "decoded",
+        lambda: _load(data, reader, quiet),
+    )
     plan = replace(plan, classes=_classes(labelled, normal_class, bool(dataset)))
     if not quiet:
-        about = f"{labelled.name}: {len(plan.classes)} of {len(labelled.classes)} classes normal"
         status(
-            f"{about} in turn, {len(names)} methods, on {where.type}; {labelled.note or 'as it is'}"
+            f"{labelled.name}: {len(plan.classes)} of {len(labelled.classes)} classes normal in "
+            f"turn, {len(plan.methods)} methods, on {chosen_device.type}; "
+            f"{labelled.note or 'as it is'}"
         )
-    if processes.count > 1:
-        _share(labelled, plan, out, processes, quiet)
-        jobs = 1  # all of it is there
     if jobs is None:
-        jobs = 4 if where.type == "cuda" else 1
-    _run(labelled, plan, out, jobs, quiet)
+        jobs = 4 if chosen_device.type == "cuda" else 1
+    _run(labelled, plan, out, jobs=jobs, processes=processes, quiet=quiet)
 
 
-def _share(
-    labelled: "LabelledDataset", plan: "Plan", out: Path, processes: Processes, quiet: bool
+def _run(
+    labelled: "LabelledDataset",
+    plan: "Plan",
+    out: Path,
+    *,
+    jobs: int,
+    processes: Processes,
+    quiet: bool,
 ) -> None:
-    """Let the processes share the work out; the first goes on from there, the others end."""
-    from adgan_cli.evaluation.autoencoders import pictures_digest
-    from adgan_cli.evaluation.protocol import evaluate_share
+    """Evaluate with a bar and a growing table, then write and print what came of it."""
+    from adgan_cli.evaluation import protocol, report
 
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    processes.require_equal({
-        "adgan": __version__,
-        **_plain(replace(plan.settings, device=plan.settings.device.partition(":")[0])),
-        "plan": [plan.classes, plan.methods, plan.n_test, plan.runs, plan.seed],
-        "pictures": [pictures_digest(part) for part in (labelled.train, labelled.test)],
-    })  # fmt: skip
-    processes.require_shared(out)
-    with bar("{task.fields[told]}", quiet=quiet) as shown:
-        task = shown.add_task("", total=1.0, told="")
-
-        def start(index: int, run: int, method: str) -> None:
-            doing = f"{labelled.classes[index]} {method}, others in {processes.count - 1} processes"
-            shown.update(task, completed=0.0, description=escape_control(doing), told="")
-
-        evaluate_share(
-            labelled, plan, out, processes, on_start=start,
-            on_progress=lambda what, done: shown.update(task, completed=min(1.0, done), told=what),
-        )  # fmt: skip
-    if not processes.is_main:
-        raise typer.Exit()
-
-
-def _run(labelled: "LabelledDataset", plan: "Plan", out: Path, jobs: int, quiet: bool) -> None:
-    from adgan_cli.evaluation.protocol import evaluate as cells
-    from adgan_cli.evaluation.report import table
-
-    total = len(plan.classes) * plan.runs * len(plan.methods)
+    total = len(plan.cells) * len(plan.methods)
     results: list[Result] = []
-    noted: set[tuple[str, str]] = set()
-    shown = bar("{task.fields[told]}", quiet=quiet)
-    task = shown.add_task(f"0/{total}", total=1.0 if jobs == 1 else total, told="")
+    shown = bar("{task.fields[what]}", quiet=quiet)
+    task = shown.add_task(f"0/{total}", total=1.0, what="")
 
-    def progress(what: str, done: float) -> None:
-        shown.update(task, completed=min(1.0, done), told=what)
-
-    def start(index: int, run: int, method: str) -> None:
-        doing = f"{len(results) + 1}/{total} {labelled.classes[index]} {method}"
-        shown.update(task, completed=0.0, description=escape_control(doing), told="")
+    def progress(now: protocol.Progress) -> None:
+        doing = f"{len(results) + 1}/{total} {now.class_name} {now.method}"
+        shown.update(task, completed=now.done, description=escape_control(doing), what=now.what)
 
     try:
-        with writing(out), with_table(shown, lambda: _grid(table(results)) if results else None):
-            found = cells(labelled, plan, out, jobs=jobs, on_start=start, on_progress=progress)
-            for result in found:
+        with writing(out), with_table(shown, lambda: _grid(results) if results else None):
+            for result in protocol.evaluate(
+                labelled, plan, out, jobs=jobs, processes=processes, on_progress=progress
+            ):
+                is_news = result.note and (result.method, result.note) not in {
+                    (other.method, other.note) for other in results
+                }
                 results.append(result)
                 if jobs > 1:
-                    shown.update(
-                        task, completed=len(results), description=f"{len(results)}/{total}"
-                    )
-                news = result.note and (result.method, result.note) not in noted
-                noted.add((result.method, result.note))
-                if not quiet and (shown.disable or news):
+                    finished = len(results) / total
+                    shown.update(task, completed=finished, description=f"{len(results)}/{total}")
+                if not quiet and (shown.disable or is_news):
                     status(_line(result))
     except KeyboardInterrupt:
         if results:
             _write(labelled, plan, out, results)
         status(f"stopped after {len(results)} of {total}; the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
+    if not processes.is_main:
+        raise typer.Exit()
     _write(labelled, plan, out, results)
-    header, rows = table(results)
+    header, rows = report.table(results)
     for row in _aligned([header, *rows]):
         typer.echo(escape_control(row))
     if not quiet:
         status(f"{out / 'table.md'}, roc.png, results.csv, results.json, scores/")
 
 
-def _grid(told: tuple[Sequence[str], Sequence[Sequence[str]]]) -> Table:
-    """The table of what is finished, as a terminal shows it."""
-    header, rows = told
+def _grid(results: Sequence["Result"]) -> Table:
+    """Draw the table of what is finished, as a terminal shows it."""
+    from adgan_cli.evaluation.report import table
+
+    header, rows = table(results)
     grid = Table(*map(escape_control, header), box=None, padding=(0, 2, 0, 0), header_style="bold")
     for row in rows:
         grid.add_row(*map(escape_control, row))
@@ -319,7 +309,7 @@ def _grid(told: tuple[Sequence[str], Sequence[Sequence[str]]]) -> Table:
 def _write(
     labelled: "LabelledDataset", plan: "Plan", out: Path, results: Sequence["Result"]
 ) -> None:
-    from adgan_cli.evaluation.protocol import kept_curves
+    from adgan_cli.evaluation.protocol import plain_settings, read_curves
     from adgan_cli.evaluation.report import write_results, write_roc
 
     about = {
@@ -329,62 +319,40 @@ def _write(
         "n_test": plan.n_test,
         "runs": plan.runs,
         "seed": plan.seed,
-        "settings": _plain(plan.settings),
+        "settings": plain_settings(plan.settings),
     }
     write_results(out, results, about)
-    write_roc(out / "roc.png", kept_curves(out, results), labelled.name)
+    write_roc(out / "roc.png", read_curves(out, results), labelled.name)
 
 
-def _load(
-    dataset: str,
-    normal: Path | None,
-    anomalous: Path | None,
-    normal_class: str,
-    size: int | None,
-    seed: int,
-    data_root: Path | None,
-    download: bool,
-    reading: ReadConfig,
-    workers: int,
-    place: Any,
-    quiet: bool,
-) -> "LabelledDataset":
-    from adgan_cli.cli.console import counting_bar
-    from adgan_cli.evaluation.labelled import load_labelled
+def _only_class(normal_class: str) -> str | None:
+    """Name the one class whose training images are needed; None where it may be several."""
+    return None if normal_class in ("", "all") or "," in normal_class else normal_class
 
-    # of several classes each needs pictures to train on; of one, the others' are not even read
-    one = None if normal_class in ("", "all") or "," in normal_class else normal_class
+
+def _load(data: "DataConfig", reader: "Reader", quiet: bool) -> "LabelledDataset":
+    from adgan_cli.evaluation.datasets import load_labelled
+
     with counting_bar(quiet=quiet) as shown:
         task = shown.add_task("reading pictures", total=None)
         return load_labelled(
-            dataset,
-            size=size,
-            channels=None,
-            seed=seed,
-            data_root=data_root,
-            download=download,
-            reading=reading,
-            workers=workers,
-            place=place,
-            normal=normal,
-            anomalous=anomalous,
-            normal_class=one,
-            on_picture=lambda done, total: shown.update(task, completed=done, total=total),
-            on_cache_disabled=scoring.cache_off(quiet),
+            data,
+            reader,
+            on_progress=lambda done, total: shown.update(task, completed=done, total=total),
         )
 
 
 def _classes(labelled: "LabelledDataset", normal_class: str, named: bool) -> tuple[int, ...]:
-    from adgan_cli.evaluation.labelled import class_index
+    from adgan_cli.evaluation.datasets.labelled import class_index
 
     if normal_class == "all":
         return tuple(class_index(labelled, name) for name in labelled.classes)
     if normal_class:
         whole = normal_class in labelled.classes  # a folder's name may hold a comma
         names = [normal_class] if whole else normal_class.split(",")
-        found = [class_index(labelled, name.strip()) for name in names if name.strip()]
-        if found:
-            return tuple(dict.fromkeys(found))
+        indices = [class_index(labelled, name.strip()) for name in names if name.strip()]
+        if indices:
+            return tuple(dict.fromkeys(indices))
     if not named:
         return (class_index(labelled, "normal"),)
     raise ConfigError(
@@ -410,7 +378,9 @@ def _methods(text: str) -> tuple[str, ...]:
     return names
 
 
-def _count(text: str) -> int:
+def _n_test(text: str) -> int | None:
+    if text == "all":
+        return None
     if not text.isdecimal():
         raise ConfigError(f"--n-test must be a number or all, got {text}")
     return int(text)
@@ -423,21 +393,14 @@ def _line(result: "Result") -> str:
     if result.auc is None or result.auc_low is None or result.auc_high is None:
         return f"{cell}: not done: {result.note}"
     paper = paper_auc(result.dataset, result.method, result.index, result.name)
-    told = f" (paper {paper:.3f})" if paper is not None else ""
+    in_paper = f" (paper {paper:.3f})" if paper is not None else ""
     interval = f"[{result.auc_low:.3f}, {result.auc_high:.3f}]"
-    return f"{cell}: AUC {result.auc:.3f} {interval}{told}, {duration(result.seconds)}"
+    return f"{cell}: AUC {result.auc:.3f} {interval}{in_paper}, {duration(result.seconds)}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-
-
-def _plain(settings: Settings) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    told = asdict(settings) | {"max_seconds": str(settings.max_seconds)}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in told.items()}

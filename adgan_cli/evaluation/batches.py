@@ -1,4 +1,4 @@
-"""Score many pictures with a network, a batch at a time."""
+"""Score many images with a network, a batch at a time."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from adgan_cli.engine.device import full_float32
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.evaluation.task import NotApplicableError
 
-BATCH = 256  # pictures at once; a matter of memory only
+BATCH = 256  # images at once; a matter of memory only
 
 
 def score_in_batches(
@@ -23,8 +23,8 @@ def score_in_batches(
 ) -> np.ndarray:
     """Apply score: (B, C, S, S) in [-1, 1] -> (B,) to pixels: (M, S, S, C) uint8 -> (M,) float64.
 
-    The last batch is filled up, so that every picture is computed in the same shapes. In full
-    float32; gradients are left to `score`. on_progress: told how many pictures are done.
+    The last batch is filled up, so that every image is computed in the same shapes. In full
+    float32; gradients are left to `score`. on_progress: gets how many images are done.
     Raises NotApplicableError where a score is not a number.
     """
     parts: list[np.ndarray] = []
@@ -42,7 +42,7 @@ def score_in_batches(
 
 
 def finite(scores: np.ndarray) -> np.ndarray:
-    """Give back `scores`; raises NotApplicableError if one of them is NaN or infinite."""
+    """Return `scores`; raises NotApplicableError if one of them is NaN or infinite."""
     lost = int((~np.isfinite(scores)).sum())
     if lost:
         raise NotApplicableError(f"{lost} of {scores.size} scores are not numbers")

@@ -1,4 +1,4 @@
-"""What the classical methods see, section 4.2: a few principal components, of pixels or AlexNet."""
+"""Features of the classical methods, section 4.2: principal components of pixels or AlexNet."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 DIMENSIONS = (20, 40, 60, 80, 100)  # section 4.2
 KEPT = 0.95  # of the variance, where no label may choose: as in Ruff et al., 2018
-MOST = 20_000  # pictures to learn from; the largest class of Table 1 has 6,742
-_BLOCK = 250  # pictures at a time; no score depends on it
+MOST = 20_000  # images to learn from; the largest class of Table 1 has 6,742
+_BLOCK = 250  # images at a time; no score depends on it
 
 Represent = Callable[[np.ndarray], np.ndarray]  # (N, S, S, C) uint8 -> (N, D) float32
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """A task's pictures in the coordinates of their training set's leading components.
+    """A task's images in the coordinates of their training set's leading components.
 
     The first d columns are PCA to d dimensions, as it comes: not whitened.
     """
@@ -53,32 +53,32 @@ class Features:
 
 
 def pixel_features(task: Task) -> Features:
-    """Principal components of the pixels, fitted on the normal class alone."""
+    """Compute principal components of the pixels, fitted on the normal class alone."""
     return components(task, pixels)
 
 
 def alexnet_features(task: Task, weights: Path | None, *, device: torch.device) -> Features:
-    """Principal components of AlexNet's last convolutional layer, fitted on the normal class.
+    """Compute principal components of AlexNet's last convolution, fitted on the normal class.
 
     weights: see `load_alexnet`. Raises NotApplicableError without them.
     """
     network = load_alexnet(weights).to(device)
     with full_float32():
-        return components(task, lambda pictures: alexnet(pictures, network))
+        return components(task, lambda images: alexnet(images, network))
 
 
 def components(task: Task, represent: Represent) -> Features:
-    """PCA of any representation. Raises NotApplicableError for constant pictures."""
-    known = sample(task.train, task.seed)
-    train = np.concatenate([represent(block) for block in blocks(known)])
+    """Apply PCA to any representation. Raises NotApplicableError for constant pictures."""
+    learned_from = sample(task.train, task.seed)
+    train = np.concatenate([represent(block) for block in blocks(learned_from)])
     if (train == train[0]).all():
         raise NotApplicableError("the training pictures are all the same")
     pca = fit_pca(train, max(DIMENSIONS), seed=task.seed)
     variance = pca.explained_variance_
     count = int(np.sum(variance > 1e-6 * variance[0]))  # the others are rounding
 
-    def project(pictures: np.ndarray) -> np.ndarray:
-        parts = [pca.transform(represent(block)) for block in blocks(pictures)]
+    def project(images: np.ndarray) -> np.ndarray:
+        parts = [pca.transform(represent(block)) for block in blocks(images)]
         return np.concatenate([np.empty((0, len(variance))), *parts])[:, :count]
 
     return Features(
@@ -90,7 +90,7 @@ def components(task: Task, represent: Represent) -> Features:
 
 
 def fit_pca(x: np.ndarray, count: int, *, seed: int) -> "PCA":
-    """scikit-learn's PCA of x: (N, D), N at least 2, to `count` components or all."""
+    """Fit scikit-learn's PCA to x: (N, D), N at least 2, to `count` components or all."""
     from sklearn.decomposition import PCA
 
     most = min(len(x) - 1, x.shape[1])
@@ -99,19 +99,19 @@ def fit_pca(x: np.ndarray, count: int, *, seed: int) -> "PCA":
     return PCA(min(count, most), svd_solver=solver, random_state=seed).fit(x)
 
 
-def pixels(pictures: np.ndarray) -> np.ndarray:
-    """(N, S, S, C) uint8 -> (N, S*S*C) float32 in [-1, 1] (section 4.1)."""
-    flat = pictures.reshape(len(pictures), np.prod(pictures.shape[1:])).astype(np.float32)
+def pixels(images: np.ndarray) -> np.ndarray:
+    """Flatten (N, S, S, C) uint8 to (N, S*S*C) float32 in [-1, 1] (section 4.1)."""
+    flat = images.reshape(len(images), np.prod(images.shape[1:])).astype(np.float32)
     flat /= 127.5
     flat -= 1.0
     return flat
 
 
 @torch.inference_mode()
-def alexnet(pictures: np.ndarray, network: nn.Module) -> np.ndarray:
-    """(N, S, S, C) uint8 -> (N, 9216) float32: as AlexNet sees them at 224 pixels."""
+def alexnet(images: np.ndarray, network: nn.Module) -> np.ndarray:
+    """Compute AlexNet's features at 224 pixels: (N, S, S, C) uint8 -> (N, 9216) float32."""
     device = next(network.parameters()).device
-    x = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 255.0
+    x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255.0
     x = x.expand(-1, 3, -1, -1)  # grey: three times the same
     x = F.interpolate(x, (224, 224), mode="bilinear", antialias=True)
     mean, std = torch.tensor(_IMAGENET, device=device)[:, :, None, None]
@@ -119,7 +119,7 @@ def alexnet(pictures: np.ndarray, network: nn.Module) -> np.ndarray:
 
 
 def load_alexnet(weights: Path | None) -> nn.Module:
-    """torchvision's AlexNet up to its last convolution, with rectifier and pooling.
+    """Load torchvision's AlexNet up to its last convolution, with rectifier and pooling.
 
     "The final convolutional layer" (section 4.2) is read as `features`, all that comes before the
     first dense layer: pooling has no weights, and leaves 9,216 numbers of 43,264.
@@ -131,17 +131,17 @@ def load_alexnet(weights: Path | None) -> nn.Module:
     if weights.suffix != ".safetensors":
         raise ConfigError(f"--alexnet-weights {weights}: must be a .safetensors file; {CONVERT}")
     try:
-        found = load_file(weights)
+        tensors = load_file(weights)
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"--alexnet-weights {weights}: cannot be read ({error})") from error
     with torch.device("meta"):  # no random numbers for what is replaced below
         network = _alexnet_layers()
     start = "features."
-    own = {key.removeprefix(start): w for key, w in found.items() if key.startswith(start)}
+    layers = {key.removeprefix(start): w for key, w in tensors.items() if key.startswith(start)}
     expected = {key: w.shape for key, w in network.state_dict().items()}
-    if {key: w.shape for key, w in own.items()} != expected:
+    if {key: w.shape for key, w in layers.items()} != expected:
         raise ConfigError(f"--alexnet-weights {weights}: not torchvision's AlexNet; {CONVERT}")
-    network.load_state_dict({key: w.float() for key, w in own.items()}, assign=True)
+    network.load_state_dict({key: w.float() for key, w in layers.items()}, assign=True)
     return network.eval().requires_grad_(False)
 
 
@@ -154,7 +154,7 @@ _IMAGENET = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]  # mean, standard dev
 
 
 def _alexnet_layers() -> nn.Sequential:
-    """`features` of torchvision.models.alexnet, so that it need not be installed."""
+    """Build `features` of torchvision.models.alexnet, which need not be installed."""
     return nn.Sequential(
         *(nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
         *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
@@ -164,20 +164,20 @@ def _alexnet_layers() -> nn.Sequential:
     )
 
 
-def sample(pictures: np.ndarray, seed: int) -> np.ndarray:
-    """What is learned from: all pictures, or MOST of them drawn by the seed, in their order.
+def sample(images: np.ndarray, seed: int) -> np.ndarray:
+    """Take all images to learn from, or MOST of them drawn by the seed, in their order.
 
     Raises NotApplicableError for fewer than two.
     """
-    if len(pictures) < 2:
+    if len(images) < 2:
         raise NotApplicableError("needs at least 2 training pictures")
-    if len(pictures) <= MOST:
-        return pictures
-    drawn = np.random.default_rng(seed).choice(len(pictures), MOST, replace=False)
-    return pictures[np.sort(drawn)]
+    if len(images) <= MOST:
+        return images
+    drawn = np.random.default_rng(seed).choice(len(images), MOST, replace=False)
+    return images[np.sort(drawn)]
 
 
-def blocks(pictures: np.ndarray) -> Iterator[np.ndarray]:
-    """The pictures in order, a few hundred at a time: as floats they take four times the room."""
-    for start in range(0, len(pictures), _BLOCK):
-        yield pictures[start : start + _BLOCK]
+def blocks(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the images a few hundred at a time: as floats they take four times the memory."""
+    for start in range(0, len(images), _BLOCK):
+        yield images[start : start + _BLOCK]

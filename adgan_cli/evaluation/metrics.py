@@ -15,10 +15,11 @@ Scores = Sequence[float] | np.ndarray
 
 
 def roc_auc(labels: Labels, scores: Scores) -> float:
-    """Area under the ROC curve, anomalies positive: in [0, 1], 0.5 for guessing, ties count half.
+    """Compute the area under the ROC curve, anomalies positive: in [0, 1], 0.5 for guessing.
 
-    It is the chance that an anomalous picture scores higher than a normal one. labels: (N,), true
-    for anomalous; scores: (N,). Raises ConfigError when one of the two kinds is missing.
+    Ties count half. It is the chance that an anomalous image scores higher than a normal one.
+    labels: (N,), true for anomalous; scores: (N,). Raises ConfigError when one of the two kinds is
+    missing.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -27,7 +28,7 @@ def roc_auc(labels: Labels, scores: Scores) -> float:
 
 
 def roc_curve(labels: Labels, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
-    """The false and the true positive rate at every threshold that matters, from (0, 0) to (1, 1).
+    """Compute false and true positive rates at every threshold that matters: (0, 0) to (1, 1).
 
     Points on a straight line between others are left out.
     """
@@ -39,7 +40,7 @@ def roc_curve(labels: Labels, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
 
 
 def average_precision(labels: Labels, scores: Scores) -> float:
-    """The precision at each anomalous picture's score, averaged; guessing gives their share."""
+    """Average the precision at each anomalous image's score; guessing gives their share."""
     from sklearn.metrics import average_precision_score
 
     truth, values = _checked(labels, scores, "an average precision")
@@ -47,13 +48,13 @@ def average_precision(labels: Labels, scores: Scores) -> float:
 
 
 def fpr_at_tpr(labels: Labels, scores: Scores, tpr: float = 0.95) -> float:
-    """The share of normal pictures flagged where at least `tpr` of the anomalous ones are.
+    """Compute the share of normal images flagged where at least `tpr` of the anomalous ones are.
 
-    A threshold flags all pictures of equal score or none: nothing is interpolated.
+    A threshold flags all images of equal score or none: nothing is interpolated.
     """
     truth, values = _checked(labels, scores, "a false positive rate")
     anomalous = np.sort(values[truth])
-    # a hair below the product: 0.07 of 100 are 7 pictures, 0.07 * 100 is more than 7
+    # a hair below the product: 0.07 of 100 are 7 images, 0.07 * 100 is more than 7
     wanted = max(1, int(np.ceil(tpr * len(anomalous) - 1e-9)))
     threshold = anomalous[len(anomalous) - wanted]
     return float((values[~truth] >= threshold).mean())
@@ -62,26 +63,26 @@ def fpr_at_tpr(labels: Labels, scores: Scores, tpr: float = 0.95) -> float:
 def auc_interval(
     labels: Labels, scores: Scores, *, seed: int = 0, resamples: int = 1000, level: float = 0.95
 ) -> tuple[float, float]:
-    """A percentile bootstrap interval of the AUC: (low, high).
+    """Compute a percentile bootstrap interval of the AUC: (low, high).
 
-    Normal and anomalous pictures are drawn anew apart from each other, so that every resample
-    has as many of each as the test set. Says how far the AUC depends on the pictures drawn for
+    Normal and anomalous images are drawn anew apart from each other, so that every resample
+    has as many of each as the test set. Says how far the AUC depends on the images drawn for
     the test, not on training.
     """
     truth, values = _checked(labels, scores, "an AUC")
-    # equal scores share a place; all that an AUC depends on is how many lie at each
-    places, place = np.unique(values, return_inverse=True)
-    normal, anomalous = place[~truth], place[truth]
+    # all that an AUC depends on is how many images have each of the distinct scores
+    levels, level_of = np.unique(values, return_inverse=True)
+    normal, anomalous = level_of[~truth], level_of[truth]
     rng = np.random.default_rng(seed)
 
     def drawn(kind: np.ndarray) -> np.ndarray:
         picked = kind[rng.integers(len(kind), size=len(kind))]
-        return np.bincount(picked, minlength=len(places))
+        return np.bincount(picked, minlength=len(levels))
 
     aucs = np.empty(resamples)
     for i in range(resamples):
         normals = drawn(normal)
-        beaten = np.cumsum(normals) - normals / 2  # normal pictures below each place, ties half
+        beaten = np.cumsum(normals) - normals / 2  # normal images below each level, ties half
         aucs[i] = drawn(anomalous) @ beaten
     aucs /= len(normal) * len(anomalous)
     low, high = np.quantile(aucs, [(1 - level) / 2, (1 + level) / 2])

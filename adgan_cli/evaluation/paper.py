@@ -47,7 +47,7 @@ CLASSES = {
     "cifar10": tuple("airplane automobile bird cat deer dog frog horse ship truck".split()),
 }
 
-# Section 4.3 tells only the means of these two, footnote 6 only one class of LSUN.
+# Section 4.3 gives only the means of these two, footnote 6 only one class of LSUN.
 MEANS = {
     "mnist": {"discriminator": 0.625, "latent-prior": 0.721},
     "cifar10": {"discriminator": 0.513, "latent-prior": 0.554},
@@ -56,15 +56,16 @@ LSUN = {"bedroom": {"adgan": 0.641}}
 
 
 def paper_auc(dataset: str, method: str, index: int, name: str) -> float | None:
-    """The AUC printed for a class, if there is one; a set of another's name has none."""
+    """Look up the AUC printed for a class; None for a set or class that the paper has not."""
     if dataset == "lsun":
         return LSUN.get(name, {}).get(method)
     column = PAPER.get(dataset, {}).get(method)
-    known = column and name == dict(enumerate(CLASSES[dataset])).get(index)
-    return column[index] if column and known else None
+    if column is None or dict(enumerate(CLASSES[dataset])).get(index) != name:
+        return None
+    return column[index]
 
 
 def paper_mean(dataset: str, method: str) -> float | None:
-    """The mean over all ten classes as printed, if there is one."""
+    """Look up the mean over all ten classes as printed, if there is one."""
     column = PAPER.get(dataset, {}).get(method)
     return column[-1] if column else MEANS.get(dataset, {}).get(method)

@@ -1,4 +1,4 @@
-"""What an evaluation came to: results.csv, results.json, table.md and roc.png (Fig. 2)."""
+"""Write what an evaluation came to: results.csv, results.json, table.md and roc.png (Fig. 2)."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from adgan_cli.evaluation.paper import CLASSES, paper_auc, paper_mean
 from adgan_cli.evaluation.protocol import Result
 
 _GRID = np.linspace(0, 1, 501)  # false positive rates at which curves are averaged
-_MOST_COLUMNS = 12  # classes side by side; more are told by their mean alone
+_MOST_COLUMNS = 12  # classes side by side; of more there is only the mean
 TUNED = "*"
 
 
@@ -28,7 +28,7 @@ def write_results(out: Path, results: Sequence[Result], about: Mapping[str, Any]
     writer = csv.DictWriter(stream, names, lineterminator="\n")
     writer.writeheader()
     for result in results:
-        writer.writerow({name: _cell(value) for name, value in asdict(result).items()})
+        writer.writerow({name: _csv_value(value) for name, value in asdict(result).items()})
     write_text(out / "results.csv", stream.getvalue())
     rows = [asdict(result) | {"settings": json.loads(result.settings)} for result in results]
     record = {**about, "results": rows}
@@ -37,19 +37,19 @@ def write_results(out: Path, results: Sequence[Result], about: Mapping[str, Any]
 
 
 def markdown(results: Sequence[Result], about: Mapping[str, Any]) -> str:
-    """The table for people: AUC by method and class, the paper's number in brackets."""
+    """Write the table for people: AUC by method and class, the paper's number in brackets."""
     lines = [f"# {about.get('dataset', '')}: AUC, anomalies positive", ""]
     header, rows = table(results)
     lines.append("| " + " | ".join(header) + " |")
     lines.append("|" + "---|" * len(header))
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     lines.append("")
-    lines += _explained(results, about)
+    lines += _notes(results, about)
     return "\n".join(lines) + "\n"
 
 
 def table(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: a method each, in the order given, a column a class, the mean last."""
+    """Arrange header and rows: a method each, in the order given; then the mean of classes."""
     classes = {result.index: result.name for result in results}
     wide = len(classes) <= _MOST_COLUMNS
     several = len(classes) > 1
@@ -59,13 +59,13 @@ def table(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
         by_method[result.method][result.index].append(result)
     rows = []
     for method, cells in by_method.items():
-        every = [result for found in cells.values() for result in found]
+        every = [result for runs in cells.values() for result in runs]
         tuned = TUNED if any(result.tuned_with_labels for result in every) else ""
         row = [method + tuned]
         if wide:
-            row += [_shown(cells.get(index, []), not several) for index in classes]
+            row += [_format_cell(cells.get(index, []), not several) for index in classes]
         if several:
-            row.append(_mean(cells, classes, every[0].dataset, method))
+            row.append(_format_mean(cells, classes, every[0].dataset, method))
         rows.append(row)
     return header, rows
 
@@ -89,9 +89,9 @@ def write_roc(
         for method, pairs in curves.items()
         if pairs
     }
-    for place, method in enumerate(sorted(auc, key=lambda method: -auc[method])):
+    for number, method in enumerate(sorted(auc, key=lambda method: -auc[method])):
         tpr, label = averaged(curves[method]), f"{auc[method]:.3f}  {method}"
-        axes.plot(_GRID, tpr, styles[place // 10 % 4], color=f"C{place % 10}", label=label)
+        axes.plot(_GRID, tpr, styles[number // 10 % 4], color=f"C{number % 10}", label=label)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="false positive rate", ylabel="true positive rate")
     axes.set_title(title, fontsize=10)
     axes.set_aspect("equal")
@@ -103,7 +103,7 @@ def write_roc(
 
 
 def averaged(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """The mean true positive rate of several tests at 501 false positive rates: (501,)."""
+    """Average the true positive rates of several tests at 501 false positive rates: (501,)."""
     rates = []
     for truth, scores in pairs:
         fpr, tpr = roc_curve(truth, scores)
@@ -111,7 +111,7 @@ def averaged(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     return np.mean(rates, 0)  # type: ignore[no-any-return]
 
 
-def _explained(results: Sequence[Result], about: Mapping[str, Any]) -> list[str]:
+def _notes(results: Sequence[Result], about: Mapping[str, Any]) -> list[str]:
     lines = ["In brackets: the paper's own number for the same cell."]
     if any(result.tuned_with_labels for result in results):
         lines.append(
@@ -127,12 +127,12 @@ def _explained(results: Sequence[Result], about: Mapping[str, Any]) -> list[str]
     return [f"- {line}" for line in lines]
 
 
-def _shown(found: Sequence[Result], with_interval: bool) -> str:
-    aucs = [result.auc for result in found if result.auc is not None]
+def _format_cell(runs: Sequence[Result], with_interval: bool) -> str:
+    aucs = [result.auc for result in runs if result.auc is not None]
     if not aucs:
         return "–"
-    first, mean = found[0], float(np.mean(aucs))
-    text = f"{mean:.3f}"
+    first = runs[0]
+    text = f"{np.mean(aucs):.3f}"
     if len(aucs) > 1:
         text += f" ± {np.std(aucs, ddof=1):.3f}"
     elif with_interval and first.auc_low is not None and first.auc_high is not None:
@@ -141,7 +141,7 @@ def _shown(found: Sequence[Result], with_interval: bool) -> str:
     return text if paper is None else f"{text} ({paper:.3f})"
 
 
-def _mean(
+def _format_mean(
     cells: Mapping[int, Sequence[Result]], classes: Mapping[int, str], dataset: str, method: str
 ) -> str:
     means = []
@@ -156,7 +156,7 @@ def _mean(
     return text if paper is None else f"{text} ({paper:.3f})"
 
 
-def _cell(value: object) -> str:
+def _csv_value(value: object) -> str:
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)

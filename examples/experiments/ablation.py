@@ -30,7 +30,6 @@ from adgan_cli.atomic import replacing
 from adgan_cli.config import (
     PAPER_SEARCH,
     ModelConfig,
-    ReadConfig,
     TrainConfig,
     to_dict,
 )
@@ -42,11 +41,12 @@ from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.engine.training.objectives import objective
 from adgan_cli.engine.training.trainer import new_state
-from adgan_cli.evaluation.labelled import load_labelled
-from adgan_cli.evaluation.labels import LabelledDataset, class_index
+from adgan_cli.evaluation.datasets import FOLDER_SIZE, DataConfig, load_labelled
+from adgan_cli.evaluation.datasets.labelled import LabelledDataset, class_index
 from adgan_cli.fitting.directory import train_into, with_encoder
 from adgan_cli.images.pixels import PixelSet
-from adgan_cli.images.reader import default_workers
+from adgan_cli.images.read import Preprocessing
+from adgan_cli.images.reader import Reader
 
 # without a critic a step costs a fifth, so there are four times as many
 FEW, MANY = 1000, 4000
@@ -161,7 +161,7 @@ class Cell:
     def model(self) -> Model:
         """Return the trained generator, with an encoder if one of the searches needs it."""
         device = pick_device(self.args.device)
-        pixels = np.ascontiguousarray(self.labelled.train[self.labelled.train_labels == self.index])
+        pixels = self.labelled.train.of_class(self.index)
         images = PixelSet(pixels, tuple(map(str, range(len(pixels)))), ())
         if not (self.folder / "trained.json").exists():
             self.train(images, device)
@@ -215,18 +215,13 @@ class Cell:
 
 
 def run(args: argparse.Namespace) -> None:
-    labelled = load_labelled(
+    data = DataConfig(
         args.dataset,
         size=args.size,
-        channels=None,
-        seed=0,
-        data_root=args.data_root,
-        download=False,
-        reading=ReadConfig(),
-        workers=default_workers(),
-        place=None,
+        root=args.data_root,
         normal_class=args.classes[0] if len(args.classes) == 1 else None,
     )
+    labelled = load_labelled(data, Reader(Preprocessing(FOLDER_SIZE, 3)))
     for name, seed, text in itertools.product(args.generators, args.seeds, args.classes):
         cell = Cell(labelled, class_index(labelled, text), name, seed, args)
         model = cell.model()
@@ -241,11 +236,11 @@ def test_images(labelled: LabelledDataset, index: int, count: int) -> tuple[np.n
     Returns them as (N, S, S, C) uint8, and which are anomalous, (N,) bool.
     """
     rng = np.random.default_rng(0)
-    normal = np.flatnonzero(labelled.test_labels == index)
-    others = np.flatnonzero(labelled.test_labels != index)
+    normal = np.flatnonzero(labelled.test.labels == index)
+    others = np.flatnonzero(labelled.test.labels != index)
     half = min(count // 2, len(normal), len(others))
     chosen = np.concatenate([rng.choice(normal, half, False), rng.choice(others, half, False)])
-    return np.ascontiguousarray(labelled.test[chosen]), labelled.test_labels[chosen] != index
+    return np.ascontiguousarray(labelled.test.pixels[chosen]), labelled.test.labels[chosen] != index
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The classical methods of Table 1 on principal components: KDE, OC-SVM, isolation forest, GMM.
+"""Classical methods of Table 1 on principal components: KDE, OC-SVM, isolation forest, GMM.
 
 Each comes in two versions. `tuned` is the paper's: the number of components, and OC-SVM's gamma,
 are those with the best AUC on the hold-out, whose labels are known (section 4.2). The other looks
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
-from adgan_cli.evaluation.features import Features, pixel_features
+from adgan_cli.evaluation.features import Features, alexnet_features, pixel_features
 from adgan_cli.evaluation.metrics import roc_auc
-from adgan_cli.evaluation.task import MethodResult, NotApplicableError, Task
+from adgan_cli.evaluation.task import Cell, Method, MethodResult, NotApplicableError, Task
 
 BANDWIDTHS = tuple(2.0 ** (k / 2) for k in range(9))  # section 4.2: 2^0, 2^(1/2) ... 2^4
 GAMMAS = tuple(2.0**k for k in range(-7, 0))  # section 4.2
@@ -22,6 +23,30 @@ NU = 0.1  # ours, the paper is silent; Ruff et al., 2018, take 0.01 and 0.1
 COMPONENTS = range(2, 21)  # section 4.2
 FOLDS = 10  # section 4.2
 _BLOCK = 250  # points at a time in a KDE; a block and its distances stay in the cache
+
+
+Fit = Callable[..., MethodResult]  # kde, ocsvm, iforest or gmm
+
+
+def tuned(fit: Fit) -> Method:
+    """Let the labels of the hold-out choose, as the paper does."""
+    return lambda cell: fit(cell.task, tuned=True)
+
+
+def free(fit: Fit) -> Method:
+    """Let no label choose."""
+    return lambda cell: fit(cell.task, tuned=False)
+
+
+def on_alexnet(fit: Fit) -> Method:
+    """Let the labels choose, on AlexNet's features instead of pixels."""
+
+    def method(cell: Cell) -> MethodResult:
+        device = torch.device(cell.settings.device)
+        features = alexnet_features(cell.task, cell.settings.alexnet_weights, device=device)
+        return fit(cell.task, features=features)
+
+    return method
 
 
 @dataclass(frozen=True)
@@ -34,7 +59,7 @@ class Candidate:
 
 
 def kde(task: Task, *, features: Features | None = None, tuned: bool = True) -> MethodResult:
-    """Kernel density, Gaussian, its bandwidth by ten-fold cross-validated likelihood."""
+    """Score by a Gaussian kernel density, its bandwidth by ten-fold cross-validated likelihood."""
     features = features or pixel_features(task)
 
     def candidates() -> Iterator[Candidate]:
@@ -43,11 +68,11 @@ def kde(task: Task, *, features: Features | None = None, tuned: bool = True) -> 
             h = _bandwidth(train, task.seed)
             yield Candidate(d, _density(train, h), {"bandwidth": BANDWIDTHS[h]})
 
-    return _outcome(task, features, candidates(), tuned)
+    return _result(task, features, candidates(), tuned)
 
 
 def ocsvm(task: Task, *, features: Features | None = None, tuned: bool = True) -> MethodResult:
-    """One-class SVM with a Gaussian kernel; without labels gamma is scikit-learn's "scale"."""
+    """Score by a one-class SVM, Gaussian kernel; without labels gamma is scikit-learn's "scale"."""
     from sklearn.svm import OneClassSVM
 
     features = features or pixel_features(task)
@@ -60,11 +85,11 @@ def ocsvm(task: Task, *, features: Features | None = None, tuned: bool = True) -
                 settings = {"gamma": float(gamma), "nu": NU}
                 yield Candidate(d, _negative(model.score_samples), settings)
 
-    return _outcome(task, features, candidates(), tuned)
+    return _result(task, features, candidates(), tuned)
 
 
 def iforest(task: Task, *, features: Features | None = None, tuned: bool = True) -> MethodResult:
-    """Isolation forest as scikit-learn sets it up: "largely stable" to that (section 4.2)."""
+    """Score by scikit-learn's isolation forest: "largely stable" to its settings (section 4.2)."""
     from sklearn.ensemble import IsolationForest
 
     features = features or pixel_features(task)
@@ -75,11 +100,11 @@ def iforest(task: Task, *, features: Features | None = None, tuned: bool = True)
             settings = {"trees": model.n_estimators, "samples": int(model.max_samples_)}
             yield Candidate(d, _negative(model.score_samples), settings)
 
-    return _outcome(task, features, candidates(), tuned)
+    return _result(task, features, candidates(), tuned)
 
 
 def gmm(task: Task, *, features: Features | None = None, tuned: bool = True) -> MethodResult:
-    """Gaussian mixture with full covariances, its number of components by BIC, one start each."""
+    """Score by a Gaussian mixture of full covariances, as many components as BIC prefers."""
     features = features or pixel_features(task)
 
     # a covariance of full rank takes d + 1 pictures, and there are two components or more
@@ -95,11 +120,11 @@ def gmm(task: Task, *, features: Features | None = None, tuned: bool = True) -> 
             settings = {"components": model.n_components, "converged": bool(model.converged_)}
             yield Candidate(d, _negative(model.score_samples), settings)
 
-    return _outcome(task, features, candidates(), tuned)
+    return _result(task, features, candidates(), tuned)
 
 
 def log_densities(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """KDE of x: (N, D) around centres: (K, D), for each of BANDWIDTHS -> (9, N), natural log.
+    """Compute the log KDE of x: (N, D) around centres: (K, D), a row a bandwidth: (9, N).
 
     The sum over all centres, for all bandwidths from one table of distances: KernelDensity with
     one leaf. With its tree, which here prunes nothing, low densities drown in the rounding of the
@@ -122,7 +147,7 @@ def log_densities(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def _bandwidth(train: np.ndarray, seed: int) -> int:
-    """The index in BANDWIDTHS that makes the left-out tenths likeliest."""
+    """Choose the index in BANDWIDTHS that makes the left-out tenths likeliest."""
     from sklearn.model_selection import KFold
 
     total = np.zeros(len(BANDWIDTHS))
@@ -137,7 +162,7 @@ def _density(train: np.ndarray, row: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _mixture(train: np.ndarray, seed: int) -> Any:
-    """The GaussianMixture of least BIC among those whose covariances can have full rank."""
+    """Fit the GaussianMixture of least BIC among those whose covariances can have full rank."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
@@ -150,7 +175,7 @@ def _mixture(train: np.ndarray, seed: int) -> Any:
 
 
 def _negative(score: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """scikit-learn's scores are larger for normal."""
+    """Negate scikit-learn's scores, which are larger for normal."""
     return lambda x: -score(x)
 
 
@@ -158,10 +183,10 @@ def _dimensions(features: Features, tuned: bool) -> tuple[int, ...]:
     return features.dimensions if tuned else (features.label_free_dimension,)
 
 
-def _outcome(
+def _result(
     task: Task, features: Features, candidates: Iterator[Candidate], tuned: bool
 ) -> MethodResult:
-    """The test scores of the candidate the hold-out prefers, or of the only one."""
+    """Score the test images by the candidate that the hold-out prefers, or by the only one."""
     if tuned:
         best, chosen_by = _best_on_holdout(task, features, candidates)
     else:
@@ -180,7 +205,7 @@ def _outcome(
 def _best_on_holdout(
     task: Task, features: Features, candidates: Iterator[Candidate]
 ) -> tuple[Candidate, dict[str, Any]]:
-    """The first candidate of the greatest AUC on the hold-out, and that AUC."""
+    """Find the first candidate of the greatest AUC on the hold-out, and that AUC."""
     labels = task.holdout_labels
     if len(labels) == 0:
         raise NotApplicableError("needs 1,000 test items left over; use a smaller --n-test")

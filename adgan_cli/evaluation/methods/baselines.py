@@ -15,7 +15,7 @@ COMPONENTS = 16  # of the reconstruction
 
 
 def mean_image(task: Task, *, relative: bool = False) -> MethodResult:
-    """Squared distance to the mean training picture, in [-1, 1]; or relative (`deviation`)."""
+    """Score by the squared distance to the mean training image; relative: see `deviation`."""
     if len(task.train) == 0:
         raise NotApplicableError("needs training pictures")
     total = sum(pixels(block).sum(0, dtype=np.float64) for block in blocks(task.train))
@@ -24,7 +24,7 @@ def mean_image(task: Task, *, relative: bool = False) -> MethodResult:
 
 
 def pca(task: Task, *, relative: bool = False) -> MethodResult:
-    """Squared error of the reconstruction from 16 principal components; or relative."""
+    """Score by the squared error of a reconstruction from 16 components; relative: as above."""
     train = sample(task.train, task.seed)
     fitted = fit_pca(pixels(train), COMPONENTS, seed=task.seed)
 
@@ -41,27 +41,27 @@ def pca(task: Task, *, relative: bool = False) -> MethodResult:
 
 
 def file_complexity(task: Task) -> MethodResult:
-    """Bytes of the picture as PNG, best compression: no training at all."""
-    scores = np.array([png_size(picture) for picture in task.test], dtype=np.float64)
+    """Score by the bytes of the image as PNG, best compression: no training at all."""
+    scores = np.array([png_size(image) for image in task.test], dtype=np.float64)
     # zlib and its successors do not agree to the byte
     zlib = pillow.version_feature("zlib_ng") or pillow.version_codec("zlib")
     return MethodResult(scores, {"format": "PNG", "compress_level": 9, "zlib": zlib})
 
 
-def deviation(pictures: np.ndarray) -> np.ndarray:
+def deviation(images: np.ndarray) -> np.ndarray:
     """Compute what relative errors are divided by: (N, S, S, C) uint8 -> (N,) float64.
 
-    See squared_deviation, which a picture's contrast enters and its brightness does not.
+    See squared_deviation, which an image's contrast enters and its brightness does not.
     """
-    x = torch.from_numpy(np.moveaxis(pictures, -1, 1) / 127.5)  # a shift from [-1, 1]
+    x = torch.from_numpy(np.moveaxis(images, -1, 1) / 127.5)  # a shift from [-1, 1]
     return squared_deviation(x).numpy()
 
 
 def _errors(
-    pictures: np.ndarray, reconstruct: Callable[[np.ndarray], np.ndarray], relative: bool
+    images: np.ndarray, reconstruct: Callable[[np.ndarray], np.ndarray], relative: bool
 ) -> np.ndarray:
     parts = [np.empty(0)]
-    for block in blocks(pictures):
+    for block in blocks(images):
         x = pixels(block)  # (N, D)
         error = np.square(x - reconstruct(x), dtype=np.float64).sum(1)
         parts.append(error / deviation(block) if relative else error)

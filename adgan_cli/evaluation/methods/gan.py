@@ -1,0 +1,185 @@
+"""The GAN of a cell, trained once for all methods that need it, and the critic beside it."""
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adgan_cli.config import ModelConfig, canonical_json, to_dict
+from adgan_cli.engine.models.dcgan import Critic
+from adgan_cli.engine.models.files import load_model
+from adgan_cli.engine.models.header import CHECKPOINT_FILE, model_path
+from adgan_cli.engine.models.model import Model
+from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoint
+from adgan_cli.engine.training.objectives import objective
+from adgan_cli.engine.training.trainer import StepMetrics, new_state
+from adgan_cli.errors import ConfigError, ModelFileError
+from adgan_cli.evaluation.settings import GanConfig, Settings
+from adgan_cli.evaluation.task import Cell, NotApplicableError
+from adgan_cli.fitting.directory import HISTORY_FILE, data_provenance, train_into, with_encoder
+from adgan_cli.images.pixels import PixelSet
+from adgan_cli.store import KeyedStore
+
+FOLDER = "gan"  # of the cell's; format
+TUNED_FOLDER = "gan-tuned"
+FINISHED_FILE = "trained.json"
+SAVE_EVERY = 60.0  # seconds; what an interruption may cost
+
+
+def trained_gan(cell: Cell, *, tuned: bool = False) -> Model:
+    """Return the cell's GAN: the one that --model names, or was trained before, or trained now.
+
+    tuned: that of adgan-tuned, instead of that of all others.
+    """
+    device = torch.device(cell.settings.device)
+    if cell.settings.model is not None:
+        model = load_model(cell.settings.model, device)
+        _require_shape(model, cell)
+        return model
+    config = cell.settings.tuned_gan if tuned else cell.settings.gan
+    out = cell.folder / (TUNED_FOLDER if tuned else FOLDER)
+    images = PixelSet(cell.task.train, tuple(map(str, range(len(cell.task.train)))), ())
+    key = {"gan": gan_settings(cell.settings, config), "data": data_provenance(images)}
+    finished = KeyedStore(out, key)
+    if finished.load(FINISHED_FILE) is None:
+        _train(cell, config, out, images)
+        finished.save(FINISHED_FILE, {})
+    return load_model(out, device)
+
+
+def critic_of(cell: Cell, model: Model) -> Critic:
+    """Load the critic of the cell's GAN. Raises NotApplicableError where there is none."""
+    path = cell.settings.model or cell.folder / FOLDER
+    critic = load_critic(path, model, torch.device(cell.settings.device))
+    if critic is None:
+        raise NotApplicableError("needs the critic, in the checkpoint beside the model")
+    return critic
+
+
+def load_critic(path: Path, model: Model, device: torch.device) -> Critic | None:
+    """Load the critic that `model` was trained against, in eval mode, from its checkpoint.
+
+    path: the model's folder or file. None where there is no checkpoint beside it, it is of another
+    run, or the objective trains no critic. Raises ModelFileError for one that is damaged.
+    """
+    folder = model_path(path).parent
+    if not (folder / CHECKPOINT_FILE).exists():
+        return None
+    content = read_checkpoint(folder)
+    try:
+        training = {**content["training"], "iters": content["step"]}
+        training["precision"] = content["precision"]
+        data = {name: content["data"][name] for name in ("pictures", "digest")}
+        of_checkpoint = {"model": content["model"], "training": training, "data": data}
+    except (KeyError, TypeError) as error:
+        raise ModelFileError(f"{folder / CHECKPOINT_FILE} is corrupt ({error})") from error
+    of_model = {name: model.provenance.get(name) for name in ("training", "data")}
+    of_model["model"] = to_dict(model.config)
+    if canonical_json(of_checkpoint) != canonical_json(of_model):
+        return None
+    state = load_checkpoint(folder, device)
+    if not objective(state.train_config).has_critic or not isinstance(state.critic, Critic):
+        return None
+    return state.critic.eval().requires_grad_(False)
+
+
+def gan_settings(settings: Settings, config: GanConfig) -> dict[str, Any]:
+    """List what a trained GAN depends on besides its images, as plain JSON."""
+    return {
+        **to_dict(config.train),
+        "latent_dim": config.latent_dim,
+        "width": settings.width,
+        "precision": settings.precision,
+        "max_seconds": settings.time_limit,
+    }
+
+
+def gan_identity(model: Model) -> dict[str, Any]:
+    """Name a GAN in the settings of a result: its digest, and how many steps it took."""
+    training = model.provenance.get("training") or {}
+    return {"gan": model.digest[:12], "gan_steps": training.get("iters")}
+
+
+def _require_shape(model: Model, cell: Cell) -> None:
+    size, channels = model.config.size, model.config.channels
+    height, width, got = cell.task.test.shape[1:]
+    if (height, width, got) != (size, size, channels):
+        raise ConfigError(
+            f"the model is for {size} x {size} pixels and {channels} channels, "
+            f"the pictures have {height} x {width} and {got}"
+        )
+
+
+def _train(cell: Cell, config: GanConfig, out: Path, images: PixelSet) -> None:
+    settings = cell.settings
+    device = torch.device(settings.device)
+    _, size, _, channels = images.pixels.shape
+    model_config = ModelConfig(size, channels, config.latent_dim, settings.width)
+    resumed = _is_same_run(out, model_config, config, settings.precision, images)
+    if resumed:
+        state = load_checkpoint(out, device)
+    else:
+        state = new_state(
+            model_config,
+            config.train,
+            device=device,
+            precision=settings.precision,
+            pictures=len(images),
+        )
+    started = time.monotonic() - (_seconds_spent(out / HISTORY_FILE) if resumed else 0.0)
+
+    def share_of_time() -> float:
+        return (time.monotonic() - started) / settings.max_seconds
+
+    def report(step: StepMetrics) -> None:
+        cell.report("training the GAN", max(step.step / config.train.iters, share_of_time()))
+
+    model = train_into(
+        out,
+        state,
+        images,
+        on_step=report,
+        should_stop=lambda: share_of_time() >= 1,
+        save_every=SAVE_EVERY,
+        resumed=resumed,
+        keep_neighbours=False,  # no page is made with these
+    )
+    goal = config.train.encoder_iters
+    with_encoder(
+        model,
+        images,
+        goal,
+        out=out,
+        on_step=lambda step, loss: cell.report("training its encoder", step / goal),
+    )
+
+
+def _is_same_run(
+    out: Path, model_config: ModelConfig, config: GanConfig, precision: str, images: PixelSet
+) -> bool:
+    """Tell whether a checkpoint in `out` is whole and began with these settings and images."""
+    if not (out / CHECKPOINT_FILE).exists():
+        return False
+    try:
+        content = read_checkpoint(out)
+    except ModelFileError:
+        return False  # torn: begin anew
+    wanted = {
+        "model": to_dict(model_config),
+        "training": to_dict(config.train),
+        "precision": precision,
+    }
+    data = content.get("data") or {}
+    return all(content.get(name) == value for name, value in wanted.items()) and all(
+        data.get(name) == value for name, value in data_provenance(images).items()
+    )
+
+
+def _seconds_spent(history: Path) -> float:
+    try:
+        with open(history, encoding="utf-8", newline="") as file:
+            return max((float(row["seconds"]) for row in csv.DictReader(file)), default=0.0)
+    except (OSError, KeyError, TypeError, ValueError):
+        return 0.0
