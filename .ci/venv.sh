@@ -11,9 +11,5 @@ install_adgan() {
             grep -oE '[0-9]+\.[0-9]+\.[0-9]+\+cpu' | head -n 1 || true)
         [ -z "$cpu" ] || .venv/bin/python -m pip install -q "torch>=2.6,==$cpu" || true
     fi
-    # Each torchvision wants one torch exactly: keep the torch that is there, or pip would replace
-    # it (by the default one) to get the newest torchvision, instead of taking the one that fits.
-    torch=$(.venv/bin/python -c 'from importlib.metadata import version
-print("torch==" + version("torch"))' 2>/dev/null || true)
-    .venv/bin/python -m pip install -q -e ".$1" ${torch:+"$torch"}
+    .venv/bin/python -m pip install -q -e ".$1"
 }
