@@ -42,7 +42,7 @@ def old_pickle(value: object) -> bytes:
     return new
 
 
-Fake = tuple[str, cifar._Source, Path]
+Fake = tuple[str, cifar._CifarSource, Path]
 
 
 @pytest.fixture(params=["cifar10", "cifar100"])

@@ -21,7 +21,7 @@ from adgan_cli.evaluation.datasets.labelled import LabelledDataset, Split, numbe
 
 
 @dataclass(frozen=True)
-class _Source:
+class _CifarSource:
     archive: str  # in the data root
     archive_md5: str
     folder: str  # in the archive, and in the data root where that is unpacked
@@ -34,7 +34,7 @@ class _Source:
 
 URL = "https://www.cs.toronto.edu/~kriz/"
 _SOURCES = {
-    "cifar10": _Source(
+    "cifar10": _CifarSource(
         archive="cifar-10-python.tar.gz",
         archive_md5="c58f30108f718f92721af3b95e74349a",
         folder="cifar-10-batches-py",
@@ -50,7 +50,7 @@ _SOURCES = {
         labels="labels",
         names="label_names",
     ),
-    "cifar100": _Source(
+    "cifar100": _CifarSource(
         archive="cifar-100-python.tar.gz",
         archive_md5="eb9058c3a382ffc7106e4002c42a8d85",
         folder="cifar-100-python",
@@ -91,7 +91,7 @@ def load_cifar(name: str, root: Path, download: bool = False) -> LabelledDataset
 
 
 def _contents(
-    name: str, source: _Source, root: Path, download: bool
+    name: str, source: _CifarSource, root: Path, download: bool
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read every file of a set: from the folder if it is whole, else from the archive."""
     folder, archive = root / source.folder, root / source.archive

@@ -18,7 +18,7 @@ SIDE = 28  # pixels
 
 
 @dataclass(frozen=True)
-class _Source:
+class _IdxSource:
     folder: str  # below the data root
     url: str
     classes: tuple[str, ...]
@@ -26,7 +26,7 @@ class _Source:
 
 
 _SOURCES = {
-    "mnist": _Source(
+    "mnist": _IdxSource(
         "MNIST/raw",
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         tuple("0123456789"),
@@ -37,7 +37,7 @@ _SOURCES = {
             "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
         },
     ),
-    "fashion-mnist": _Source(
+    "fashion-mnist": _IdxSource(
         "FashionMNIST/raw",
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         (
