@@ -12,6 +12,7 @@ from searching import random_images
 from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.losses import l2
 from adgan_cli.engine.models.dcgan import Encoder, init_weights
+from adgan_cli.engine.search import execution
 from adgan_cli.engine.search.algorithm1 import starting_points
 from adgan_cli.engine.search.execution import PaddedBatches
 from adgan_cli.engine.search.searcher import Searcher, search
@@ -75,6 +76,14 @@ def test_the_batched_form_of_accelerators_equals_algorithm_1(generator, lr_theta
     torch.testing.assert_close(batched.losses, losses, rtol=1e-4, atol=0)
     best = search(generator, x, config).reconstruction
     torch.testing.assert_close(batched.reconstruction, best, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("theta", ["per-point", "none"])
+def test_first_passes_that_are_not_kept_are_computed_again(generator, monkeypatch, theta):
+    x, config = random_images(2), replace(PAPER_SEARCH, theta=theta)
+    expected = search(generator, x, config).losses
+    monkeypatch.setattr(execution, "MAX_FIRST_PASSES", 3)
+    assert torch.equal(search(generator, x, config).losses, expected)
 
 
 def test_an_interrupted_search_stops_its_threads(generator):

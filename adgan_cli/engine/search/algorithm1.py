@@ -61,8 +61,11 @@ def search_pairs(
 
     x: (P or 1, C, H, W) in [-1, 1], z0: (P, Z), first: a bank's first_forward(z0).
     """
-    z, y = z0.clone(), bank.reset(first)  # line 1
-    adam, lr_scale, trace = Adam(z, config.lr_z), 1.0, []
+    z = z0.clone()  # line 1
+    y = bank.reset(first)  # line 1: every theta as trained; y is g_theta(z)
+    adam = Adam(z, config.lr_z)
+    lr_scale = 1.0
+    trace = []
     for _ in range(config.k):  # line 3
         if cancelled and cancelled.is_set():
             raise RuntimeError("the search was cancelled")
@@ -93,6 +96,7 @@ def project_to_shell(z: Tensor, radius: float) -> None:
 
     Nearly all of the prior lies there, the more so the larger Z; a generator learned nothing else.
     """
-    norm, shell = z.norm(dim=1, keepdim=True), math.sqrt(z.shape[1])
+    norm = z.norm(dim=1, keepdim=True)
+    shell = math.sqrt(z.shape[1])
     nearest = norm.clamp(max(0.0, 1 - radius) * shell, (1 + radius) * shell)
     z.mul_(nearest / norm.clamp(min=torch.finfo(z.dtype).tiny))

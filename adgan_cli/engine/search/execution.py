@@ -122,16 +122,17 @@ class ThreadPerImage:
             return [ended.result() for ended in running]
 
     def _search_image(self, image: Tensor, cancelled: threading.Event) -> ImageResult:
-        problem, bank, x = self.problem, self._take_bank(), image[None]
+        bank = self._take_bank()
+        x = image[None]
         results = []
-        for index, z0 in enumerate(problem.starting_points(x)[0].split(self.pairs_at_once)):
-            cached = index < len(self.first_passes)
-            first = self.first_passes[index] if cached else bank.first_forward(z0)
-            results.append(problem.search(bank, x, z0, first, cancelled))
+        for index, z0 in enumerate(self.problem.starting_points(x)[0].split(self.pairs_at_once)):
+            is_cached = index < len(self.first_passes)
+            first = self.first_passes[index] if is_cached else bank.first_forward(z0)
+            results.append(self.problem.search(bank, x, z0, first, cancelled))
         self.idle_banks.append(bank)
-        trace, z, y = (
-            torch.cat([getattr(result, name) for result in results]) for name in ("trace", "z", "y")
-        )
+        trace = torch.cat([result.trace for result in results])
+        z = torch.cat([result.z for result in results])
+        y = torch.cat([result.y for result in results])
         return ImageResult(trace, z, y[trace[:, -1].argmin()])
 
     def _prepare_first_passes(self) -> None:
@@ -141,7 +142,8 @@ class ThreadPerImage:
             return
         if problem.encoder is not None and not problem.per_point:
             return  # the image's own point goes through the generator with the others
-        bank, chunks = self._take_bank(), problem.z0.split(self.pairs_at_once)
+        bank = self._take_bank()
+        chunks = problem.z0.split(self.pairs_at_once)
         self.first_passes = [bank.first_forward(z0) for z0 in chunks[:MAX_FIRST_PASSES]]
         self.idle_banks.append(bank)
 
@@ -167,14 +169,17 @@ class PaddedBatches:
         ]
 
     def _search_batch(self, batch: Tensor) -> list[ImageResult]:
-        problem, count, n_points = self.problem, self.batch_size, self.problem.n_points
-        self.bank = bank = self.bank or problem.make_bank(count * n_points)
+        problem, count = self.problem, self.batch_size
+        n_points = problem.n_points
+        if self.bank is None:
+            self.bank = problem.make_bank(count * n_points)
         padding = batch[:1].expand(count - len(batch), *batch.shape[1:])
         padded = torch.cat([batch, padding]).to(problem.z0.device)  # (N, C, H, W)
         z0 = problem.starting_points(padded).flatten(0, 1)  # (P, Z)
         if problem.encoder is not None or self.first_pass is None:
-            self.first_pass = bank.first_forward(z0)
-        pairs = problem.search(bank, padded.repeat_interleave(n_points, 0), z0, self.first_pass)
+            self.first_pass = self.bank.first_forward(z0)
+        x = padded.repeat_interleave(n_points, 0)  # (P, C, H, W)
+        pairs = problem.search(self.bank, x, z0, self.first_pass)
         trace, z, y = (t.unflatten(0, (count, n_points)) for t in (pairs.trace, pairs.z, pairs.y))
         best = y[torch.arange(count, device=y.device), trace[..., -1].argmin(1)]
         results = map(ImageResult, trace.cpu(), z.cpu(), best.cpu())

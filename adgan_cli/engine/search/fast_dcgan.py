@@ -88,7 +88,8 @@ class FusedDCGANBank:
         return _channels_first(y)
 
     def backward_and_update(self, dy: Tensor, lr_scale: float) -> Tensor:
-        last, dy = self.last, self._by_copy(dy.permute(0, 2, 3, 1))
+        last = self.last
+        dy = self._by_copy(dy.permute(0, 2, 3, 1))  # (T, Q, S, S, C)
         torch.mul(last.y, last.y, out=self.dy)  # of tanh: 1 - y^2
         dh = torch.addcmul(dy, self.dy, dy, value=-1, out=self.dy)
         for index in reversed(range(len(self.layers))):
@@ -207,7 +208,8 @@ class _Layer:
     def __init__(self, weight: _Weight, norm: _LayerNorm, h: Tensor) -> None:
         self.weight, self.norm, self.h = weight, norm, h
         n_copies, pairs_per_copy, side, _, maps = h.shape
-        positions, out = pairs_per_copy * side**2, weight.theta.shape[2] // 16
+        positions = pairs_per_copy * side**2
+        out = weight.theta.shape[2] // 16
 
         def empty(*shape: int) -> Tensor:
             return torch.empty(n_copies, *shape, device=h.device)
