@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tables of the methods that train no network: MNIST (or another data set of torchvision's), all ten
+# Tables of the methods that train no network: MNIST (or another data set), all ten
 # classes, paper's protocol. Takes about 10 minutes a data set on one core, and another 25 for the
 # Gaussian mixtures. Needs the data below ./data or $ADGAN_DATA_ROOT (or add --download); goes on
 # where it was interrupted.
