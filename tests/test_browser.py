@@ -146,11 +146,14 @@ def trajectory_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         explanations = draw_explanations(pixels[None], generated[:1, -1], [generated[0, :3]])
         images.append(
             ExplainedImage(
-                name, link(root / name, root), (root / name).read_bytes(), 16, 16, 3.5, 0.25,
-                False, "explanation-1.png", explanations[0],
+                ScoreRow(name, 3.5, p_value=0.25, width=16, height=16),
+                link(root / name, root),
+                (root / name).read_bytes(),
+                "explanation-1.png",
+                explanations[0],
                 SearchTrajectory(pixels, generated, losses),
             )
-        )  # fmt: skip
+        )
     path = root / "index.html"
     write_trajectory_page(path, images, settings={"k": "9"}, failures=[("<b>x", "empty")])
     return path

@@ -152,7 +152,7 @@ def test_neighbours_are_those_kept_beside_the_model(
 def test_a_picture_that_is_gone_is_left_out(model: Model, discs: Folder) -> None:
     folder = discs(2)
     rows = [ScoreRow("gone.png", 1.0), ScoreRow("disc-001.png", 1.0)]
-    assert [item.path for item in reconstruct(model, rows, folder, QUICK)] == ["disc-001.png"]
+    assert [item.row.path for item in reconstruct(model, rows, folder, QUICK)] == ["disc-001.png"]
     assert explain(model, []) == {}
 
 

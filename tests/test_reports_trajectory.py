@@ -29,6 +29,7 @@ from adgan_cli.reports.trajectory import (
     write_trajectory_figure,
     write_trajectory_page,
 )
+from adgan_cli.scoring.rows import ScoreRow
 
 SEARCHES = [
     replace(PAPER_SEARCH, n_seed=3, k=2),
@@ -104,11 +105,9 @@ def numbered(points=3, k=2, size=8):
 
 
 def explained(name="a.png", search=None, **more):
-    given = {"href": "../a.png", "thumbnail": JPEG, "p_value": 0.02, "in_training": False}
-    return ExplainedImage(
-        name=name, width=8, height=8, score=3.5, figure="explanation-1.png", explanation=WHY,
-        trajectory=search or numbered(), **{**given, **more},
-    )  # fmt: skip
+    row = ScoreRow(name, 3.5, p_value=0.02, in_training=False, width=8, height=8)
+    shown = {"href": "../a.png", "thumbnail": JPEG, "figure": "explanation-1.png", **more}
+    return ExplainedImage(row, explanation=WHY, trajectory=search or numbered(), **shown)
 
 
 def drawn(path, *pictures, **more):
@@ -158,7 +157,8 @@ def test_a_name_is_text_wherever_it_stands(tmp_path, name):
     assert page.all("script") == []
     assert all("onerror" not in attrs for _, attrs in page.tags)
     assert page.text.count(name.replace("\udcff", r"\udcff")) >= 3
-    write_trajectory_figure(tmp_path / "a.png", name + " $x^2$ \N{CAT FACE}", 1.0, numbered())
+    row = ScoreRow(name + " $x^2$ \N{CAT FACE}", 1.0)
+    write_trajectory_figure(tmp_path / "a.png", row, numbered())
 
 
 def test_a_page_says_that_its_scores_are_adjusted(tmp_path):
@@ -190,7 +190,7 @@ def test_links_stay_on_this_computer(tmp_path):
 def test_a_figure_is_drawn_of_any_search_and_equal_ones_give_equal_bytes(tmp_path, points, k):
     search = numbered(points, k)
     for name in "ab":
-        write_trajectory_figure(tmp_path / f"{name}.png", "a.png", 3.5, search)
+        write_trajectory_figure(tmp_path / f"{name}.png", ScoreRow("a.png", 3.5), search)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     with Image.open(tmp_path / "a.png") as image:
         levels = set(np.unique(np.asarray(image.convert("L"))))

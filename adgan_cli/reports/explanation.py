@@ -47,12 +47,11 @@ class Explanation:
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """An image as the model saw it, and the nearest that the search came to: (S, S, C) uint8."""
+    """A scored image as the model saw it, and the nearest that the search came to it."""
 
-    path: str  # as in its row
-    in_training: bool
-    pixels: np.ndarray
-    generated: np.ndarray
+    row: ScoreRow
+    pixels: np.ndarray  # (S, S, C) uint8
+    generated: np.ndarray  # (S, S, C) uint8
 
 
 def reconstruct(
@@ -88,7 +87,7 @@ def reconstruct(
         x = to_model_range(torch.from_numpy(np.stack([pixels for _, pixels in batch])))
         generated = to_uint8(searcher(x).reconstruction)
         for (row, pixels), image in zip(batch, generated, strict=True):
-            yield Reconstruction(row.path, bool(row.in_training), pixels, image)
+            yield Reconstruction(row, pixels, image)
 
 
 def explain(model: "Model", reconstructions: Iterable[Reconstruction]) -> dict[str, Explanation]:
@@ -100,13 +99,13 @@ def explain(model: "Model", reconstructions: Iterable[Reconstruction]) -> dict[s
     generated = np.stack([item.generated for item in items])
     data = model.provenance.get("data") or {}
     kept = read_neighbours(model.file, data.get("digest", ""))
-    in_training = [item.in_training for item in items]
+    in_training = [bool(item.row.in_training) for item in items]
     drawn = draw_explanations(
         pixels,
         generated,
         None if kept is None else nearest(kept, pixels, NEIGHBOURS, in_training=in_training),
     )
-    return {item.path: explanation for item, explanation in zip(items, drawn, strict=True)}
+    return {item.row.path: explanation for item, explanation in zip(items, drawn, strict=True)}
 
 
 def draw_explanations(

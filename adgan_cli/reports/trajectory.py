@@ -104,14 +104,9 @@ class SearchTrajectory:
 class ExplainedImage:
     """One image on the page."""
 
-    name: str  # the path, as in a table
+    row: ScoreRow
     href: str | None  # of the original, relative to the page
     thumbnail: bytes | None
-    width: int  # of the original, pixels
-    height: int
-    score: float
-    p_value: float | None
-    in_training: bool
     figure: str  # the name of the PNG beside the page
     explanation: Explanation
     trajectory: SearchTrajectory
@@ -157,7 +152,7 @@ def write_explanation(
             on_image(len(rows))
     _write_losses(out / LOSSES_FILE, explained)  # first: it marks the folder as ours
     for image in explained:
-        write_trajectory_figure(out / image.figure, image.name, image.score, image.trajectory)
+        write_trajectory_figure(out / image.figure, image.row, image.trajectory)
     write_trajectory_page(
         out / PAGE_FILE,
         explained,
@@ -232,9 +227,7 @@ def write_trajectory_page(
     )
 
 
-def write_trajectory_figure(
-    path: Path, name: str, score: float, trajectory: SearchTrajectory
-) -> None:
+def write_trajectory_figure(path: Path, row: ScoreRow, trajectory: SearchTrajectory) -> None:
     """Draw the image, what came nearest, what the steps generated, and the losses, as a PNG."""
     points, steps = trajectory.points, trajectory.steps
     step = _CELL + _SPACE
@@ -243,7 +236,8 @@ def write_trajectory_figure(
     width = chart_left + _CHART + 3 * _MARGIN
     height = max(len(points) * step + _LABEL, 3 * (_SIDE + _LABEL)) + 2 * _MARGIN + _LABEL
     figure = PixelFigure(width, height)
-    figure.text(_MARGIN, _MARGIN, _drawable(f"{name}: score {rounded(score)}"), va="top")
+    score = "" if row.score is None else rounded(row.score)
+    figure.text(_MARGIN, _MARGIN, _drawable(f"{row.path}: score {score}"), va="top")
     nearest = trajectory.reconstruction
     levels = difference(trajectory.pixels, nearest)
     heat = overlay_heatmap(trajectory.pixels, levels / full_scale(levels))
@@ -256,8 +250,8 @@ def write_trajectory_figure(
     for column, number in enumerate(steps):
         label = "start" if number == 0 else f"step {number}"
         figure.text(left + column * step, top + _LABEL - 8, label)
-    for row, point in enumerate(points):
-        y = top + _LABEL + row * step
+    for line, point in enumerate(points):
+        y = top + _LABEL + line * step
         for column in range(len(steps)):
             figure.image(trajectory.generated[point, column], left + column * step, y, _CELL)
         figure.text(left - 8, y + _CELL / 2, str(point), ha="right", va="center")
@@ -319,24 +313,10 @@ def _explained(
 ) -> ExplainedImage:
     image = decode_image(item, model.preprocessing())
     trajectory = search_trajectory(model, image.pixels, config)
-    nearest = Reconstruction(
-        row.path, bool(row.in_training), image.pixels, trajectory.reconstruction
-    )
+    nearest = Reconstruction(row, image.pixels, trajectory.reconstruction)
+    explanation = explain(model, [nearest])[row.path]
     thumbnail, href = read_preview(item, out, alpha=model.reading.alpha, ranges=model.ranges)
-    assert row.score is not None
-    return ExplainedImage(
-        name=row.path,
-        href=href,
-        thumbnail=thumbnail,
-        width=row.width or 0,
-        height=row.height or 0,
-        score=row.score,
-        p_value=row.p_value,
-        in_training=bool(row.in_training),
-        figure=figure,
-        explanation=explain(model, [nearest])[row.path],
-        trajectory=trajectory,
-    )
+    return ExplainedImage(row, href, thumbnail, figure, explanation, trajectory)
 
 
 def _write_losses(path: Path, explained: Sequence[ExplainedImage]) -> None:
@@ -346,4 +326,4 @@ def _write_losses(path: Path, explained: Sequence[ExplainedImage]) -> None:
     ):
         write_losses = trace_writer(stream)
         for image in explained:
-            write_losses(image.name, image.trajectory.losses.tolist())
+            write_losses(image.row.path, image.trajectory.losses.tolist())
