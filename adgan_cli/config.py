@@ -199,7 +199,7 @@ class SearchConfig:
     seed: int = option(0, SEARCH, "Seed of the random starting points.")
     # applied to the finished score, see scoring/adjust
     adjust: Adjust = option(
-        "none", SEARCH, "complexity: take out what brightness, contrast and detail explain."
+        "none", SEARCH, "Take out what brightness, contrast and detail explain (complexity), or not."
     )
 
     def __post_init__(self) -> None:

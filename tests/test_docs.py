@@ -35,8 +35,10 @@ SETTINGS = [
     ("score", SearchConfig), ("rank", SearchConfig), ("explain", SearchConfig),
     ("calibrate", SearchConfig),
 ]  # fmt: skip
-# what is taken out of a finished score has no part in how it comes about
-LEFT_OUT = {("explain", "adjust"), ("calibrate", "adjust")}
+# what is taken out of a finished score has no part in the scores that p-values go by
+LEFT_OUT = {("calibrate", "adjust")}
+# what the command line takes beside the field's own values
+AUTO = {("train", "channels"), ("train", "iters")}
 
 
 def settings_of(command: str, config: type) -> list[Any]:
@@ -65,8 +67,9 @@ def test_every_command_shows_an_example_that_its_parser_takes(name: str) -> None
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_says_what_it_is(name: str) -> None:
-    assert [param.name for param in COMMANDS[name].params if not param.help] == []
+def test_every_option_has_a_sentence_of_help(name: str) -> None:
+    helps = {param.name: param.help or "" for param in COMMANDS[name].params}
+    assert {n: text for n, text in helps.items() if not re.fullmatch(r"[A-Z].*\.", text)} == {}
 
 
 @pytest.mark.parametrize(("command", "config"), SETTINGS)
@@ -75,12 +78,27 @@ def test_every_setting_is_an_option_of_its_command(command: str, config: type) -
     assert [f.name for f in settings_of(command, config) if flag(f.name) not in options] == []
 
 
-def test_settings_left_out_on_the_command_line_come_from_one_place() -> None:
-    # a default of its own in an option would silently win over the model's or the preset's
-    for command, config in SETTINGS:
-        for field in settings_of(command, config):
-            default = options_of(command)[flag(field.name)].default
-            assert default is None or (field.name, default) == ("channels", "auto")
+@pytest.mark.parametrize(("command", "config"), SETTINGS)
+def test_a_setting_is_one_declaration_wherever_it_is_an_option(command: str, config: type) -> None:
+    options = options_of(command)
+    for field in settings_of(command, config):
+        option = options[flag(field.name)]
+        assert option.help == field.metadata["help"]
+        # another default would silently win over the model's or the preset's
+        if (command, field.name) not in AUTO:
+            assert option.default == (field.default if command == "train" else None)
+
+
+def test_options_of_one_name_are_one_declaration_unless_they_are_of_other_things() -> None:
+    helps: dict[str, set[str]] = {}
+    for name in COMMANDS:
+        for spelling, option in options_of(name).items():
+            helps.setdefault(spelling, set()).add(option.help)
+    # what is written, begun anew or gone on with; of which stage the other settings are
+    assert {spelling for spelling, texts in helps.items() if len(texts) > 1} <= {
+        "--out", "-o", "--resume", "--overwrite", "--json", "--preset", "--max-time", "--seed",
+        "--precision", "--batch-size", "-b", "--model", "-m",
+    }  # fmt: skip
 
 
 def test_the_version_stands_in_one_form_everywhere() -> None:
