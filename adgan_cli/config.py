@@ -65,9 +65,7 @@ class ModelConfig:
     """The shape of generator and critic."""
 
     size: Size = option(64, MODEL, "Side in pixels of the squares that images are scaled to.")
-    channels: Channels = option(
-        3, MODEL, "Colours: 1 (grey), 3 (RGB), auto (1 if all images are grey)."
-    )
+    channels: Channels = option(3, MODEL, "Colour channels: 1 (grey) or 3 (RGB).")
     # d'; the paper takes 256, section 4.2, after Metz et al. (2016)
     latent_dim: int = option(32, MODEL, "Dimensions of the space that images are generated from.")
     # DCGAN's ngf and ndf
@@ -100,9 +98,7 @@ class TrainConfig:
         TRAINING,
         "What the generator is trained to minimise; vae and glo reconstruct images.",
     )
-    iters: int = option(
-        20_000, TRAINING, "Generator steps at most; auto: until held-out images get no better."
-    )
+    iters: int = option(20_000, TRAINING, "Generator steps at most.")
     # that of the reference WGAN
     batch_size: int = option(64, TRAINING, "Images in each step.", short="-b")
     # n_critic; WGAN and WGAN-GP, Algorithm 1 of each; others take one
@@ -199,7 +195,7 @@ class SearchConfig:
     seed: int = option(0, SEARCH, "Seed of the random starting points.")
     # applied to the finished score, see scoring/adjust
     adjust: Adjust = option(
-        "none", SEARCH, "Take out what brightness, contrast and detail explain (complexity), or not."
+        "none", SEARCH, "Take out what brightness, contrast and detail explain (complexity)."
     )
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ import typer
 from adgan_cli.config import flag
 
 Config = TypeVar("Config", bound=Any)
+MOST_CHOICES = 40  # characters of choices that help has room for beside its text
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,16 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     return parsed
 
 
-def field_option(config: type[Any], name: str, panel: str = "") -> Any:
-    """Build the Typer option of a field of a config class."""
-    about = config.__dataclass_fields__[name].metadata
-    spellings = [about["short"], flag(name)] if about["short"] else []
-    return typer.Option(*spellings, help=about["help"], rich_help_panel=panel or about["group"])
+def field_option(config: type[Any], name: str, *, panel: str = "", note: str = "") -> Any:
+    """Build the Typer option of a field of a config class; note: a sentence more for its help."""
+    field = config.__dataclass_fields__[name]
+    spellings = [field.metadata["short"], flag(name)] if field.metadata["short"] else []
+    choices, metavar = ", ".join(map(str, get_args(field.type))), None
+    if len(choices) > MOST_CHOICES:
+        note, metavar = f"One of {choices}.", name.upper()
+    help = " ".join(filter(None, [field.metadata["help"], note]))
+    panel = panel or field.metadata["group"]
+    return typer.Option(*spellings, help=help, metavar=metavar, rich_help_panel=panel)
 
 
 def _parameters(name: str, hint: Any, default: Any) -> Iterator[inspect.Parameter]:
@@ -82,7 +88,7 @@ def _parameters(name: str, hint: Any, default: Any) -> Iterator[inspect.Paramete
         for one in chosen.of(config):
             annotation = get_type_hints(config)[one] | None
             shown = getattr(chosen.defaults, one, None)
-            option = field_option(config, one, chosen.panel)
+            option = field_option(config, one, panel=chosen.panel)
             yield _parameter(one, Annotated[annotation, option], shown)
     elif is_dataclass(hint):
         types = get_type_hints(hint, include_extras=True)

@@ -1,0 +1,187 @@
+"""The options of adgan evaluate: which labelled images, and the settings of the methods."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from adgan_cli.cli.console import Reporter, parse_duration
+from adgan_cli.cli.options import MACHINE, Device, ReaderOptions
+from adgan_cli.cli.signature import Fields, Overrides, field_option
+from adgan_cli.config import (
+    PAPER_SEARCH,
+    SEARCH,
+    TRAINING,
+    Fit,
+    ModelConfig,
+    ReadConfig,
+    SearchConfig,
+    Size,
+    TrainConfig,
+)
+from adgan_cli.evaluation.settings import PAPER_GAN, AutoencoderConfig, GanConfig, Settings
+from adgan_cli.processes import join
+
+if TYPE_CHECKING:
+    from adgan_cli.evaluation.datasets import DataConfig
+    from adgan_cli.images.reader import Reader
+
+DATA = "Data"
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which labelled images."""
+
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="One of mnist, fashion-mnist, cifar10, cifar100, lsun and digits, or a folder of "
+            "classes.",
+            rich_help_panel=DATA,
+        ),
+    ] = ""
+    normal_class: Annotated[
+        str,
+        typer.Option(
+            help="Index or name of the normal class, several with commas, or all.",
+            rich_help_panel=DATA,
+        ),
+    ] = ""
+    normal: Annotated[
+        Path | None,
+        typer.Option(help="Folder of normal pictures, instead of --dataset.", rich_help_panel=DATA),
+    ] = None
+    anomalous: Annotated[
+        Path | None,
+        typer.Option(help="Folder of anomalous pictures, with --normal.", rich_help_panel=DATA),
+    ] = None
+    n_test: Annotated[
+        str, typer.Option(help="Test items drawn at random, or all.", rich_help_panel=DATA)
+    ] = "5000"
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="ADGAN_DATA_ROOT",
+            help="Folder of the data sets; default: ./data.",
+            rich_help_panel=DATA,
+        ),
+    ] = None
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download", help="Fetch a data set that is not there.", rich_help_panel=DATA
+        ),
+    ] = False
+    size: Annotated[
+        Size | None,
+        field_option(
+            ModelConfig, "size", panel=DATA, note="Default: the set's own, of folders 64."
+        ),
+    ] = None
+    fit: Annotated[Fit, field_option(ReadConfig, "fit", panel=DATA)] = ReadConfig.fit
+
+    def config(self, seed: int) -> "DataConfig":
+        """Return what is to be loaded."""
+        from adgan_cli.evaluation.datasets import DataConfig
+
+        # of several classes each needs images to train on; of one, the others' are not even read
+        several = self.normal_class in ("", "all") or "," in self.normal_class
+        return DataConfig(
+            self.dataset,
+            self.normal,
+            self.anomalous,
+            normal_class=None if several else self.normal_class,
+            size=self.size,
+            seed=seed,
+            root=self.data_root,
+            download=self.download,
+        )
+
+    def reader(self, reading: ReaderOptions, reporter: Reporter) -> "Reader":
+        """Return what reads images in folders."""
+        from adgan_cli.evaluation.datasets import FOLDER_SIZE
+        from adgan_cli.images.read import Preprocessing
+
+        rules = ReadConfig(self.fit)
+        return reading.reader(Preprocessing(FOLDER_SIZE, 3, rules.fit, rules.alpha), reporter)
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """What is trained and searched; adgan-tuned has the objective and dimensions of adgan train."""
+
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "-m",
+            "--model",
+            help="Score with this model instead of training one.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
+    max_time: Annotated[
+        str,
+        typer.Option(
+            help="End the training of each model after this time: 10m, 2h, or none.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = "30m"
+    training: Annotated[
+        Overrides[TrainConfig], Fields(PAPER_GAN.train, only=("objective", "iters", "flip"))
+    ] = Overrides({})
+    shape: Annotated[
+        Overrides[ModelConfig],
+        Fields(
+            ModelConfig(latent_dim=PAPER_GAN.latent_dim),
+            panel=TRAINING,
+            only=("latent_dim", "width"),
+        ),
+    ] = Overrides({})
+    encoder_iters: Annotated[
+        int, field_option(TrainConfig, "encoder_iters", note="Of adgan-tuned.")
+    ] = TrainConfig.encoder_iters
+    alexnet_weights: Annotated[
+        Path | None,
+        typer.Option(help="AlexNet's weights as .safetensors.", rich_help_panel=TRAINING),
+    ] = None
+    search: Annotated[
+        Overrides[SearchConfig],
+        Fields(PAPER_SEARCH, panel=SEARCH, only=("k", "lr_z", "lr_theta", "theta")),
+    ] = Overrides({})
+    device: Device = "auto"
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        typer.Option(
+            help="Number format of training; auto: bf16 where the hardware multiplies it.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = "auto"
+
+    def settings(self) -> Settings:
+        """Return the settings of all methods."""
+        limit = parse_duration(self.max_time, "--max-time")
+        # nothing is held out: the paper trains on all of a class
+        train = replace(self.training.over(PAPER_GAN.train), holdout=0.0)
+        tuned = Overrides[TrainConfig](
+            {name: value for name, value in self.training.given.items() if name != "objective"}
+        )
+        tuned_train = tuned.over(TrainConfig(holdout=0.0, encoder_iters=self.encoder_iters))
+        model = self.shape.over(ModelConfig(latent_dim=PAPER_GAN.latent_dim))
+        search = self.search.over(PAPER_SEARCH)
+        from adgan_cli.engine.device import pick_device, pick_precision
+
+        device = pick_device(self.device, join().local_rank)
+        return Settings(
+            gan=GanConfig(train, model.latent_dim),
+            search=search,
+            tuned_gan=GanConfig(tuned_train),
+            autoencoder=AutoencoderConfig(latent_dim=model.latent_dim, width=model.width),
+            width=model.width,
+            max_seconds=float("inf") if limit is None else limit,
+            precision=pick_precision(self.precision, device),
+            device=str(device),
+            model=self.model,
+            alexnet_weights=self.alexnet_weights,
+        )
