@@ -1,4 +1,4 @@
-"""The device that was asked for, or an error; never another one."""
+"""The device of the name that was given, or an error; never another one."""
 
 import os
 
@@ -25,7 +25,7 @@ def test_an_absent_device_is_an_error_that_names_the_flag(name, monkeypatch):
         pick_device(name)
 
 
-def test_precision_is_what_was_asked_for():
+def test_a_precision_that_is_named_is_taken():
     assert pick_precision("fp32", CPU) == "fp32"
     assert pick_precision("bf16", CPU) == "bf16"
     with pytest.raises(ConfigError, match="--precision"):

@@ -96,8 +96,8 @@ def test_ssim_of_two_plain_pictures_compares_their_brightness():
     """Eq. (6) of Wang et al. (2004) with no variance: l = (2ab + c1) / (a^2 + b^2 + c1)."""
     a, b, c1 = 0.5, -0.25, (0.01 * 2) ** 2
     x, y = torch.full((1, 3, 16, 16), a), torch.full((1, 3, 16, 16), b)
-    wanted = 1 - (2 * a * b + c1) / (a * a + b * b + c1)
-    torch.testing.assert_close(ssim(y, x), torch.tensor([wanted]), rtol=1e-3, atol=0)
+    expected = 1 - (2 * a * b + c1) / (a * a + b * b + c1)
+    torch.testing.assert_close(ssim(y, x), torch.tensor([expected]), rtol=1e-3, atol=0)
 
 
 def test_ssim_of_a_chequered_picture_and_its_negative_is_two():
@@ -117,10 +117,10 @@ def test_every_loss_is_zero_where_pictures_agree(name):
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_is_of_each_picture_alone(name):
     x, y = noise(0, 3), noise(1, 3)
-    group_by_shared_model = make_loss(name, CRITIC)(y, x)
+    together = make_loss(name, CRITIC)(y, x)
     alone = torch.cat([make_loss(name, CRITIC)(y[i : i + 1], x[i : i + 1]) for i in range(3)])
-    assert group_by_shared_model.shape == (3,)
-    torch.testing.assert_close(group_by_shared_model, alone)
+    assert together.shape == (3,)
+    torch.testing.assert_close(together, alone)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -141,15 +141,15 @@ def test_the_slope_of_every_loss_is_right(name, channels):
 
 def test_a_sum_of_losses_is_the_sum_of_their_values():
     x, y = noise(0), noise(1)
-    group_by_shared_model = make_loss("l2 + 0.5*ssim+2*l1")(y, x)
-    torch.testing.assert_close(group_by_shared_model, l2(y, x) + 0.5 * ssim(y, x) + 2 * l1(y, x))
+    together = make_loss("l2 + 0.5*ssim+2*l1")(y, x)
+    torch.testing.assert_close(together, l2(y, x) + 0.5 * ssim(y, x) + 2 * l1(y, x))
 
 
 def test_critic_features_are_what_its_verdict_is_linear_in():
     x, y = noise(0), noise(1)
-    found = critic_features(CRITIC)(y, x)
-    wanted = (CRITIC.body(y) - CRITIC.body(x)).abs().sum((1, 2, 3))
-    torch.testing.assert_close(found, wanted)
+    result = critic_features(CRITIC)(y, x)
+    expected = (CRITIC.body(y) - CRITIC.body(x)).abs().sum((1, 2, 3))
+    torch.testing.assert_close(result, expected)
     verdict = CRITIC.features(x) @ CRITIC.last.weight.flatten()
     torch.testing.assert_close(verdict, CRITIC(x))
 

@@ -161,8 +161,7 @@ def test_what_must_answer_at_once_loads_no_torch() -> None:
         (module, name)
         for module in light
         for name in imports_when_loaded(parsed(module))
-        if name.split(".")[0] == "torch"
-        or ((own := own_module(name)) and own not in light)
+        if name.split(".")[0] == "torch" or ((own := own_module(name)) and own not in light)
     }
     assert not wrong
 

@@ -16,11 +16,11 @@ from adgan_cli.engine.training.trainer import parameter_count
 def test_networks_fit_each_other_at_every_size(size, channels):
     config = ModelConfig(size, channels, latent_dim=4, width=2)
     with torch.no_grad():
-        pictures = Generator(config)(torch.randn(2, 4))
-        assert pictures.shape == (2, channels, size, size)
-        assert pictures.abs().max() <= 1
+        images = Generator(config)(torch.randn(2, 4))
+        assert images.shape == (2, channels, size, size)
+        assert images.abs().max() <= 1
         for batch_norm in (True, False):
-            assert Critic(config, batch_norm=batch_norm)(pictures).shape == (2,)
+            assert Critic(config, batch_norm=batch_norm)(images).shape == (2,)
 
 
 @pytest.mark.parametrize("size, millions", [(32, 1.71), (64, 4.86)])
@@ -32,16 +32,16 @@ def test_generators_are_dcgans(size, millions):
 
 
 def test_initialisation_is_dcgans_and_follows_the_seed():
-    def made(seed):
+    def initialised(seed):
         generator = Generator(ModelConfig(width=8))
         init_weights(generator, torch.Generator().manual_seed(seed))
         return generator
 
-    weight, gamma = made(0).first.weight, made(0).norms[0].weight
+    weight, gamma = initialised(0).first.weight, initialised(0).norms[0].weight
     assert weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert gamma.mean().item() == pytest.approx(1.0, abs=0.02)
-    assert torch.equal(weight, made(0).first.weight)
-    assert not torch.equal(weight, made(1).first.weight)
+    assert torch.equal(weight, initialised(0).first.weight)
+    assert not torch.equal(weight, initialised(1).first.weight)
 
 
 def test_gradient_penalty_needs_a_critic_without_batch_norm():
@@ -54,7 +54,7 @@ def test_gradient_penalty_needs_a_critic_without_batch_norm():
 
 
 @pytest.mark.parametrize("size", [16, 64])
-def test_a_folded_generator_makes_the_same_pictures(size):
+def test_a_folded_generator_generates_the_same_images(size):
     generator = make_generator(size)
     before = copy.deepcopy(generator.state_dict())
     z = torch.randn(3, 8, generator=torch.Generator().manual_seed(1))

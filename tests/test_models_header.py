@@ -1,4 +1,4 @@
-"""The header says what a file is; a file of something else is refused in one line."""
+"""The header states what a file is; a file of something else is refused in one line."""
 
 import json
 import struct

@@ -1,4 +1,4 @@
-"""A DCGAN from elsewhere becomes a generator of ours, or is told what does not fit."""
+"""A DCGAN from elsewhere becomes a generator of ours, or is refused with what does not fit."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ State = dict[str, torch.Tensor]
 
 
 class Dcgan(nn.Module):
-    """The generator of PyTorch's own DCGAN example, with as many layers as wanted."""
+    """The generator of PyTorch's own DCGAN example, with any number of layers."""
 
     def __init__(self, maps: tuple[int, ...] = (10, 16, 8, 4), channels: int = 3) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ def saved(state: State, folder: Path) -> Path:
     return file
 
 
-def test_an_imported_generator_makes_the_same_pictures(theirs, tmp_path):
+def test_an_imported_generator_generates_the_same_images(theirs, tmp_path):
     ours = import_generator(saved(theirs.state_dict(), tmp_path))
     z = torch.randn(5, 10)
     torch.testing.assert_close(ours(z), theirs(z[:, :, None, None]))
@@ -63,7 +63,7 @@ def test_names_count_by_their_numbers_and_half_precision_is_widened(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda s: s.pop("main.1.bias"), "main.1.bias is missing"),
         (lambda s: s.pop("main.4.running_mean"), "4 convolutions want 3 batch norms, it has 2"),
@@ -75,10 +75,10 @@ def test_names_count_by_their_numbers_and_half_precision_is_widened(tmp_path):
         (lambda s: [s.pop(name) for name in list(s) if s[name].dim() == 4], "0 convolutions"),
     ],
 )  # fmt: skip
-def test_another_layout_is_refused_with_what_does_not_fit(theirs, tmp_path, change, said):
+def test_another_layout_is_refused_with_what_does_not_fit(theirs, tmp_path, change, message):
     state = theirs.state_dict()
     change(state)
-    with pytest.raises(ModelFileError, match=said):
+    with pytest.raises(ModelFileError, match=message):
         import_generator(saved(state, tmp_path))
 
 

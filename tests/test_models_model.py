@@ -1,4 +1,4 @@
-"""A model knows how to search with it and what it was trained on."""
+"""A model holds how to search with it and what it was trained on."""
 
 from dataclasses import replace
 

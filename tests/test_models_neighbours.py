@@ -24,9 +24,9 @@ def pictures(count: int, size: int = 16, channels: int = 1) -> PixelSet:
 
 def kept(folder: Path, some: PixelSet) -> Neighbours:
     write_neighbours(folder, some)
-    found = read_neighbours(folder / "model.safetensors", some.digest)
-    assert found is not None
-    return found
+    result = read_neighbours(folder / "model.safetensors", some.digest)
+    assert result is not None
+    return result
 
 
 def test_a_small_set_is_kept_whole(tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_the_nearest_come_first_without_the_own_copy_of_a_training_picture() -> 
 def test_the_rough_search_finds_what_the_exact_one_would() -> None:
     kept_images = Neighbours(pictures(300, channels=3).pixels, "")
     queries = pictures(20, channels=3).pixels
-    found = nearest(kept_images, queries, 2, in_training=[False] * 20)
-    for query, near in zip(queries, found, strict=True):
+    result = nearest(kept_images, queries, 2, in_training=[False] * 20)
+    for query, near in zip(queries, result, strict=True):
         far = np.square(kept_images.pixels.astype(int) - query.astype(int)).sum((1, 2, 3))
         assert (near == kept_images.pixels[np.argsort(far, kind="stable")[:2]]).all()
 

@@ -14,8 +14,8 @@ PRECISIONS = ("auto", "fp32", "bf16")
 def pick_device(name: str = "auto", index: int = 0) -> torch.device:
     """Find the device of this name; `auto` is CUDA, else Apple's MPS, else the CPU.
 
-    index: of the CUDA device where the name says none; of several processes each takes its own.
-    Raises ConfigError for a device that is asked for and absent: never a silent CPU run.
+    index: of the CUDA device where the name has none; each of several processes takes its own.
+    Raises ConfigError for a device that is named and absent: never a silent CPU run.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -44,8 +44,8 @@ def pick_device(name: str = "auto", index: int = 0) -> torch.device:
 def pick_precision(name: str, device: torch.device) -> str:
     """Resolve a precision to `fp32` or `bf16`; `auto` is bf16 where that is multiplied natively.
 
-    Decided from what the hardware says of itself, not from a timing, so that two runs on one
-    machine agree. Raises ConfigError for an unknown name.
+    Decided from what the hardware reports, not from a timing, so that two runs on one machine
+    agree. Raises ConfigError for an unknown name.
     """
     if name not in PRECISIONS:
         raise ConfigError(f"--precision must be one of {', '.join(PRECISIONS)}, got {name}")

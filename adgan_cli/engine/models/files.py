@@ -109,13 +109,13 @@ def read_search_config(path: str | Path) -> SearchConfig | None:
 def read_tensors(file: Path) -> dict[str, Tensor]:
     """Read all tensors of a file whose header is already checked."""
     try:
-        return load(file.read_bytes())  # by bytes: load_file wants its path in UTF-8
+        return load(file.read_bytes())  # by bytes: load_file needs its path in UTF-8
     except (SafetensorError, OSError) as error:
         raise ModelFileError(f"{file} is corrupt or truncated ({error}); train again") from error
 
 
 def state_tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Give the state of a network as safetensors wants it: on the CPU, contiguous."""
+    """Give the state of a network as safetensors needs it: on the CPU, contiguous."""
     return {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 
@@ -130,13 +130,13 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], file: Path) 
             raise ModelFileError(f"{file} lacks {name}: not a model this adgan can use")
         if name not in expected:
             raise ModelFileError(f"{file} has {name}, which its settings do not call for")
-        want, got = expected[name], tensors[name]
-        if (got.shape, got.dtype) != (want.shape, want.dtype):
+        tensor, weight = tensors[name], expected[name]
+        if (tensor.shape, tensor.dtype) != (weight.shape, weight.dtype):
             raise ModelFileError(
-                f"{file}: {name} is {tuple(got.shape)} {got.dtype}, "
-                f"its settings call for {tuple(want.shape)} {want.dtype}"
+                f"{file}: {name} is {tuple(tensor.shape)} {tensor.dtype}, "
+                f"its settings call for {tuple(weight.shape)} {weight.dtype}"
             )
-        if not got.isfinite().all():
+        if not tensor.isfinite().all():
             raise ModelFileError(f"{file}: {name} holds NaN or infinity; train again")
     network.load_state_dict(tensors)
 
@@ -157,7 +157,7 @@ def _file_bytes(model: Model) -> bytes:
 
 
 def _content(model: Model) -> dict[str, Any]:
-    """Collect what the header says of a model, plain JSON."""
+    """Collect a model's header, plain JSON."""
     return {
         **model.provenance,
         "model": to_dict(model.config),

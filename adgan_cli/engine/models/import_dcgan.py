@@ -32,8 +32,8 @@ def import_generator(file: str | Path) -> Generator:
     norms = [name.removesuffix("running_mean") for name in tensors if name.endswith("running_mean")]
     config = _config([tuple(tensors[name].shape) for name in convolutions], file)
     if len(norms) != len(convolutions) - 1:
-        wanted = f"{len(convolutions)} convolutions want {len(convolutions) - 1} batch norms"
-        raise _other_layout(file, f"{wanted}, it has {len(norms)}")
+        expected = f"{len(convolutions)} convolutions want {len(convolutions) - 1} batch norms"
+        raise _other_layout(file, f"{expected}, it has {len(norms)}")
     generator = Generator(config)
     state: dict[str, Tensor] = {}
     for name, ours in zip(convolutions, _convolutions(generator), strict=True):
@@ -71,9 +71,9 @@ def _config(shapes: Sequence[tuple[int, ...]], file: Path) -> ModelConfig:
         raise _other_layout(file, str(error).removeprefix("--")) from error
     maps = [config.latent_dim, *config.feature_maps(), channels]
     expected = [(a, b, 4, 4) for a, b in zip(maps, maps[1:], strict=False)]
-    for got, want in zip(shapes, expected, strict=True):
-        if got != want:
-            raise _other_layout(file, f"a convolution is {got} where {want} would follow")
+    for shape, follows in zip(shapes, expected, strict=True):
+        if shape != follows:
+            raise _other_layout(file, f"a convolution is {shape} where {follows} would follow")
     return config
 
 

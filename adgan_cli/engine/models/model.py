@@ -14,7 +14,7 @@ from adgan_cli.images.read import Preprocessing, Ranges
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Scores and statistics of N images that were not trained on, for one way of searching."""
+    """Scores and statistics of N images that were not trained on, for one SearchConfig."""
 
     search: SearchConfig  # adjust is none: what is taken out of the scores is learned from these
     scores: np.ndarray  # (N,) float64
@@ -35,7 +35,7 @@ class Model:
     training_fingerprints: np.ndarray | None = None  # (N,) uint64, sorted, of the training images
     critic: Critic | None = None  # that the generator was trained against, where it was kept
     encoder: Encoder | None = None  # an approximate inverse of the generator, if one was trained
-    calibrations: tuple[Calibration, ...] = ()  # one for each way of searching that has one
+    calibrations: tuple[Calibration, ...] = ()  # at most one for each SearchConfig
     file: Path | None = None  # it was loaded from or saved to; small copies may lie beside it
 
     def preprocessing(self) -> Preprocessing:

@@ -79,7 +79,7 @@ class SearchProblem:
 
 
 class Execution(Protocol):
-    """A way to search for many images; it keeps its memory from one call to the next."""
+    """An order to search for many images in; it keeps its memory from one call to the next."""
 
     def __init__(self, problem: SearchProblem, batch_size: int) -> None: ...
 

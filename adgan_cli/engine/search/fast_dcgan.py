@@ -125,7 +125,7 @@ class _Weight:
         self.theta = self.trained.repeat(n_copies, 1, 1)  # (T, M, 16 M')
         self.transposed = self.theta.transpose(1, 2)
         _, maps, taps = self.theta.shape
-        # of several copies a block would lie scattered, and a GPU wants all of them at once
+        # of several copies a block would lie scattered, and a GPU is faster with all at once
         rows = max(1, CPU_BLOCK // taps) if n_copies == 1 else maps
         self.blocks = []
         for start in range(0, maps, rows):

@@ -86,7 +86,7 @@ class Searcher:
                 "--encoder-iters, or choose --init prior"
             )
         if z0 is None:
-            z0 = starting_points(config.n_seed, latent_dim(generator), config.seed)
+            z0 = starting_points(config.n_seed, _latent_dim(generator), config.seed)
         self.config = config
         self.problem = SearchProblem(
             generator,
@@ -142,7 +142,7 @@ class Searcher:
             torch.cuda.empty_cache()
 
 
-def latent_dim(generator: nn.Module) -> int:
+def _latent_dim(generator: nn.Module) -> int:
     """Read Z off one of adgan's own generators; ConfigError for others, which must bring z0."""
     if isinstance(generator, Generator):
         return generator.config.latent_dim
