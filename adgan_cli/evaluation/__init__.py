@@ -1,1 +1,1 @@
-"""Section 4 of the paper: how well does it find what does not belong? Metrics so far."""
+"""Section 4 of the paper: labelled data, the methods compared, one class against the rest."""

@@ -1,4 +1,4 @@
-"""A folder becomes pixels. The way of an image, file by file:
+"""A folder becomes pixels. What happens to an image, file by file:
 
 1. find.py lists it (walk.py, selection.py) as an ImageRef (refs.py), also inside archives.py's.
 2. reader.py reads many, in threads and through the cache (cache.py); read.py reads one:

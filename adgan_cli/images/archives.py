@@ -57,7 +57,7 @@ _REFUSED = frozenset(".gz .tgz .bz2 .tbz .tbz2 .xz .txz .zst .tzst .lz4 .7z .rar
 
 
 def open_container(path: Path) -> "Folder | ZipArchive | TarArchive | LmdbDatabase | None":
-    """Open what holds images in it; None for any other file and where there is nothing.
+    """Open a container of images; return None for any other file, and where there is nothing.
 
     A folder that holds `data.mdb` is a database. An archive is recognised by its extension, in
     any case. Raises ConfigError for one that is damaged, or that must be unpacked to be read.
@@ -75,7 +75,7 @@ def open_container(path: Path) -> "Folder | ZipArchive | TarArchive | LmdbDataba
 
 
 def is_archive_name(name: str) -> bool:
-    """Tell whether a file name ends like an archive's, one that cannot be read among them."""
+    """Tell whether a file name ends like an archive's, also one of a kind that cannot be read."""
     extension = os.path.splitext(name)[1].lower()
     return extension in (".zip", ".tar") or extension in _REFUSED
 
@@ -271,7 +271,7 @@ class LmdbDatabase:
 
 
 def walk_order(name: str) -> str:
-    """Sort key that lists `a/z` before `a.b`: folder by folder, names in plain string order."""
+    """Return the key that sorts `a/z` before `a.b`: by folder, names in plain string order."""
     return name.replace("/", "\0")
 
 

@@ -207,7 +207,7 @@ class _FullError(OSError):
 
 
 def _about(root: Path, preprocessing: Preprocessing) -> bytes:
-    """Say what a set is of, canonically; sets that differ in any of it lie apart."""
+    """Describe the images of a set as canonical JSON; other images lie in other sets."""
     about = {
         "root": os.path.realpath(root),
         "rules": asdict(preprocessing),

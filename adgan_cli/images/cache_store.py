@@ -1,4 +1,4 @@
-"""The two files of a set of decoded images, made to be torn at any moment and never believed.
+"""The two files of a set of decoded images: torn at any moment, they are checked at each read.
 
     pixels.bin      slots of S * S * C bytes; it only grows, and no slot is used twice
     index.sqlite    a row an image: facts about its file, its slot, checksums
@@ -86,7 +86,7 @@ class Store:
         self._pixels.close()
 
     def begin(self, about: bytes) -> bool:
-        """Check the index, or fill an empty one; whether it is sound and worth keeping."""
+        """Check the index, or fill an empty one; return whether it is sound and worth keeping."""
         self._index.text_factory = bytes  # damaged text is no error, it is only not equal
         # no WAL: it needs shared memory, which network drives lack. TRUNCATE: a journal deleted
         # by its name could be that of a set begun anew in this one's stead.

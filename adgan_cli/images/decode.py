@@ -182,7 +182,7 @@ def _refuse_gaps(image: ImageFile, *, in_planes: bool) -> None:
 
 
 def _is_netpbm(image: ImageFile) -> bool:
-    """Tell binary PGM and PPM of 9 to 16 bits, but for greys of just 16."""
+    """Tell whether it is a binary PGM or PPM of 9 to 16 bits, other than greys of just 16."""
     return _netpbm_most(image) > 255
 
 
@@ -221,7 +221,7 @@ def _grey_and_alpha(image: ImageFile) -> Deep:
 
 
 def _colours(image: ImageFile, file: IO[bytes], raw: str) -> Deep:
-    """Decode 16-bit colours twice: Pillow keeps one byte of the two, which one is the order's."""
+    """Decode 16-bit colours twice: of two bytes Pillow keeps the one that the byte order names."""
     raws = [_raw_of(tile).replace("RGBa", "RGBA") for tile in image.tile]
     _set_raw_modes(image, raws)
     codec = _codec(image)

@@ -128,7 +128,7 @@ def _with_alpha(deep: Deep, levels: np.ndarray, transparent: object) -> np.ndarr
 
 
 def ranges_dict(ranges: Ranges) -> dict[str, list[float]]:
-    """Ranges as plain JSON: {kind: [black, white]}; `ranges_from` reads it back."""
+    """Write ranges as plain JSON: {kind: [black, white]}; `ranges_from` reads it back."""
     return {kind: [low, high] for kind, low, high in ranges}
 
 

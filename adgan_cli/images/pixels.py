@@ -68,7 +68,7 @@ def load_pixels(
     detect_grey: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> PixelSet:
-    """Decode every image of a listing once into one array: (N, H, W, C) for the N that could be.
+    """Decode every image of a listing into one array (N, H, W, C), for the N that can be read.
 
     Values deeper than 8 bits are scaled by their range in this listing. detect_grey: keep only one
     channel of three if every image is grey (R = G = B everywhere). on_progress is given how many

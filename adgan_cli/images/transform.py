@@ -101,7 +101,7 @@ def window(size: Size, decoded: Size, fit: str, orientation: int = 1) -> Box:
 
 
 def crop(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
-    """Cut an image to the whole pixels of a box; with where the box lies in what is left."""
+    """Cut an image to the whole pixels of a box; return it, and where the box lies in it."""
     left, top = math.floor(box[0]), math.floor(box[1])
     right, bottom = math.ceil(box[2]), math.ceil(box[3])
     inner = box[0] - left, box[1] - top, box[2] - left, box[3] - top
