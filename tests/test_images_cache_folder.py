@@ -6,18 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cache_samples import (
-    NEEDED,
-    aged,
-    draw,
-    fill,
-    filled,
-    listed,
-    opened,
-    roots,
-    taken,
-    the_set,
-)
+from cache_samples import NEEDED, aged, draw, fill, filled, listed, opened, roots, taken, the_set
 
 from adgan_cli.errors import OutputError
 from adgan_cli.images.cache_folder import cached_sets, clear_cache

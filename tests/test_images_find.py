@@ -24,8 +24,7 @@ def listed(listing: Listing) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [b'it\'s "quoted".png', b"two\nlines.png", "\U0001f600.png".encode(), b"latin-\xe9.png"],
+    "name", [b'it\'s "quoted".png', b"two\nlines.png", "\U0001f600.png".encode(), b"latin-\xe9.png"]
 )
 def test_strange_names_are_found_and_kept(tmp_path, name):
     path = tmp_path / os.fsdecode(name)

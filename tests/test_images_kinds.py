@@ -72,12 +72,7 @@ TABLE = {
         "L+white",
         0,
     ),
-    "grey and alpha": (
-        png(np.dstack([GREY, ALPHA]), 4),
-        composite(GREY, ALPHA),
-        "LA+white",
-        0.6,
-    ),
+    "grey and alpha": (png(np.dstack([GREY, ALPHA]), 4), composite(GREY, ALPHA), "LA+white", 0.6),
     "palette": (png(INDICES, 3, chunks=PLTE), PALETTE[INDICES], "P", 0),
     "palette with alphas": (
         png(INDICES, 3, bits=4, chunks=PLTE + chunk(b"tRNS", bytes([255, 51, 0]))),
@@ -117,12 +112,7 @@ TABLE = {
         "RGB+icc",
         1.5,
     ),
-    "inks": (
-        tiff(INKS, 5),
-        (255.0 - INKS[..., :3]) * (255 - INKS[..., 3:]) / 255,
-        "CMYK>RGB",
-        1,
-    ),
+    "inks": (tiff(INKS, 5), (255.0 - INKS[..., :3]) * (255 - INKS[..., 3:]) / 255, "CMYK>RGB", 1),
     "inks in JPEG": (
         saved(Image.new("CMYK", (3, 3), (255, 0, 0, 51)), "JPEG", quality=100),
         np.full((3, 3, 3), (0, 204, 204)),
@@ -195,12 +185,7 @@ TABLE = {
         "I[0..2147483647]",
         0.5,
     ),
-    "unsigned 32 bits": (
-        tiff(GREY.astype(np.uint32) * 0x01010101, 1),
-        GREY,
-        "I[0..4294967295]",
-        0,
-    ),
+    "unsigned 32 bits": (tiff(GREY.astype(np.uint32) * 0x01010101, 1), GREY, "I[0..4294967295]", 0),
     "floats": (tiff((GREY / 255).astype(np.float32), 1), GREY, "F[0..1]", 0),
     "floats, big end first, deflated": (
         tiff((GREY / 255).astype(np.float32), 1, order=">", compression=8),
