@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from colour_reference import LUMA, composite
+from colour_reference import ADOBE, GAMMA, LUMA, composite
 from container_samples import image_ref
-from image_samples import chunk, png, tiff
+from image_samples import chunk, matrix_profile, png, tiff
 from PIL import Image
 
 from adgan_cli.errors import ImageError
@@ -367,6 +367,14 @@ def test_a_thumbnail_of_a_tiny_picture_is_exact(tmp_path):
     with Image.open(io.BytesIO(read_thumbnail(path, 320))) as thumbnail:
         assert thumbnail.format == "PNG"
         assert thumbnail.tobytes() == tiny.tobytes()
+
+
+def test_a_thumbnail_carries_no_profile_and_no_date(tmp_path):
+    profile = matrix_profile(ADOBE, GAMMA)
+    for side in (20, 200):
+        path = save(tmp_path / "a.png", colours(side, side), icc_profile=profile)
+        with Image.open(io.BytesIO(read_thumbnail(path, 100))) as thumbnail:
+            assert "icc_profile" not in thumbnail.info
 
 
 def noise(side: int = 48) -> Image.Image:

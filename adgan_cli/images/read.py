@@ -129,6 +129,7 @@ def read_thumbnail(
     with open_image(item) as file, file.identify() as image:
         decoded = decode(image, file.stream, decoder_size(image.size, side, "within"))
         small = _transform(decoded, side, "within", alpha, ranges)[0].convert("RGB")
+    small.info.pop("icc_profile", None)  # that of sRGB, with the time of day in it
     if max(decoded.size) <= _TINY:
         return image_bytes(small, "PNG")
     data = image_bytes(small, "JPEG", quality=85)
