@@ -9,7 +9,7 @@ from PIL import Image
 
 from adgan_cli.errors import ImageError
 from adgan_cli.images import decode as module
-from adgan_cli.images.decode import decode, may_be_deep
+from adgan_cli.images.decode import decode, exif_orientation, may_be_deep
 from adgan_cli.images.depth import Deep
 from adgan_cli.images.open_image import open_image
 
@@ -235,3 +235,10 @@ def test_a_jpeg_is_scaled_down_no_further_than_wanted(tmp_path):
         with open_image(tmp_path / "a") as source, source.identify() as image:
             decoded = decode(image, source.stream, wanted)
         assert (decoded.image.size, decoded.size) == (size, (1000, 800))
+
+
+@pytest.mark.parametrize("value", [0, 9, 77, "6", 6.5])
+def test_an_orientation_that_is_none_leaves_the_picture(value):
+    image = Image.new("L", (3, 2))
+    image.getexif()[274] = value
+    assert exif_orientation(image) == 1

@@ -14,12 +14,12 @@ from enum import IntEnum
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 
 from adgan_cli.errors import ImageError
 from adgan_cli.images.depth import Deep
-from adgan_cli.images.transform import Size, exif_orientation
+from adgan_cli.images.formats import PILLOW_ERRORS
 
 # 16 bits a channel: colours, the byte order (of libtiff's output: N, that of the machine)
 _SIXTEEN = re.compile("(?:RGB|RGBA|RGBX|RGBa|R|G|B);16[LBN]")
@@ -55,13 +55,13 @@ class Decoded:
     """A decoded file: `image` as stored and perhaps scaled down, the rest about the file."""
 
     image: Image.Image
-    size: Size  # as stored, never scaled down
+    size: tuple[int, int]  # width, height as stored, never scaled down
     orientation: int  # still to be undone; 1 when there is nothing to do
     turned: int  # the same, or what the decoder has undone itself: for the mode column
     deep: Deep | None  # stands in for the image's pixels where there are more than 8 bits
 
 
-def decode(image: ImageFile, file: IO[bytes], wanted: Size | None = None) -> Decoded:
+def decode(image: ImageFile, file: IO[bytes], wanted: tuple[int, int] | None = None) -> Decoded:
     """Decode the first frame; a decoder that can scale gives no less than `wanted`.
 
     Raises what Pillow raises, and ImageError for a layout that cannot be read rightly.
@@ -84,6 +84,15 @@ def decode(image: ImageFile, file: IO[bytes], wanted: Size | None = None) -> Dec
         turned=before if left == 1 else left,
         deep=deep,
     )
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """Read the EXIF orientation: 2 to 8 where a turn is due, else 1."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except PILLOW_ERRORS:
+        return 1  # broken EXIF data says nothing about the pixels
+    return value if isinstance(value, int) and 2 <= value <= 8 else 1
 
 
 def may_be_deep(image: ImageFile) -> bool:

@@ -2,6 +2,8 @@
 
 import os
 import re
+import struct
+import zlib
 from functools import lru_cache
 from importlib import import_module
 
@@ -17,6 +19,27 @@ _NEVER_TRIED = frozenset(
 _BY_EXTENSION_ONLY = frozenset({"TGA", "IM", "PCD"})
 # Images even where this Pillow cannot read them: they become rows with a reason, never a gap.
 _ALWAYS_PICTURES = frozenset({".avif", ".fits", ".heic", ".heif", ".hif", ".jp2", ".webp"})
+
+# Pillow's plugins let whatever their parsing runs into escape: on damaged data each of these has
+# been seen (or is a cousin of one seen). AssertionError and ImportError are theirs too, for states
+# a file cannot normally reach and for codecs that were not built in.
+PILLOW_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 HEADER_BYTES = 32  # enough for every signature below
 

@@ -7,9 +7,7 @@ import errno
 import hashlib
 import os
 import re
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,31 +18,10 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from adgan_cli.errors import ImageError
-from adgan_cli.images.formats import HEADER_BYTES, formats_for, sniff
+from adgan_cli.images.formats import HEADER_BYTES, PILLOW_ERRORS, formats_for, sniff
 from adgan_cli.images.refs import ImageRef, open_regular
 
 Item = str | os.PathLike[str] | ImageRef
-
-# Pillow's plugins let whatever their parsing runs into escape: on damaged data each of these has
-# been seen (or is a cousin of one seen). AssertionError and ImportError are theirs too, for states
-# a file cannot normally reach and for codecs that were not built in.
-PILLOW_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 _CHUNK = 2**18  # bytes; hashlib lets other threads run while it works on one
 

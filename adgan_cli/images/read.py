@@ -36,8 +36,8 @@ from PIL import Image
 from adgan_cli.images.decode import Decoded, decode, may_be_deep
 from adgan_cli.images.depth import Ranges, finite_range, to_eight_bits
 from adgan_cli.images.encode import image_bytes
-from adgan_cli.images.formats import surely_eight_bits
-from adgan_cli.images.open_image import PILLOW_ERRORS, Item, fingerprint, open_image
+from adgan_cli.images.formats import PILLOW_ERRORS, surely_eight_bits
+from adgan_cli.images.open_image import Item, fingerprint, open_image
 from adgan_cli.images.transform import (
     background_colour,
     crop,

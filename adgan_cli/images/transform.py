@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageColor
+from PIL import Image, ImageCms, ImageColor
 
-from adgan_cli.images.open_image import PILLOW_ERRORS
+from adgan_cli.images.formats import PILLOW_ERRORS
 
 Size = tuple[int, int]  # width, height
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -40,15 +40,6 @@ _GREY = ("1", "L", "LA", "La")
 _STRAIGHT = {"La": "LA", "RGBa": "RGBA"}  # Pillow converts these to nothing else
 _MAX_PROFILES = 16  # kept in each thread; those of printers have a megabyte
 _SRGB_TOLERANCE = 2  # levels; by so much sRGB profiles differ among themselves
-
-
-def exif_orientation(image: Image.Image) -> int:
-    """Read the EXIF orientation: 2 to 8 where a turn is due, else 1."""
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except PILLOW_ERRORS:
-        return 1  # broken EXIF data says nothing about the pixels
-    return value if isinstance(value, int) and value in _UPRIGHT else 1
 
 
 def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
