@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adgan_cli.atomic import replacing, sweep, write_text
+from adgan_cli.atomic import begins_with, replacing, sweep, write_text
 from adgan_cli.errors import OutputError
 
 
@@ -36,7 +36,7 @@ def test_a_file_is_replaced_as_a_whole_and_nothing_else_is_left(old: Path) -> No
     assert os.listdir(old.parent) == [old.name]
 
 
-def test_missing_folders_are_made(tmp_path: Path) -> None:
+def test_missing_folders_are_created(tmp_path: Path) -> None:
     write_text(tmp_path / "a" / "b" / "c.txt", "text")
     assert (tmp_path / "a" / "b" / "c.txt").read_text() == "text"
 
@@ -117,3 +117,10 @@ def test_what_a_killed_writer_left_is_swept_and_nothing_else(old: Path) -> None:
         "result.txt",
         "result.txt.tmp",
     ]
+
+
+def test_a_file_is_recognised_by_its_first_characters_alone(tmp_path: Path) -> None:
+    for content, ours in ((b"rank,path\n1", True), (b"rank", False), (b"\xff\xfe", False)):
+        (tmp_path / "a").write_bytes(content)
+        assert begins_with(tmp_path / "a", "rank,") is ours
+    assert not begins_with(tmp_path / "missing", "") and not begins_with(tmp_path, "")

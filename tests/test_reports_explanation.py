@@ -141,12 +141,12 @@ def test_neighbours_are_those_kept_beside_the_model(
     names = sorted(path.name for path in folder.iterdir())
     pixels = np.stack([read_image(folder / name, 16, 1) for name in names])
     row = ScoreRow(names[0], 1.0)
-    found = list(reconstruct(model, [row], folder, QUICK))
-    drawn = explain(with_neighbours(model, tmp_path, pixels[1:]), found)[names[0]]
+    reconstructions = list(reconstruct(model, [row], folder, QUICK))
+    drawn = explain(with_neighbours(model, tmp_path, pixels[1:]), reconstructions)[names[0]]
     far = np.square(pixels[1:].astype(int) - pixels[0]).sum((1, 2, 3))
     closest = pixels[1:][np.argsort(far, kind="stable")[0]]
     assert len(drawn.neighbours) == NEIGHBOURS and (opened(drawn.neighbours[0]) == closest).all()
-    assert explain(model, found)[names[0]].neighbours == (), "kept none"
+    assert explain(model, reconstructions)[names[0]].neighbours == (), "kept none"
 
 
 def test_a_picture_that_is_gone_is_left_out(model: Model, discs: Folder) -> None:

@@ -47,7 +47,7 @@ def latent_prior(cell: Cell) -> MethodResult:
 
 
 def adgan_tuned(cell: Cell) -> MethodResult:
-    """Score as train, score and rank do unless they are told otherwise."""
+    """Score as train, score and rank do by default."""
     model = trained_gan(cell, tuned=True)
     config = model.default_search(cell.settings.tuned)
     arrays = _search_test(cell, model, config, TUNED_SEARCH_FILE)
