@@ -140,7 +140,7 @@ class MethodOptions:
         ),
     ] = Overrides({})
     encoder_iters: Annotated[
-        int, field_option(TrainConfig, "encoder_iters", note="Of adgan-tuned.")
+        int, field_option(TrainConfig, "encoder_iters", note="Only adgan-tuned has one.")
     ] = TrainConfig.encoder_iters
     alexnet_weights: Annotated[
         Path | None,
