@@ -15,7 +15,7 @@ from adgan_cli.images import reader
 from adgan_cli.images.find import find_inputs
 from adgan_cli.images.pixels import load_pixels
 from adgan_cli.images.read import DecodedImage, Preprocessing
-from adgan_cli.images.reader import Reader, default_workers, scan_value_ranges
+from adgan_cli.images.reader import Reader, scan_value_ranges
 from adgan_cli.images.refs import ImageRef
 
 GREY = Preprocessing(4, 1)
@@ -129,5 +129,5 @@ def test_a_set_of_one_deep_value_has_no_range(tmp_path, value):
     assert scan_value_ranges(find_inputs([tmp_path]).items, workers=1) == ()
 
 
-def test_default_workers_is_between_one_and_eight():
-    assert 1 <= default_workers() <= 8
+def test_threads_are_one_to_eight_unless_given():
+    assert 1 <= Reader(GREY).threads <= 8 and Reader(GREY, 11).threads == 11

@@ -74,7 +74,7 @@ class Reader:
 
     @property
     def threads(self) -> int:
-        return self.workers or default_workers()
+        return self.workers or _default_workers()
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "Reader":
         """Read the same way for another model."""
@@ -105,16 +105,6 @@ def scan_value_ranges(items: Iterable[ImageRef], *, workers: int) -> Ranges:
             low, high = ends.get(kind, (least, greatest))
             ends[kind] = min(low, least), max(high, greatest)
     return tuple((kind, *ends[kind]) for kind in sorted(ends) if ends[kind][0] < ends[kind][1])
-
-
-def default_workers() -> int:
-    """Count the cores this process may use, at most 8; torchrun's on one machine share them."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    return max(1, min(_MAX_WORKERS, cores // sharing))
 
 
 def _in_threads(
@@ -164,3 +154,13 @@ def _decode_stamped(
     except ImageError as error:
         # a new one: the traceback of the old keeps the half-decoded image alive
         return ImageError(str(error)), None
+
+
+def _default_workers() -> int:
+    """Count the cores this process may use, at most 8; torchrun's on one machine share them."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return max(1, min(_MAX_WORKERS, cores // sharing))
