@@ -40,9 +40,9 @@ def test_a_labelled_folder_gives_a_table_a_figure_and_scores(shapes: Path, out: 
     assert {path.name for path in out.iterdir()} == {
         "results.csv", "results.json", "table.md", "roc.png", "scores", "models",
     }  # fmt: skip
-    told = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    assert len(told["results"]) == len(rows) == len(list((out / "scores").rglob("*.csv")))
-    train = told["settings"]["gan"]["train"]
+    record = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert len(record["results"]) == len(rows) == len(list((out / "scores").rglob("*.csv")))
+    train = record["settings"]["gan"]["train"]
     assert train["iters"] == 2
     assert (train["objective"], train["encoder_iters"]) == ("wgan-gp", 0)  # not train's defaults
     assert "disc  pca: AUC " in ended.stderr
@@ -51,9 +51,9 @@ def test_a_labelled_folder_gives_a_table_a_figure_and_scores(shapes: Path, out: 
 def test_a_second_call_only_draws(shapes: Path, out: Path) -> None:
     args = ["evaluate", "--dataset", shapes, "--normal-class", "0", *TINY, "-o", out]
     first = adgan(*args)
-    made = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.parent.name != out.name}
+    times = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.parent.name != out.name}
     assert adgan(*args).stdout == first.stdout
-    assert made == {p: p.stat().st_mtime_ns for p in made}
+    assert times == {p: p.stat().st_mtime_ns for p in times}
 
 
 def test_all_classes_have_a_mean(shapes: Path, out: Path) -> None:
@@ -93,7 +93,7 @@ def test_the_digits_that_come_with_scikit_learn_are_always_there(out: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "give --dataset NAME or FOLDER"),
         (["--dataset", "digits"], "--normal-class: give one of 0, 1, 2"),
@@ -108,9 +108,9 @@ def test_the_digits_that_come_with_scikit_learn_are_always_there(out: Path) -> N
     ids=" ".join,
 )
 def test_a_mistake_is_one_line_with_the_remedy(
-    words: list[str], said: str, out: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], message: str, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert said in refused("evaluate", *words, "-o", out, code=2)
+    assert message in refused("evaluate", *words, "-o", out, code=2)
     assert not out.exists()
 
 

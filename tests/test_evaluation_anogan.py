@@ -88,7 +88,7 @@ def test_the_matched_layer_is_the_last_before_the_verdict():
 
 def one_by_one(generator, critic, pixels, config):
     """AnoGAN's search with a loop for each picture and an Adam of its own."""
-    found = []
+    losses = []
     for x in as_x(pixels)[:, None]:
         z = starting_points(1, 8, config.seed).requires_grad_()
         adam = torch.optim.Adam([z], lr=config.lr)
@@ -100,8 +100,8 @@ def one_by_one(generator, critic, pixels, config):
             adam.step()
         with torch.no_grad():
             loss = anogan_loss(generator, critic, z, x, critic.features(x), weight=config.weight)
-        found.append(loss.item())
-    return found
+        losses.append(loss.item())
+    return losses
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])

@@ -44,8 +44,8 @@ def make_features(
 
 def make_task(labels: np.ndarray | None = None, *, seed: int = 0) -> Task:
     """A task whose features are given apart, so that its pictures do not matter."""
-    known = np.zeros(0, dtype=bool) if labels is None else labels
-    return Task(NOTHING, NOTHING, NOTHING, known, seed)
+    holdout_labels = np.zeros(0, dtype=bool) if labels is None else labels
+    return Task(NOTHING, NOTHING, NOTHING, holdout_labels, seed)
 
 
 def picture_task(seed: int = 0) -> Task:

@@ -94,8 +94,8 @@ def with_classes(classes: list[str], train: list[int], test: list[int]) -> Label
 
 def test_a_class_is_found_by_name_in_any_case_or_by_index():
     birds = with_classes(["Owl", "owl", "Wren", "0"], [10] * 4, [1] * 4)
-    found = {text: class_index(birds, text) for text in ("Owl", "owl", "wren", "2", "0")}
-    assert found == {"Owl": 0, "owl": 1, "wren": 2, "2": 2, "0": 3}  # a name before an index
+    indices = {text: class_index(birds, text) for text in ("Owl", "owl", "wren", "2", "0")}
+    assert indices == {"Owl": 0, "owl": 1, "wren": 2, "2": 2, "0": 3}  # a name before an index
 
 
 @pytest.mark.parametrize("text", ["10", "-1", "1.0", "", "²", "cats"])
@@ -109,8 +109,8 @@ def test_an_unknown_class_is_refused_with_what_there_is(text):
 def test_a_class_needs_ten_pictures_to_train_on():
     classes = ["a", "b", "c"]
     assert class_index(with_classes(classes, [10, 9, 1], [1, 1, 1]), "a") == 0
-    for text, said in (("b", "has 9 pictures"), ("c", "has 1 picture to")):
-        with pytest.raises(ConfigError, match=said):
+    for text, message in (("b", "has 9 pictures"), ("c", "has 1 picture to")):
+        with pytest.raises(ConfigError, match=message):
             class_index(with_classes(classes, [10, 9, 1], [1, 1, 1]), text)
 
 

@@ -39,13 +39,13 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """AlexNet's parameters, random, under torchvision's names."""
     shapes = [(64, 3, 11), (192, 64, 5), (384, 192, 3), (256, 384, 3), (256, 256, 3)]
     rng = torch.Generator().manual_seed(0)
-    found = {"classifier.6.bias": torch.zeros(1000)}
+    tensors = {"classifier.6.bias": torch.zeros(1000)}
     for index, (out, into, side) in zip((0, 3, 6, 8, 10), shapes, strict=True):
         weight = torch.randn(out, into, side, side, generator=rng)
-        found[f"features.{index}.weight"] = weight / (into * side * side) ** 0.5
-        found[f"features.{index}.bias"] = torch.randn(out, generator=rng) / 10
+        tensors[f"features.{index}.weight"] = weight / (into * side * side) ** 0.5
+        tensors[f"features.{index}.bias"] = torch.randn(out, generator=rng) / 10
     path = tmp_path_factory.mktemp("alexnet") / "alexnet.safetensors"
-    save_file(found, path)
+    save_file(tensors, path)
     return path
 
 
@@ -60,15 +60,15 @@ def test_the_first_columns_are_pca_to_that_dimension(d: int) -> None:
     from sklearn.decomposition import PCA
 
     task = make_task(noise(150), noise(7, seed=1))
-    found = pixel_features(task)
+    result = pixel_features(task)
     plain = PCA(d, svd_solver="full").fit(pixels(task.train).astype(np.float64))
     expected = plain.transform(pixels(task.test).astype(np.float64))
-    signs = np.sign(found.test[0, :d] * expected[0])
-    np.testing.assert_allclose(found.test[:, :d] * signs, expected, atol=2e-3)
+    signs = np.sign(result.test[0, :d] * expected[0])
+    np.testing.assert_allclose(result.test[:, :d] * signs, expected, atol=2e-3)
     np.testing.assert_allclose(
-        found.kept[:d], np.cumsum(plain.explained_variance_ratio_), rtol=1e-5
+        result.explained[:d], np.cumsum(plain.explained_variance_ratio_), rtol=1e-5
     )
-    assert found.train.shape == (150, 100) and found.holdout.shape == (0, 100)
+    assert result.train.shape == (150, 100) and result.holdout.shape == (0, 100)
 
 
 def test_components_come_from_the_normal_class_alone() -> None:
@@ -88,10 +88,10 @@ def test_dimensions_that_hold_nothing_are_left_out() -> None:
     rng = np.random.default_rng(0)
     train = np.zeros((150, 8, 8, 1), dtype=np.uint8)
     train[:, 2:7, 2:7] = rng.integers(0, 256, (150, 5, 5, 1))  # 25 pixels that vary
-    found = pixel_features(make_task(train, train[:3]))
-    assert found.train.shape == (150, 25)
-    assert found.dimensions == (20,)
-    np.testing.assert_allclose(found.kept[-1], 1.0, rtol=1e-5)
+    result = pixel_features(make_task(train, train[:3]))
+    assert result.train.shape == (150, 25)
+    assert result.dimensions == (20,)
+    np.testing.assert_allclose(result.explained[-1], 1.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_equal_training_pictures_have_no_components() -> None:
 def test_a_large_set_is_sampled_by_the_seed_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = np.arange(200, dtype=np.uint8).reshape(200, 1, 1, 1)
     assert sample(pictures, 0) is pictures
-    monkeypatch.setattr(features, "MOST", 50)
+    monkeypatch.setattr(features, "MAX_TRAIN", 50)
     drawn = sample(pictures, 0).ravel()
     assert len(set(drawn)) == 50 and list(drawn) == sorted(drawn)
     assert list(drawn) == list(sample(pictures, 0).ravel())
@@ -153,12 +153,14 @@ def test_alexnet_sees_grey_as_three_equal_channels(weights: Path) -> None:
 
 def test_alexnet_features_are_components_of_it(weights: Path) -> None:
     task = make_task(noise(4, size=8), noise(2, size=8, seed=1))
-    found = alexnet_features(task, weights, device=CPU)
-    assert found.train.shape == (4, 3) and found.test.shape == (2, 3)
+    result = alexnet_features(task, weights, device=CPU)
+    assert result.train.shape == (4, 3) and result.test.shape == (2, 3)
     # all components of four points: distances are those of the representation
     raw = alexnet(task.train, load_alexnet(weights))
     np.testing.assert_allclose(
-        np.linalg.norm(found.train[0] - found.train[1]), np.linalg.norm(raw[0] - raw[1]), rtol=1e-4
+        np.linalg.norm(result.train[0] - result.train[1]),
+        np.linalg.norm(raw[0] - raw[1]),
+        rtol=1e-4,
     )
 
 

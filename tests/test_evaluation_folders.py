@@ -169,7 +169,7 @@ def test_links_are_left_alone_and_counted_or_followed(rooms, tmp_path):
     assert "attic" in followed.classes and followed.note == ""
 
 
-@pytest.mark.parametrize("twice", [False, True], ids=["new cache", "known cache"])
+@pytest.mark.parametrize("twice", [False, True], ids=["new cache", "old cache"])
 def test_a_set_larger_than_memory_comes_out_of_the_cache(shapes, tmp_path, twice):
     plain = load(shapes, size=16)
     cache = CacheConfig(tmp_path / "cache", 10**8, map_above=1)

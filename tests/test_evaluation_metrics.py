@@ -137,7 +137,7 @@ def test_the_interval_is_that_of_auc_after_auc_of_drawn_pictures():
         truth = np.repeat([False, True], [len(normals), len(anomalies)])
         aucs.append(roc_auc(truth, np.concatenate([normals, anomalies])))
     expected = np.quantile(aucs, [0.1, 0.9])
-    # the same draws: places in sorted order are drawn by the same indices
+    # the same draws: values in sorted order are drawn by the same indices
     got = auc_interval(labels, scores, seed=5, resamples=60, level=0.8)
     np.testing.assert_allclose(got, expected, atol=1e-12)
 

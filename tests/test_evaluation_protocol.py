@@ -83,14 +83,14 @@ def test_a_killed_process_of_several_is_one_line(
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The methods that ran, where two that need no training stand in for all."""
-    made: list[str] = []
+    names: list[str] = []
 
     def counting(name: str, method: Method) -> Method:
-        return lambda cell: made.append(name) or method(cell)  # type: ignore[func-returns-value]
+        return lambda cell: names.append(name) or method(cell)  # type: ignore[func-returns-value]
 
     plural = {name: counting(name, METHODS[name]) for name in ("mean-image", "pca")}
     monkeypatch.setattr(protocol, "METHODS", {**METHODS, **plural})
-    return made
+    return names
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ def test_files_hold_every_result_and_how_it_was_made(tmp_path: Path) -> None:
     assert [(row["method"], row["auc"], row["note"]) for row in rows] == [
         ("adgan", "0.9", ""), ("vae", "", 'a "b", c'),
     ]  # fmt: skip
-    told = json.loads((tmp_path / "results.json").read_text("utf-8"))
-    assert told["command"] == "adgan evaluate" and told["results"][0]["auc"] == 0.9
+    record = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    assert record["command"] == "adgan evaluate" and record["results"][0]["auc"] == 0.9
     assert "`adgan evaluate`" in (tmp_path / "table.md").read_text("utf-8")
 
 

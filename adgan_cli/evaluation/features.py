@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sklearn.decomposition import PCA
 
 DIMENSIONS = (20, 40, 60, 80, 100)  # section 4.2
-KEPT = 0.95  # of the variance, where no label may choose: as in Ruff et al., 2018
-MOST = 20_000  # images to learn from; the largest class of Table 1 has 6,742
+MIN_EXPLAINED = 0.95  # of the variance, where no label may choose: as in Ruff et al., 2018
+MAX_TRAIN = 20_000  # images to learn from; the largest class of Table 1 has 6,742
 _BLOCK = 250  # images at a time; no score depends on it
 
 Represent = Callable[[np.ndarray], np.ndarray]  # (N, S, S, C) uint8 -> (N, D) float32
@@ -37,7 +37,7 @@ class Features:
     train: np.ndarray  # (N, D) float64
     test: np.ndarray  # (M, D) float64
     holdout: np.ndarray  # (H, D) float64
-    kept: np.ndarray  # (D,) share of the training variance that the first 1 ... D keep
+    explained: np.ndarray  # (D,) share of the training variance that the first 1 ... D keep
 
     @property
     def dimensions(self) -> tuple[int, ...]:
@@ -48,7 +48,7 @@ class Features:
     @property
     def label_free_dimension(self) -> int:
         """The least of `dimensions` that keeps 95% of the variance; else the largest."""
-        good = [d for d in self.dimensions if self.kept[d - 1] >= KEPT]
+        good = [d for d in self.dimensions if self.explained[d - 1] >= MIN_EXPLAINED]
         return min(good, default=max(self.dimensions))
 
 
@@ -165,15 +165,15 @@ def _alexnet_layers() -> nn.Sequential:
 
 
 def sample(images: np.ndarray, seed: int) -> np.ndarray:
-    """Take all images to learn from, or MOST of them drawn by the seed, in their order.
+    """Take all images to learn from, or MAX_TRAIN of them drawn by the seed, in their order.
 
     Raises NotApplicableError for fewer than two.
     """
     if len(images) < 2:
         raise NotApplicableError("needs at least 2 training pictures")
-    if len(images) <= MOST:
+    if len(images) <= MAX_TRAIN:
         return images
-    drawn = np.random.default_rng(seed).choice(len(images), MOST, replace=False)
+    drawn = np.random.default_rng(seed).choice(len(images), MAX_TRAIN, replace=False)
     return images[np.sort(drawn)]
 
 

@@ -28,7 +28,7 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """A task, the settings to do it with and a folder for what is trained on the way."""
+    """A task, the settings to do it with and a folder for what is trained for it."""
 
     task: Task
     folder: Path

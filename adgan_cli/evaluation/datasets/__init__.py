@@ -38,7 +38,7 @@ class DataConfig:
     size: int | None = None
     channels: int | None = None
     seed: int = 0  # of the split, where a set comes without one
-    root: Path | None = None  # of the sets that are known by name; None: `default_data_root`
+    root: Path | None = None  # of the sets that have a name; None: `default_data_root`
     download: bool = False
     selection: Selection = Selection()
 

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 from their published archive, packed or unpacked.
 
 The files in it are pickles. Nothing else is ever read as one, and these only if they have the MD5
-sums that were published, and then only what dicts, lists, numbers, text and arrays are made of.
+sums that were published, and then only dicts, lists, numbers, text and arrays are built.
 """
 
 import io

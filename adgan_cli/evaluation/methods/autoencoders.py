@@ -126,7 +126,7 @@ def vae_scores(
 ) -> np.ndarray:
     """Compute the negative ELBO of test: (M, S, S, C) uint8 -> (M,), in nats.
 
-    Its expectation is a mean over 8 samples, made with the same noise for every image, so that a
+    Its expectation is a mean over 8 samples, with the same noise for every image, so that a
     score depends on the image alone.
     """
     device = _device(network)
@@ -198,7 +198,7 @@ def train_autoencoder(
 ) -> TrainedAutoencoder[Network]:
     """Minimise the loss of a Dcae or Vae on train: (N, S, S, C) uint8.
 
-    Ends after config.iters steps or max_seconds, whichever is first; at least one step is made.
+    Ends after config.iters steps or max_seconds, whichever is first; at least one step is done.
     on_step: gets the step and the mean loss of its batch; every tenth step on an accelerator.
     Raises DivergedError when the loss is no longer a number.
     """

@@ -1,7 +1,7 @@
 """Classical methods of Table 1 on principal components: KDE, OC-SVM, isolation forest, GMM.
 
 Each comes in two versions. `tuned` is the paper's: the number of components, and OC-SVM's gamma,
-are those with the best AUC on the hold-out, whose labels are known (section 4.2). The other looks
+are those with the best AUC on the labelled hold-out (section 4.2). The other looks
 at no label: as many components as keep 95% of the variance. scikit-learn does the fitting.
 """
 

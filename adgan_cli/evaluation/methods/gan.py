@@ -144,7 +144,7 @@ def _train(cell: Cell, config: GanConfig, out: Path, images: PixelSet) -> None:
         should_stop=lambda: share_of_time() >= 1,
         save_every=SAVE_EVERY,
         resumed=resumed,
-        keep_neighbours=False,  # no page is made with these
+        keep_neighbours=False,  # no page shows these
     )
     goal = config.train.encoder_iters
     with_encoder(
