@@ -1,13 +1,21 @@
 """Adam for one tensor, as footnote 5 of the paper sets it: betas 0.5 and 0.999."""
 
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-BETAS = 0.5, 0.999  # footnote 5
-EPS = 1e-8  # Adam's default
+FUSED_ON = ("cpu", "cuda")
+_SETTINGS: dict[str, Any] = {
+    "beta1": 0.5,  # footnote 5
+    "beta2": 0.999,
+    "eps": 1e-8,  # Adam's default
+    "weight_decay": 0.0,
+    "amsgrad": False,
+    "maximize": False,
+}
 
 
 class Adam:
@@ -29,42 +37,15 @@ class Adam:
         """Move `weight` in place; it must be contiguous, because the kernel ignores strides."""
         self.step_count += 1
         count = _count(self.step_count, weight.device)
+        none: list[Tensor] = []  # of AMSGrad
+        tensors = [weight], [gradient.contiguous()], [self.m], [self.v], none
         lr = lr_scale * self.lr
-        if weight.device.type in ("cpu", "cuda"):
+        if weight.device.type in FUSED_ON:
             # what torch.optim's fused Adam calls, without the forty microseconds before it: with
             # several threads they are spent waiting for the interpreter
-            torch._fused_adam_(
-                [weight],
-                [gradient.contiguous()],
-                [self.m],
-                [self.v],
-                [],
-                [count],
-                lr=lr,
-                beta1=BETAS[0],
-                beta2=BETAS[1],
-                weight_decay=0.0,
-                eps=EPS,
-                amsgrad=False,
-                maximize=False,
-            )
-            return
-        adam(
-            [weight],
-            [gradient],
-            [self.m],
-            [self.v],
-            [],
-            [count - 1],
-            foreach=False,
-            amsgrad=False,
-            beta1=BETAS[0],
-            beta2=BETAS[1],
-            lr=lr,
-            weight_decay=0.0,
-            eps=EPS,
-            maximize=False,
-        )
+            torch._fused_adam_(*tensors, [count], lr=lr, **_SETTINGS)
+        else:
+            adam(*tensors, [count - 1], foreach=False, lr=lr, **_SETTINGS)
 
 
 @cache
