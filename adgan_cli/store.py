@@ -36,7 +36,8 @@ class KeyedStore:
 
     def save(self, name: str, record: Mapping[str, Any]) -> None:
         """Write a record, plain JSON, whole or not at all. Raises OutputError."""
-        write_text(self.folder / name, json.dumps({KEY: self.key, **record}, indent=2) + "\n")
+        key = json.loads(canonical_json(self.key))  # in canonical order
+        write_text(self.folder / name, json.dumps({KEY: key, **record}, indent=2) + "\n")
 
     def load_arrays(self, name: str) -> "tuple[dict[str, np.ndarray], dict[str, Any]] | None":
         """Read the arrays and the record that `save_arrays` wrote under this key."""

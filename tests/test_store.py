@@ -65,9 +65,12 @@ def test_a_torn_file_is_not_there(store: KeyedStore) -> None:
 
 
 def test_equal_work_gives_equal_bytes(store: KeyedStore) -> None:
-    for name in ("a", "b"):
-        store.save_arrays(name, ARRAYS, {"steps": 3, "seconds": 1})
-    assert (store.folder / "a").read_bytes() == (store.folder / "b").read_bytes()
+    for part, key in (("a", KEY), ("b", dict(reversed(KEY.items())))):
+        other = KeyedStore(store.folder / part, key)
+        other.save("record", {"seconds": 1})
+        other.save_arrays("arrays", ARRAYS, {"steps": 3, "seconds": 1})
+    for name in ("record", "arrays"):
+        assert (store.folder / "a" / name).read_bytes() == (store.folder / "b" / name).read_bytes()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
