@@ -25,7 +25,7 @@ _HOMES = {
     "SearchResult": "adgan_cli.engine.search.searcher",
     "search": "adgan_cli.engine.search.searcher",
     "starting_points": "adgan_cli.engine.search.algorithm1",
-    "train": "adgan_cli.fitting.run",
+    "train": "adgan_cli.fitting.train",
     "score": "adgan_cli.scoring.run",
     "ScoringRun": "adgan_cli.scoring.run",
     "rank": "adgan_cli.reports.rank",

@@ -4,7 +4,7 @@
     python examples/benchmark_train.py FOLDER --quality 300 --size 32
 
 The usual loop: float32, contiguous tensors, a DataLoader with 2 workers that decodes nothing (the
-pictures are in memory), optimizers as they come. adgan's: `engine.training.run` in the precision
+pictures are in memory), optimizers as they come. adgan's: `train_steps` in the precision
 that it picks. Both take 5 critic steps of 64 pictures for each generator step (width 64, 256 latent
 dimensions, 3 channels). In every round each takes its turn; medians of five rounds, and what share
 of the rate of a large matrix product adgan reaches, in float32 and in the precision it picked.
@@ -33,8 +33,8 @@ from adgan_cli.config import ModelConfig, TrainConfig
 from adgan_cli.engine.cost import training_operations
 from adgan_cli.engine.device import pick_device, pick_precision
 from adgan_cli.engine.models.dcgan import Critic, Generator, init_weights
-from adgan_cli.engine.training.trainer import new_state
-from adgan_cli.engine.training.trainer import run as adgan_run
+from adgan_cli.engine.training.state import new_state
+from adgan_cli.engine.training.trainer import TrainingData, train_steps
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.pixels import load_pixels
 from adgan_cli.images.read import Preprocessing
@@ -167,11 +167,12 @@ def adgan(pixels: Tensor, config: TrainConfig, device: torch.device, begin: int 
     model = ModelConfig(size=pixels.shape[1])
     state = new_state(model, config, device=device, precision=pick_precision("auto", device))
     state.step = begin
-    pixels = pixels.to(device)
+    data = TrainingData(pixels.to(device))
 
     def steps(count: int) -> Generator:
         state.train_config = replace(config, iters=state.step + count)
-        adgan_run(state, pixels)
+        for _ in train_steps(state, data):
+            pass
         return state.generator
 
     return steps

@@ -386,7 +386,7 @@ def test_a_full_disk_costs_the_new_model_and_not_the_old_one(
 def test_a_history_that_cannot_grow_is_one_line(
     discs: Folder, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_directory, "_history", lambda out, step: (Path("/dev/full"), 0.0))
+    monkeypatch.setattr(model_directory, "_cut_history", lambda out, step: (Path("/dev/full"), 0.0))
     line = refused("train", discs(), *TINY, "-o", out, code=1)
     assert line.startswith("cannot write /dev/full: No space left on device")
 
@@ -636,7 +636,7 @@ def test_a_model_is_searched_as_its_preset_says_also_after_it_was_resumed(
 def test_iters_auto_stops_when_pictures_held_out_fare_no_better(
     discs: Folder, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "CHECK_EVERY", 1)
+    monkeypatch.setattr(training, "VALIDATE_EVERY", 1)
     monkeypatch.setattr(import_module("adgan_cli.cli.train"), "AUTO_PATIENCE", 0.1)
     tiny = [*TINY[: TINY.index("--iters")], *TINY[TINY.index("--iters") + 2 :]]
     options = ["--iters", "auto", "--objective", "mmd", "--max-time", "none", "--holdout", "0.4"]

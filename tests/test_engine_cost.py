@@ -15,7 +15,8 @@ from adgan_cli.engine.cost import (
     training_operations,
     training_seconds,
 )
-from adgan_cli.engine.training.trainer import new_state, run
+from adgan_cli.engine.training.state import new_state
+from adgan_cli.engine.training.trainer import TrainingData, train_steps
 
 
 @pytest.mark.parametrize(("size", "channels"), [(16, 1), (32, 3), (64, 3)])
@@ -44,10 +45,12 @@ def test_a_training_step_costs_what_torch_counts(objective: str) -> None:
     """Whichever networks take part in it; wgan at a step that its schedule does not prolong."""
     model = ModelConfig(32)
     train = TrainConfig(objective=objective, iters=601, batch_size=4)
-    state = new_state(model, train, device=torch.device("cpu"), precision="fp32", pictures=8)
+    state = new_state(model, train, device=torch.device("cpu"), precision="fp32", n_images=8)
     state.step = 600
     with FlopCounterMode(display=False) as counter:
-        run(state, torch.randint(256, (8, 32, 32, 3), dtype=torch.uint8))
+        list(
+            train_steps(state, TrainingData(torch.randint(256, (8, 32, 32, 3), dtype=torch.uint8)))
+        )
     expected = pytest.approx(counter.get_total_flops(), rel=0.15)
     assert training_operations(model, train) == expected
 

@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from adgan_cli.config import ModelConfig, TrainConfig
 from adgan_cli.engine.distributed import SharedBatchNorm, process_group, sync_batch_norm
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.training.checkpoint import read_checkpoint
-from adgan_cli.engine.training.trainer import new_state, run
+from adgan_cli.engine.training.state import new_state
+from adgan_cli.engine.training.trainer import TrainingData, train_steps
 from adgan_cli.errors import ConfigError
 from adgan_cli.processes import SINGLE, Processes
 
@@ -32,15 +34,18 @@ def pictures(count: int = 12) -> Tensor:
 
 
 def steps_of(config: TrainConfig, processes: Processes = SINGLE) -> dict[str, Any]:
-    """Gradients and statistics after the first step of each network, and what was told."""
-    state = new_state(SHAPE, config, device=CPU, precision="fp32", pictures=12)
-    found: dict[str, Any] = {"told": []}
+    """Gradients and statistics after the first step of each network, and the metrics."""
+    state = new_state(SHAPE, config, device=CPU, precision="fp32", n_images=12)
+    found: dict[str, Any] = {}
     once = iter([False, True])
     has_critic = config.objective not in ("vae", "glo", "mmd")
     if has_critic:
-        run(state, pictures(), should_stop=lambda: next(once), processes=processes)
+        data = TrainingData(pictures())
+        list(train_steps(state, data, should_stop=lambda: next(once), processes=processes))
+        assert state.critic is not None
         found["critic"] = [weight.grad.clone() for weight in state.critic.parameters()]
-    run(state, pictures(), held_out=pictures(), on_step=found["told"].append, processes=processes)
+    data = TrainingData(pictures(), held_out=pictures())
+    found["metrics"] = list(train_steps(state, data, processes=processes))
     found["generator"] = [weight.grad for weight in state.generator.parameters()]
     found["norms"] = [norm.running_var for norm in state.generator.norms]
     found["rng"] = state.rng.get_state()
@@ -54,9 +59,9 @@ def one_of(number: int, count: int, folder: str, configs: list[TrainConfig]) -> 
     here = Processes(number, count, number, store)
     with process_group(here, CPU):
         found = [steps_of(config, here) for config in configs]
-    torch.save([part | {"told": [(t.distance, t.generator_loss, t.pictures, t.held_out)
-                                 for t in part["told"]]} for part in found],
-               os.path.join(folder, f"{number}.pt"))  # fmt: skip
+    for part in found:
+        part["metrics"] = [asdict(metrics) for metrics in part["metrics"]]
+    torch.save(found, os.path.join(folder, f"{number}.pt"))
 
 
 def test_two_processes_take_the_step_that_one_takes(tmp_path: Path) -> None:
@@ -81,9 +86,10 @@ def test_two_processes_take_the_step_that_one_takes(tmp_path: Path) -> None:
                     tolerance += 1e-3
                 assert (here - one).abs().max().item() <= tolerance, (config.objective, part)
         assert torch.equal(first["rng"], alone["rng"]), "the next batch is the same too"
-        (told,), (said,) = first["told"], alone["told"]
-        assert told[:2] == pytest.approx((said.distance, said.generator_loss), rel=1e-3, abs=1e-5)
-        assert told[2] == said.pictures, "those of all processes"
+        (shared,), (single,) = first["metrics"], alone["metrics"]
+        for name in ("distance", "generator_loss"):
+            assert shared[name] == pytest.approx(getattr(single, name), rel=1e-3, abs=1e-5)
+        assert shared["images"] == single.images, "those of all processes"
 
 
 def test_a_norm_that_is_not_shared_is_torchs_own_to_the_bit() -> None:
@@ -115,7 +121,8 @@ def test_fewer_pictures_in_a_batch_than_processes_are_refused() -> None:
     config = TrainConfig(objective="wgan-gp", encoder_iters=0, batch_size=2, iters=1)
     state = new_state(SHAPE, config, device=CPU, precision="fp32")
     with pytest.raises(ConfigError, match="--batch-size 2 leaves nothing for some of 3 processes"):
-        run(state, pictures(), processes=Processes(0, 3, 0, dist.HashStore()))
+        processes = Processes(0, 3, 0, dist.HashStore())
+        list(train_steps(state, TrainingData(pictures()), processes=processes))
 
 
 # the command

@@ -12,7 +12,8 @@ from adgan_cli.config import ModelConfig, TrainConfig
 from adgan_cli.engine.models.dcgan import Critic, init_weights
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.algorithm1 import starting_points
-from adgan_cli.engine.training.trainer import new_state, run
+from adgan_cli.engine.training.state import new_state
+from adgan_cli.engine.training.trainer import TrainingData, train_steps
 from adgan_cli.errors import ConfigError
 from adgan_cli.evaluation.methods.anogan import anogan_loss, anogan_scores, discriminator_scores
 from adgan_cli.evaluation.settings import AnoganConfig
@@ -52,7 +53,8 @@ def test_a_trained_critic_finds_what_it_was_not_shown_as_real_anomalous():
     bright = np.full((32, 16, 16, 1), 230, np.uint8) - noise(32) // 16
     config = TrainConfig(encoder_iters=0, objective="wgan", iters=26, batch_size=8, critic_steps=1)
     state = new_state(ModelConfig(16, 1, 8, 4), config, device=CPU, precision="fp32")
-    run(state, torch.from_numpy(bright), should_stop=lambda: state.critic_step >= 30)
+    data = TrainingData(torch.from_numpy(bright))
+    list(train_steps(state, data, should_stop=lambda: state.critic_step >= 30))
     scores = discriminator_scores(state.critic, np.concatenate([bright[:8], noise(8, seed=1) // 2]))
     assert scores[:8].max() < scores[8:].min()
 

@@ -11,7 +11,8 @@ from adgan_cli.config import ModelConfig, TrainConfig, to_dict
 from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.training.checkpoint import save_checkpoint
-from adgan_cli.engine.training.trainer import ema_generator, new_state, run
+from adgan_cli.engine.training.state import ema_generator, new_state
+from adgan_cli.engine.training.trainer import TrainingData, train_steps
 from adgan_cli.errors import ConfigError, ModelFileError
 from adgan_cli.evaluation.methods.gan import load_critic, trained_gan
 from adgan_cli.evaluation.settings import Settings
@@ -30,7 +31,7 @@ def trained(tmp_path):
         objective="wgan-gp", encoder_iters=0, iters=2, batch_size=4, critic_steps=1
     )
     state = new_state(ModelConfig(16, 1, 8, 4), config, device=CPU, precision="fp32")
-    run(state, torch.from_numpy(noise(8)))
+    list(train_steps(state, TrainingData(torch.from_numpy(noise(8)))))
     data = {"pictures": 8, "digest": "abc"}
     training = to_dict(config) | {"iters": state.step, "precision": "fp32"}
     model = Model(

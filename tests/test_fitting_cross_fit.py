@@ -11,7 +11,7 @@ from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import ConfigError
 from adgan_cli.fitting.cross_fit import CrossFitCallbacks, cross_fit
-from adgan_cli.fitting.run import train
+from adgan_cli.fitting.train import train
 from adgan_cli.images.find import list_inputs
 from adgan_cli.scoring.rows import ScoreRow
 
@@ -41,7 +41,7 @@ def test_every_picture_is_scored_by_a_model_that_has_not_seen_it(
     part_of: dict[str, int] = {}
     rows = cross_fit(
         listing, model, SEARCH, 3, tmp_path / "fits",
-        told=CrossFitCallbacks(on_scored=lambda part, row: part_of.update({row.path: part})),
+        callbacks=CrossFitCallbacks(on_scored=lambda part, row: part_of.update({row.path: part})),
     )  # fmt: skip
     assert rows is not None
     assert [row.path for row in rows] == [item.name for item in listing.items]
@@ -64,7 +64,7 @@ def test_an_interrupted_run_goes_on_with_what_it_has(
     scored: list[ScoreRow] = []
     stopped = cross_fit(
         listing, model, SEARCH, 3, out,
-        told=CrossFitCallbacks(
+        callbacks=CrossFitCallbacks(
             on_scored=lambda part, row: scored.append(row), should_stop=lambda: len(scored) >= 5
         ),
     )  # fmt: skip
@@ -77,7 +77,7 @@ def test_an_interrupted_run_goes_on_with_what_it_has(
         SEARCH,
         3,
         out,
-        told=CrossFitCallbacks(on_step=lambda part, step: steps.append(part)),
+        callbacks=CrossFitCallbacks(on_step=lambda part, step: steps.append(part)),
     )
     assert (out / "part-1" / "model.safetensors").stat().st_mtime_ns == kept
     assert set(steps) == {2, 3}

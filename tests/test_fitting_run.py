@@ -1,6 +1,7 @@
-"""A model directory can always be used and gone on with."""
+"""A run leaves a model directory that can always be used and gone on with."""
 
 import csv
+import itertools
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,19 +17,21 @@ import torch
 from conftest import draw_disc
 
 from adgan_cli.config import ModelConfig, TrainConfig
-from adgan_cli.engine.models.files import file_digest, load_model
+from adgan_cli.engine.models.files import file_digest, load_model, save_model
 from adgan_cli.engine.training import trainer as training
-from adgan_cli.engine.training.trainer import new_state
-from adgan_cli.errors import ConfigError, DivergedError, NoImagesError
-from adgan_cli.fitting.directory import resume_state, train_into
-from adgan_cli.fitting.run import estimate, load_training_pictures, train
-from adgan_cli.images.find import list_inputs
+from adgan_cli.engine.training.checkpoint import read_checkpoint
+from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
+from adgan_cli.fitting import run as run_module
+from adgan_cli.fitting.run import FinishProgress, TrainingRun
+from adgan_cli.fitting.settings import TrainingSettings, resumed_settings
+from adgan_cli.fitting.train import train
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.scoring.run import score
 
 CPU = torch.device("cpu")
 TINY = ModelConfig(16, 1, latent_dim=4, width=4)
 RUN = TrainConfig(objective="wgan-gp", encoder_iters=0, iters=4, batch_size=4)
+HELD = replace(RUN, holdout=0.4, encoder_iters=2)  # of ten pictures, four
 
 
 def pictures(count=10, seed=0):
@@ -35,8 +39,27 @@ def pictures(count=10, seed=0):
     return PixelSet(pixels, tuple(f"{i}.png" for i in range(count)), ())
 
 
-def fresh(config=RUN):
-    return new_state(TINY, config, device=CPU, precision="fp32")
+def started(out=None, config=RUN, images=None, **changes):
+    settings = TrainingSettings(TINY, config, **changes)
+    images = images or pictures()
+    return TrainingRun.start(images, settings, out=out, device=CPU, precision="fp32")
+
+
+def resumed(out, images=None, **goals):
+    settings = resumed_settings(out, TrainingSettings(), goals)
+    return TrainingRun.resume(out, images or pictures(), settings, device=CPU)
+
+
+def complete(run, stop=None):
+    for _ in run.steps(stop):
+        pass
+    return run.finish(stop)
+
+
+def stop_after(calls):
+    """A stop that lets this many critic or generator steps pass."""
+    left = iter(range(calls))
+    return lambda: next(left, None) is None
 
 
 def history(out):
@@ -45,7 +68,7 @@ def history(out):
 
 
 def test_a_run_leaves_a_model_a_checkpoint_a_history_and_samples(tmp_path):
-    model = train_into(tmp_path, fresh(), pictures())
+    model = complete(started(tmp_path))
     assert {p.name for p in tmp_path.iterdir()} == {
         "model.safetensors", "config.json", "checkpoint.safetensors", "history.csv", "samples",
         "neighbours.safetensors",
@@ -59,75 +82,188 @@ def test_a_run_leaves_a_model_a_checkpoint_a_history_and_samples(tmp_path):
 
 
 def test_equal_runs_give_equal_bytes(tmp_path):
-    digests = {train_into(tmp_path / name, fresh(), pictures()).digest for name in "ab"}
+    digests = {complete(started(tmp_path / name)).digest for name in "ab"}
     assert len(digests) == 1
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path):
-    whole = train_into(tmp_path / "whole", fresh(), pictures())
-    calls = iter(range(9))
-    train_into(
-        tmp_path / "parts", fresh(), pictures(), should_stop=lambda: next(calls, None) is None
-    )
-    assert load_model(tmp_path / "parts").provenance["training"]["iters"] == 1
-    state, *_ = resume_state(tmp_path / "parts", pictures(), CPU, iters=None)
-    assert train_into(tmp_path / "parts", state, pictures()).digest == whole.digest
+@pytest.mark.parametrize("calls", [1, 9, 18])
+def test_a_run_stopped_in_the_middle_goes_on_to_the_same_bytes(calls, tmp_path):
+    whole = complete(started(tmp_path / "whole", HELD))
+    run = started(tmp_path / "parts", HELD)
+    complete(run, stop_after(calls))
+    assert run.stopped and run.state.step < 4
+    again = resumed(tmp_path / "parts")
+    assert complete(again).digest == whole.digest and not again.stopped
+    for name in ("model.safetensors", "checkpoint.safetensors"):
+        parts, at_once = (tmp_path / folder / name for folder in ("parts", "whole"))
+        assert file_digest(parts) == file_digest(at_once)
     assert [row["step"] for row in history(tmp_path / "parts")] == ["1", "2", "3", "4"]
 
 
+def test_a_run_goes_train_encoder_calibration_verdict(tmp_path):
+    run, stages = started(tmp_path, HELD), []
+    for _ in run.steps():
+        assert not stages
+    model = run.finish(on_progress=stages.append)
+    assert [p.done for p in stages if p.stage == "encoder"] == [1, 2]
+    assert stages[2].stage == "calibrating" and stages[-1] == FinishProgress("calibrating", 4, 4)
+    assert stages[0].loss > 0 and not run.stopped
+    assert model.encoder is not None and model.calibration(model.default_search()) is not None
+    assert model.provenance["verdict"]["held_out"] == 4
+    assert load_model(tmp_path).digest == model.digest
+
+
+@pytest.mark.parametrize(("stage", "kept"), [("encoder", []), ("calibrating", ["encoder"])])
+def test_stopped_after_the_steps_a_model_lacks_only_what_was_not_complete(stage, kept, tmp_path):
+    run, reached = started(tmp_path, HELD), []
+    for _ in run.steps():
+        pass
+    model = run.finish(
+        lambda: reached[-1:] == [stage],
+        on_progress=lambda progress: reached.append(progress.stage),
+    )
+    assert run.stopped and run.state.step == 4
+    assert ["encoder"] * (model.encoder is not None) == kept and not model.calibrations
+    assert complete(resumed(tmp_path)).digest == complete(started(tmp_path / "new", HELD)).digest
+
+
+def test_a_time_limit_ends_the_steps_and_what_there_is_is_finished(tmp_path, monkeypatch):
+    seconds = itertools.count()  # one more whenever the clock is read
+    monkeypatch.setattr(run_module, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    run = started(tmp_path, replace(HELD, iters=10**6), max_time=30)
+    model = complete(run)
+    assert 0 < run.state.step < 30 and not run.stopped
+    assert model.encoder is not None and model.calibrations
+    assert read_checkpoint(tmp_path)["step"] == run.state.step
+
+
+def test_no_time_at_all_leaves_a_model_without_a_step(tmp_path):
+    model = complete(started(tmp_path, HELD, max_time=0.0))
+    assert model.provenance["training"]["iters"] == 0
+    assert model.encoder is None and not model.calibrations
+    assert complete(resumed(tmp_path)).digest == complete(started(tmp_path / "new", HELD)).digest
+
+
+def test_saves_come_as_often_as_asked_and_always_at_the_end(tmp_path):
+    run = started(tmp_path / "often", save_every=0.0)
+    saved = [(metrics.step, run.saved_step) for metrics in run.steps()]
+    assert saved == [(1, 0), (2, 1), (3, 2), (4, 3)] and run.saved_step == 4
+    run = started(tmp_path / "once", save_every=None)
+    assert {run.saved_step for _ in run.steps()} == {0}
+    assert run.saved_step == 4
+
+
+def test_steps_that_were_left_early_are_saved_when_the_run_is_finished(tmp_path):
+    run = started(tmp_path)
+    for metrics in run.steps():
+        if metrics.step == 2:
+            break
+    run.finish()
+    assert read_checkpoint(tmp_path)["step"] == 2
+    assert load_model(tmp_path).provenance["training"]["iters"] == 2
+
+
+def test_without_a_directory_the_model_is_the_same(tmp_path):
+    model = complete(started(None, HELD))
+    assert save_model(model, tmp_path / "mine") == complete(started(tmp_path / "kept", HELD)).digest
+
+
+def test_networks_only_trains_on_every_picture_and_judges_nothing(tmp_path):
+    run = started(tmp_path, HELD, networks_only=True)
+    model = complete(run)
+    assert len(run.images) == 10 and len(run.held_out) == 0
+    assert model.encoder is not None and not model.calibrations
+    assert "verdict" not in model.provenance
+    assert not (tmp_path / "neighbours.safetensors").exists()
+
+
+def test_a_critic_is_kept_where_there_is_one():
+    assert complete(started(keep_critic=True)).critic is not None
+    assert complete(started()).critic is None
+    for objective in ("mmd", "vae", "glo"):
+        with pytest.raises(ConfigError, match=f"--keep-critic: {objective} trains no critic"):
+            started(None, replace(RUN, objective=objective), keep_critic=True)
+
+
 def test_history_after_a_kill_continues_from_the_checkpoint(tmp_path):
-    train_into(tmp_path, fresh(replace(RUN, iters=2)), pictures())
+    complete(started(tmp_path, replace(RUN, iters=2)))
     with open(tmp_path / "history.csv", "a") as file:
-        file.write("3,0.5,0.5,1.0\n4,0.5")  # after the checkpoint, and torn
-    state, trained_on, held_out = resume_state(tmp_path, pictures(), CPU, iters=3)
-    assert (len(trained_on), len(held_out)) == (10, 0), "one picture is none to judge by"
-    train_into(tmp_path, state, trained_on)
+        file.write("3,0.5,0.5,1.0,\n4,0.5")  # after the checkpoint, and torn
+    run = resumed(tmp_path, iters=3)
+    assert (len(run.images), len(run.held_out)) == (10, 0), "one picture is none to judge by"
+    complete(run)
     assert [row["step"] for row in history(tmp_path)] == ["1", "2", "3"]
     assert all(row["distance"] != "0.5" for row in history(tmp_path))
 
 
 def test_other_pictures_cannot_be_resumed_with(tmp_path):
-    train_into(tmp_path, fresh(), pictures())
+    complete(started(tmp_path))
     with pytest.raises(ConfigError, match="other pictures"):
-        resume_state(tmp_path, pictures(seed=1), CPU, iters=None)
+        resumed(tmp_path, pictures(seed=1))
+
+
+def test_other_settings_cannot_be_resumed_with(tmp_path):
+    complete(started(tmp_path))
+    with pytest.raises(ConfigError, match="--seed 1 differs from the 0 of the run to resume"):
+        resumed_settings(tmp_path, TrainingSettings(), {"seed": 1})
+    with pytest.raises(ConfigError, match="--precision bf16 differs from the fp32"):
+        resumed_settings(tmp_path, TrainingSettings(), {"precision": "bf16"})
+    with pytest.raises(ConfigError, match="--iters 3: 4 steps are done already"):
+        resumed_settings(tmp_path, TrainingSettings(), {"iters": 3})
+    with pytest.raises(ModelFileError, match="no checkpoint at"):
+        resumed_settings(tmp_path / "none")
 
 
 def test_a_diverged_run_keeps_the_last_good_model(tmp_path, monkeypatch):
-    good = train_into(tmp_path, fresh(replace(RUN, iters=2)), pictures())
+    good = complete(started(tmp_path, replace(RUN, iters=2)))
     checkpoint = file_digest(tmp_path / "checkpoint.safetensors")
-    state, *_ = resume_state(tmp_path, pictures(), CPU, iters=4)
+    run = resumed(tmp_path, iters=4)
 
     def explode(*args):
         with torch.no_grad():
-            state.critic.last.weight.fill_(float("inf"))
+            run.state.critic.last.weight.fill_(float("inf"))
 
-    monkeypatch.setattr(training, "_average", explode)
+    monkeypatch.setattr(training, "_update_ema", explode)
     with pytest.raises(DivergedError, match="the model of step 2 is kept"):
-        train_into(tmp_path, state, pictures())
+        complete(run)
     assert load_model(tmp_path).digest == good.digest
     assert file_digest(tmp_path / "checkpoint.safetensors") == checkpoint
 
 
 def test_a_generator_with_nan_is_never_saved(tmp_path, monkeypatch):
-    state = fresh()
-
     def spoil(state):
-        state.averaged.first.weight.fill_(float("nan"))
+        state.ema.first.weight.fill_(float("nan"))
 
-    monkeypatch.setattr(training, "_average", torch.no_grad()(spoil))
-    with pytest.raises(DivergedError):
-        train_into(tmp_path, state, pictures())
+    monkeypatch.setattr(training, "_update_ema", torch.no_grad()(spoil))
+    with pytest.raises(DivergedError, match="no model was saved yet"):
+        complete(started(tmp_path))
     assert not (tmp_path / "model.safetensors").exists()
 
 
 def test_starting_anew_removes_what_the_last_run_left_and_nothing_else(tmp_path):
-    train_into(tmp_path, fresh(), pictures())
+    complete(started(tmp_path))
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "samples" / "favourite.png").write_text("mine")
-    train_into(tmp_path, fresh(replace(RUN, iters=1)), pictures())
+    complete(started(tmp_path, replace(RUN, iters=1)))
     assert (tmp_path / "notes.txt").exists()
     names = {p.name for p in (tmp_path / "samples").iterdir()}
     assert names == {"real.png", "000001.png", "favourite.png"}
+
+
+def test_the_estimate_counts_the_pictures_and_does_not_touch_the_state():
+    run, untouched = started(), started().state
+    few, many = run.estimate(), started(images=pictures(1000)).estimate()
+    assert many.memory - few.memory == 990 * 256, "those held out lie in memory too"
+    assert few.seconds_per_step > 0
+    assert torch.equal(run.state.generator.first.weight, untouched.generator.first.weight)
+    assert torch.equal(run.state.rng.get_state(), untouched.rng.get_state())
+
+
+def test_the_estimate_charges_mmd_for_no_critic():
+    with_critic = started().estimate().memory
+    without = started(None, replace(RUN, objective="mmd")).estimate().memory
+    critic = sum(weight.numel() for weight in started().state.critic.parameters())
+    assert with_critic - without == 4 * 4 * critic
 
 
 def test_training_from_python_gives_a_model(discs):
@@ -135,37 +271,25 @@ def test_training_from_python_gives_a_model(discs):
     assert len(list(score(model, [discs(8)]))) == 8
 
 
-def test_grey_and_colour_are_told_apart_by_content(discs, tmp_path):
-    from PIL import Image
+def test_python_stops_and_resumes_as_the_command_does(discs, tmp_path):
+    def trained(name, **options):
+        return train(
+            discs(8), TINY, replace(RUN, encoder_iters=1), out=tmp_path / name, device="cpu",
+            precision="fp32", **options,
+        )  # fmt: skip
 
-    folder = discs(3)
-    assert load_training_pictures(list_inputs([folder]), 16, None).pixels.shape == (3, 16, 16, 1)
-    Image.new("RGB", (16, 16), (0, 0, 9)).save(folder / "blue.png")
-    assert load_training_pictures(list_inputs([folder]), 16, None).pixels.shape == (4, 16, 16, 3)
-
-
-@pytest.mark.parametrize(
-    "content, said",
-    [
-        ({}, "no pictures"),
-        ({"a.txt": b"hi"}, "no pictures"),
-        ({"a.png": b""}, "all 1 failed.*a.png"),
-    ],
-)
-def test_a_folder_without_usable_pictures_is_an_error(tmp_path, content, said):
-    for name, data in content.items():
-        (tmp_path / name).write_bytes(data)
-    with pytest.raises(NoImagesError, match=said):
-        load_training_pictures(list_inputs([tmp_path]), 16, None)
-
-
-def test_the_estimate_counts_the_pictures_and_does_not_touch_the_state():
-    state, untouched = fresh(), fresh()
-    few, many = estimate(state, pictures(10)), estimate(state, pictures(1000))
-    assert many.memory - few.memory == 990 * 256
-    assert few.seconds_per_step > 0
-    assert torch.equal(state.generator.first.weight, untouched.generator.first.weight)
-    assert torch.equal(state.rng.get_state(), untouched.rng.get_state())
+    whole = trained("whole")
+    stopped = trained("parts", stop=stop_after(9))
+    assert stopped.provenance["training"]["iters"] == 1 and stopped.encoder is None
+    assert trained("parts", resume=True).digest == whole.digest
+    assert trained("late", max_time=0.0).provenance["training"]["iters"] == 0
+    with pytest.raises(ConfigError, match="--latent-dim 5 differs from the 4"):
+        train(
+            discs(8), replace(TINY, latent_dim=5), replace(RUN, encoder_iters=1),
+            out=tmp_path / "parts", resume=True, device="cpu",
+        )  # fmt: skip
+    with pytest.raises(ConfigError, match="resume needs"):
+        train(discs(8), TINY, RUN, resume=True)
 
 
 def adgan(*args, **changes):

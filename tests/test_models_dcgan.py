@@ -8,7 +8,7 @@ from conftest import make_generator
 
 from adgan_cli.config import SIZES, ModelConfig
 from adgan_cli.engine.models.dcgan import Critic, Generator, fold_batch_norm, init_weights
-from adgan_cli.engine.training.trainer import parameter_count
+from adgan_cli.engine.training.state import parameter_count
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -6,35 +6,39 @@ import pytest
 import torch
 
 from adgan_cli.config import ModelConfig, TrainConfig
+from adgan_cli.engine.models.files import read_tensors
 from adgan_cli.engine.training import trainer as training
 from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
-from adgan_cli.engine.training.trainer import (
-    StepMetrics,
-    check_step,
-    ema_generator,
-    new_state,
-    run,
-)
+from adgan_cli.engine.training.objectives import Adversarial
+from adgan_cli.engine.training.state import ema_generator, new_state
+from adgan_cli.engine.training.trainer import StepMetrics, TrainingData, check_step, train_steps
 from adgan_cli.errors import DivergedError, ModelFileError
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(16, 1, latent_dim=4, width=4)
-PIXELS = torch.randint(
-    0, 256, (10, 16, 16, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+DATA = TrainingData(
+    torch.randint(
+        0, 256, (10, 16, 16, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 )
 
 
 def fresh(objective="wgan-gp", iters=4, **changes):
     settings = TrainConfig(objective=objective, iters=iters, batch_size=4, **changes)
-    return new_state(MODEL, settings, device=CPU, precision="fp32", pictures=len(PIXELS))
+    return new_state(MODEL, settings, device=CPU, precision="fp32", n_images=len(DATA))
 
 
 def weights(state):
     return {
         f"{part}.{name}": tensor
-        for part in ("generator", "critic", "averaged")
-        for name, tensor in getattr(state, part).state_dict().items()
+        for part in ("generator", "auxiliary", "ema")
+        if (network := getattr(state, part)) is not None
+        for name, tensor in network.state_dict().items()
     }
+
+
+def train(state, **options):
+    return list(train_steps(state, DATA, **options))
 
 
 def assert_same(a, b):
@@ -53,20 +57,23 @@ def stop_after(calls):
 @pytest.mark.parametrize("calls", [1, 3, 8, 20])
 def test_stopped_and_resumed_training_equals_uninterrupted(objective, calls, tmp_path, monkeypatch):
     # the reference schedule's hundred critic steps are tested elsewhere; three will do here
-    aims = training.objective
-    monkeypatch.setattr(
-        training,
-        "objective",
-        lambda c: replace(aims(c), critic_steps=lambda s: (3 + (s == 0)) * aims(c).has_critic),
-    )
+    make = training.objective
+
+    def quicker(config):
+        recipe = make(config)
+        if not isinstance(recipe, Adversarial):
+            return recipe
+        return replace(recipe, critic_steps=lambda step: 3 + (step == 0))
+
+    monkeypatch.setattr(training, "objective", quicker)
     whole = fresh(objective)
-    run(whole, PIXELS)
+    train(whole)
     parted = fresh(objective)
-    run(parted, PIXELS, should_stop=stop_after(calls))
+    train(parted, should_stop=stop_after(calls))
     assert parted.step < whole.step or calls == 20 or objective in ("mmd", "vae", "glo")
     save_checkpoint(parted, tmp_path, {"pictures": 10})
     resumed = load_checkpoint(tmp_path, CPU)
-    run(resumed, PIXELS)
+    train(resumed)
     assert resumed.step == whole.step == 4
     assert_same(whole, resumed)
 
@@ -74,50 +81,48 @@ def test_stopped_and_resumed_training_equals_uninterrupted(objective, calls, tmp
 def test_equal_seeds_train_equal_networks_and_others_do_not():
     a, b, c = fresh(iters=2), fresh(iters=2), fresh(iters=2, seed=1)
     for state in (a, b, c):
-        run(state, PIXELS)
+        train(state)
     assert_same(a, b)
     assert not torch.equal(a.generator.first.weight, c.generator.first.weight)
 
 
 def test_training_moves_both_networks_and_reports_every_step():
-    state, before, told = fresh(iters=2), fresh(iters=2), []
-    run(state, PIXELS, on_step=told.append)
-    assert [t.step for t in told] == [1, 2]
-    assert told[-1].pictures == 2 * 5 * 4
+    state, before = fresh(iters=2), fresh(iters=2)
+    metrics = train(state)
+    assert [m.step for m in metrics] == [1, 2]
+    assert metrics[-1].images == 2 * 5 * 4
     assert not torch.equal(state.generator.first.weight, before.generator.first.weight)
     assert not torch.equal(state.critic.last.weight, before.critic.last.weight)
 
 
 def test_the_goal_of_a_resumed_run_can_move(tmp_path):
     state, longer = fresh(iters=2), fresh(iters=4)
-    run(state, PIXELS)
+    train(state)
     save_checkpoint(state, tmp_path, {"pictures": 10})
     resumed = load_checkpoint(tmp_path, CPU, iters=4)
-    run(resumed, PIXELS)
-    run(longer, PIXELS)
+    train(resumed)
+    train(longer)
     assert_same(resumed, longer)
 
 
 def test_the_average_forgets_the_random_start():
     """With the ramp it follows the weights; with a bare decay of 0.999 it would hardly move."""
-    state, start = fresh(iters=4), fresh().averaged.first.weight
-    run(state, PIXELS)
-    now, average = state.generator.first.weight, state.averaged.first.weight
+    state, start = fresh(iters=4), fresh().ema.first.weight
+    train(state)
+    now, average = state.generator.first.weight, state.ema.first.weight
     assert (average - now).norm() < (average - start).norm()
 
 
 def test_without_averaging_the_last_weights_are_kept():
     state = fresh(iters=2, ema=0.0)
-    run(state, PIXELS)
-    for average, weight in zip(
-        state.averaged.parameters(), state.generator.parameters(), strict=True
-    ):
+    train(state)
+    for average, weight in zip(state.ema.parameters(), state.generator.parameters(), strict=True):
         torch.testing.assert_close(average, weight, rtol=0, atol=1e-7)
 
 
 def test_the_kept_generator_has_batch_norm_statistics_of_its_own_weights():
     state = fresh(iters=3)
-    run(state, PIXELS)
+    train(state)
     kept, copy = ema_generator(state, batches=500), ema_generator(state, batches=500)
     z = torch.randn(4000, 4, generator=torch.Generator().manual_seed(5))
     first = kept.first(z[:, :, None, None])
@@ -134,14 +139,15 @@ def test_flipping_draws_mirrored_pictures_too():
     state = fresh(flip=True)
     left = torch.zeros(1, 16, 16, 1, dtype=torch.uint8)
     left[:, :, :8] = 255
-    batches = torch.cat([training._real_batch(state, left, None)[0] for _ in range(8)])
+    batches = torch.cat([training._real_batch(state, TrainingData(left))[0] for _ in range(8)])
     assert {picture[0, 0, 0].item() for picture in batches} == {-1.0, 1.0}
 
 
-def test_rows_say_where_the_pictures_lie() -> None:
+def test_indices_say_where_the_pictures_lie() -> None:
     state = fresh()
     pixels = torch.arange(9, dtype=torch.uint8).view(9, 1, 1, 1).expand(9, 16, 16, 1)
-    batches = [training._real_batch(state, pixels, torch.tensor([8, 2]))[0] for _ in range(8)]
+    data = TrainingData(pixels, torch.tensor([8, 2]))
+    batches = [training._real_batch(state, data)[0] for _ in range(8)]
     levels = {round((picture[0, 0, 0].item() + 1) * 127.5) for picture in torch.cat(batches)}
     assert levels == {8, 2}
 
@@ -149,11 +155,11 @@ def test_rows_say_where_the_pictures_lie() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])
 def test_a_diverged_step_is_an_error(value):
     with pytest.raises(DivergedError, match="step 7.*try"):
-        check_step(StepMetrics(7, value, 0.0, 0, 0.0), fresh())
+        check_step(StepMetrics(7, value, 0.0, 0), fresh())
 
 
 def test_a_distance_that_a_lipschitz_critic_can_reach_is_not_an_error():
-    check_step(StepMetrics(7, 2.0 * 16, 0.0, 0, 0.0), fresh())  # the diameter of [-1, 1]^256
+    check_step(StepMetrics(7, 2.0 * 16, 0.0, 0), fresh())  # the diameter of [-1, 1]^256
 
 
 def test_training_on_exploding_weights_stops():
@@ -161,19 +167,19 @@ def test_training_on_exploding_weights_stops():
     with torch.no_grad():
         state.critic.last.weight.fill_(float("nan"))
     with pytest.raises(DivergedError):
-        run(state, PIXELS)
+        train(state)
     assert state.step == 1
 
 
 def test_bf16_training_stays_in_range_and_keeps_float32_weights():
     state = replace(fresh(iters=2), precision="bf16")
-    run(state, PIXELS)
+    train(state)
     assert state.generator.first.weight.dtype == torch.float32
 
 
 def test_a_checkpoint_tells_what_it_is_before_it_is_loaded(tmp_path):
     state = fresh(iters=3)
-    run(state, PIXELS, should_stop=stop_after(8))
+    train(state, should_stop=stop_after(8))
     save_checkpoint(state, tmp_path, {"pictures": 10})
     content = read_checkpoint(tmp_path)
     assert (content["step"], content["critic_step"]) == (1, 2)
@@ -194,7 +200,7 @@ def test_a_checkpoint_without_optimizer_state_is_refused(tmp_path):
     from adgan_cli.engine.models.header import metadata
 
     state = fresh(iters=1)
-    run(state, PIXELS)
+    train(state)
     save_checkpoint(state, tmp_path, {"pictures": 10})
     file = tmp_path / "checkpoint.safetensors"
     tensors = {n: t for n, t in load_file(file).items() if "exp_avg_sq" not in n}
@@ -202,3 +208,52 @@ def test_a_checkpoint_without_optimizer_state_is_refused(tmp_path):
     save_file(tensors, file, metadata("checkpoint", content))
     with pytest.raises(ModelFileError, match="optimizer"):
         load_checkpoint(tmp_path, CPU)
+
+
+def test_a_consumer_may_leave_after_any_step_and_go_on_later():
+    whole, parted = fresh(), fresh()
+    train(whole)
+    for metrics in train_steps(parted, DATA):
+        if metrics.step == 2:
+            break
+    assert parted.step == 2
+    train(parted)
+    assert_same(whole, parted)
+
+
+def test_mmd_has_no_critic_in_memory_or_in_its_checkpoint(tmp_path):
+    state = fresh("mmd", iters=1)
+    train(state)
+    assert state.auxiliary is None and state.auxiliary_optimizer is None
+    assert len(state.networks()) == 1
+    save_checkpoint(state, tmp_path, {"pictures": 10})
+    names = read_tensors(tmp_path / "checkpoint.safetensors")
+    assert not [name for name in names if name.startswith("critic")]
+    assert {name.split("/")[0] for name in names} == {
+        "generator", "averaged", "generator_optimizer", "rng", "checks",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("objective", ["gan", "vae", "glo"])
+def test_every_auxiliary_network_is_the_critic_of_the_file(objective, tmp_path):
+    state = fresh(objective, iters=1)
+    train(state)
+    save_checkpoint(state, tmp_path, {"pictures": 10})
+    names = read_tensors(tmp_path / "checkpoint.safetensors")
+    ours = {f"critic/{name}" for name in state.auxiliary.state_dict()}
+    assert ours == {name for name in names if name.startswith("critic/")}
+
+
+def test_a_checkpoint_with_settings_of_another_adgan_is_refused_in_a_line(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    from adgan_cli.engine.models.header import metadata
+
+    save_checkpoint(fresh(), tmp_path, {"pictures": 10})
+    file = tmp_path / "checkpoint.safetensors"
+    content = read_checkpoint(tmp_path)
+    del content["training"]["holdout"]  # adgan 0.2 had none
+    save_file(load_file(file), file, metadata("checkpoint", content))
+    with pytest.raises(ModelFileError, match="settings do not hold.*holdout") as error:
+        load_checkpoint(tmp_path, CPU)
+    assert "\n" not in str(error.value)

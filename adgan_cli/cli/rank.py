@@ -227,9 +227,8 @@ def _cross_fit(folds: int, out: Path, scoring: ScoringOptions, watch: Stopwatch)
             config,
             folds,
             folder,
-            told=callbacks,
-            workers=reader.workers,
-            place=reader.cache,
+            callbacks=callbacks,
+            reader=reader,
         )
     if rows is None:
         status("stopped; the same command goes on from there")

@@ -1,14 +1,12 @@
 """adgan train: learn what a folder of pictures looks like."""
 
 import time
-from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adgan_cli import __version__
 from adgan_cli.cli import scoring
 from adgan_cli.cli.console import (
     INTERRUPTED,
@@ -52,20 +50,19 @@ from adgan_cli.config import (
     SIZES,
     Config,
     ReadConfig,
-    SearchConfig,
-    flag,
     to_dict,
 )
-from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
-from adgan_cli.processes import Processes, is_restart, join
+from adgan_cli.errors import ConfigError
+from adgan_cli.processes import is_restart, join
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from adgan_cli.engine.training.trainer import StepMetrics, TrainState
-    from adgan_cli.images.cache import CacheConfig
+    from adgan_cli.engine.training.trainer import StepMetrics
+    from adgan_cli.fitting.run import FinishProgress, TrainingRun
     from adgan_cli.images.find import Listing
     from adgan_cli.images.pixels import PixelSet
+    from adgan_cli.images.reader import Reader
 
 AUTO_ITERS, AUTO_PATIENCE = 1_000_000, 0.4  # of --iters auto
 FEW_STEPS = 1000  # below, even digits are told apart clearly worse
@@ -238,93 +235,64 @@ def train(
         raise ConfigError("give a folder, or a list with --files-from; see adgan train --help")
 
     from adgan_cli.engine.device import pick_device, pick_precision
-    from adgan_cli.engine.models.files import read_search_config
     from adgan_cli.engine.models.header import CHECKPOINT_FILE
-    from adgan_cli.engine.training.checkpoint import read_checkpoint, read_config_of
-    from adgan_cli.engine.training.trainer import new_state
-    from adgan_cli.fitting.directory import check_output_dir, resume_state
-    from adgan_cli.fitting.held_out import hold_out
+    from adgan_cli.fitting.directory import check_output_dir
+    from adgan_cli.fitting.run import TrainingRun
+    from adgan_cli.fitting.settings import TrainingSettings, resumed_settings
+    from adgan_cli.images.reader import Reader
 
     processes = join()
     where = pick_device(device, processes.local_rank)
     exact = pick_precision(precision, where)
+    settings = TrainingSettings(
+        model_config,
+        train_config,
+        reading,
+        PRESETS[preset].search,
+        max_time=limit,
+        save_every=save_seconds,
+        keep_critic=keep_critic,
+    )
     if is_restart() and not dry_run:  # by torchrun: whatever it was to do, it has begun
         resume = (out / CHECKPOINT_FILE).exists()
         overwrite = True
     if resume:
-        then = read_checkpoint(out)
-        asked = {} if precision == "auto" else {"precision": exact}
-        _refuse_other_settings(then, {**given, **_channels(channels), **asked})
-        model_config = replace(model_config, size=then["model"]["size"])
-        channels = str(then["model"]["channels"])
-        reading = read_config_of(then)
+        given |= _channels(channels) | ({} if precision == "auto" else {"precision": exact})
+        settings = resumed_settings(out, settings, given)
+        channels = str(settings.model.channels)
     if not dry_run and processes.is_main:
         check_output_dir(out, resume=resume, overwrite=overwrite)
     listing = scoring.find(paths, files_from, chosen, quiet=quiet)
 
+    reader = Reader(settings.preprocessing(), workers, place, scoring.cache_off(quiet))
+
     def load() -> "PixelSet":
-        return _load(listing, model_config.size, channels, reading, workers, place, quiet)
+        return _load(listing, reader, detect_grey=channels == "auto", quiet=quiet)
 
     pictures = load() if place is None else processes.main_first("decoded", load)
-    model_config = replace(model_config, channels=pictures.pixels.shape[-1])
     if resume:
-        state, trained_on, held_out = resume_state(
-            out, pictures, where, iters=given.get("iters"), encoder_iters=encoder_iters
-        )
+        run = TrainingRun.resume(out, pictures, settings, device=where, processes=processes)
     else:
-        trained_on, held_out = hold_out(pictures, train_config)
-        state = new_state(
-            model_config, train_config, device=where, precision=exact, pictures=len(trained_on)
+        run = TrainingRun.start(
+            pictures, settings, out=out, device=where, precision=exact, processes=processes
         )
-    if processes.count > 1:
-        about = {"adgan": __version__, "device": where.type, "precision": state.precision}
-        about |= to_dict(state.model_config) | to_dict(state.train_config)
-        processes.require_equal(about | {"steps done": state.step, "pictures": trained_on.digest})
     if dry_run and not processes.is_main:
         raise typer.Exit()
     if dry_run:
-        failed = len(pictures.failures)
-        _print_plan(state, trained_on, len(held_out), failed, reading, listing.root, out, limit)
+        _print_plan(run, len(pictures.failures), listing.root)
         return
     if not quiet:
-        _warn(trained_on, held_out)
-    search = (
-        read_search_config(out) if resume else None
-    )  # as it was begun, whatever the preset is now
-    _train(
-        state, trained_on, held_out, reading, search or PRESETS[preset].search, out, limit,
-        save_seconds, resume, keep_critic, quiet, verbose, processes,
-    )  # fmt: skip
+        _warn(run.images, run.held_out)
+    _train(run, quiet, verbose)
 
 
-def _train(
-    state: "TrainState",
-    pictures: "PixelSet",
-    held_out: "PixelSet",
-    reading: ReadConfig,
-    search: SearchConfig,
-    out: Path,
-    limit: float | None,
-    save_seconds: float | None,
-    resume: bool,
-    keep_critic: bool,
-    quiet: bool,
-    verbose: bool,
-    processes: Processes,
-) -> None:
-    from adgan_cli.engine.distributed import process_group
-    from adgan_cli.engine.models.files import save_model
-    from adgan_cli.engine.pixels import pixel_tensor
+def _train(run: "TrainingRun", quiet: bool, verbose: bool) -> None:
     from adgan_cli.engine.training.objectives import objective
-    from adgan_cli.fitting.directory import train_into, train_worker, with_encoder
-    from adgan_cli.fitting.held_out import verdict_numbers, with_verdict
-    from adgan_cli.scoring.calibrate import with_calibration
+    from adgan_cli.fitting.verdict import verdict_numbers
 
-    aim = objective(state.train_config)
-    if keep_critic and not aim.has_critic:
-        raise ConfigError(f"--keep-critic: {state.train_config.objective} trains no critic")
+    state, processes, out = run.state, run.processes, run.out
     first, goal, started = state.step, state.train_config.iters, time.monotonic()
-    auto = state.train_config.patience > 0
+    auto, limit = state.train_config.patience > 0, run.settings.max_time
     if not quiet:
         until = "it gets no better" if auto else f"{goal:,} steps"
         until += f" or {duration(limit)}" if limit is not None else ""
@@ -334,68 +302,23 @@ def _train(
             f"{state.device.type} ({state.precision}){several}, until {until}; Ctrl-C saves and "
             "stops"
         )
-
-    def late() -> bool:
-        return limit is not None and time.monotonic() - started >= limit
-
     with (
         stop_on_signal("stopping: saving the model, a moment...", quiet=quiet) as asked,
         bar("{task.fields[told]}", quiet=quiet) as shown,
     ):
-        known = goal if not auto else None
-        report = _Report(shown, aim.measure, first, known, limit)
-        with process_group(processes, state.device):
-            if not processes.is_main:
-                with suppress(DivergedError):  # which all find, and the first one says
-                    train_worker(
-                        state,
-                        pictures,
-                        processes,
-                        held_out=held_out,
-                        should_stop=lambda: asked() or late(),
-                    )
-                raise typer.Exit(INTERRUPTED if asked() and state.step < goal else 0)
-            model = train_into(
-                out,
-                state,
-                pictures,
-                held_out=held_out,
-                reading=reading,
-                on_step=None if quiet else report.step,
-                on_save=lambda step: status(f"saved step {step:,}") if verbose else None,
-                should_stop=lambda: asked() or late(),
-                save_every=float("inf") if save_seconds is None else save_seconds,
-                resumed=resume,
-                keep_critic=keep_critic,
-                search=search,
-                processes=processes,
-            )
-        stopped = asked() and state.step < goal
-        encoder_iters = state.train_config.encoder_iters
-        if encoder_iters and model.encoder is None and state.step and not asked():
-            task = shown.add_task("encoder", total=1.0, told="")
-            model = with_encoder(
-                model,
-                pictures,
-                encoder_iters,
-                out=out,
-                on_step=lambda step, loss: shown.update(
-                    task, completed=step / encoder_iters, told=f"step {step:,}  loss {loss:.3g}"
-                ),
-                should_stop=asked,
-            )
-            stopped = asked()
-        if len(held_out) and state.step and not asked():
-            task = shown.add_task("calibrating", total=len(held_out), told="scores for p-values")
-            model = with_calibration(
-                model,
-                pixel_tensor(held_out),
-                on_image=lambda done: shown.update(task, completed=done),
-                should_stop=asked,
-            )
-            stopped = asked()
-        model = with_verdict(model, state, pictures, held_out)
-        digest = save_model(model, out)
+        distance_name = objective(state.train_config).distance_name
+        report = _Report(shown, distance_name, first, None if auto else goal, limit)
+        saved = run.saved_step
+        for metrics in run.steps(asked):
+            if not quiet:
+                report.step(metrics)
+            if verbose and run.saved_step != saved:
+                saved = run.saved_step
+                status(f"saved step {saved:,}")
+        if not processes.is_main:
+            raise typer.Exit(INTERRUPTED if run.stopped else 0)
+        model = run.finish(asked, on_progress=report.finishing)
+    stopped, digest = run.stopped, model.digest
     if not quiet:
         spent = duration(time.monotonic() - started)
         of = "" if auto else f" of {goal:,}"
@@ -414,7 +337,8 @@ def _train(
             status("go on: the same command with --resume")
         if stopped and state.step:
             status("or finish what there is, encoder and p-values: with --resume --max-time 0s")
-        status(f"look at {out / 'samples'}: the less they look like real.png, the longer to train")
+        samples = Path(out or "") / "samples"
+        status(f"look at {samples}: the less they look like real.png, the longer to train")
     if stopped:
         raise typer.Exit(INTERRUPTED)
 
@@ -430,53 +354,53 @@ class _Report:
         self.held_out = ""  # what was said of pictures held out, last
         self.smooth: float | None = None  # the estimate, averaged over some 20 steps
         self.task = bar.add_task(f"step {first:,}", total=1.0, told="starting")
-        self.said = time.monotonic()
+        self.said = self.started = time.monotonic()
+        self.stage = ""
 
     def step(self, told: "StepMetrics") -> None:
+        seconds = time.monotonic() - self.started
         old = told.distance if self.smooth is None else self.smooth
         self.smooth = old + 0.05 * (told.distance - old)
         done = (told.step - self.first) / max(1, self.goal - self.first) if self.goal else 0.0
         if self.limit:
-            done = max(done, told.seconds / self.limit)
-        line = f"{told.pictures / told.seconds:,.0f} images/s  {self.measure} {self.smooth:.3g}"
+            done = max(done, seconds / self.limit)
+        line = f"{told.images / seconds:,.0f} images/s  {self.measure} {self.smooth:.3g}"
         if told.held_out is not None:
             self.held_out = f", {told.held_out:.3g} held out"
         line += self.held_out
         if done:
-            line += f"  {duration(max(0.0, told.seconds * (1 - done) / done))} left"
+            line += f"  {duration(max(0.0, seconds * (1 - done) / done))} left"
         step = f"step {told.step:,}"
         self.bar.update(self.task, completed=min(done, 1.0), description=step, told=line)
         if self.bar.disable and time.monotonic() - self.said >= LINE_EVERY:
             self.said = time.monotonic()
             status(f"{step}  {line}")
 
+    def finishing(self, progress: "FinishProgress") -> None:
+        if progress.stage != self.stage:
+            self.stage = progress.stage
+            self.task = self.bar.add_task(progress.stage, total=progress.total, told="")
+        told = "scores for p-values"
+        if progress.loss is not None:
+            told = f"step {progress.done:,}  loss {progress.loss:.3g}"
+        self.bar.update(self.task, completed=progress.done, told=told)
 
-def _load(
-    listing: "Listing",
-    size: int,
-    channels: str,
-    reading: ReadConfig,
-    workers: int | None,
-    place: "CacheConfig | None",
-    quiet: bool,
-) -> "PixelSet":
-    from adgan_cli.fitting.run import load_training_pictures
+
+def _load(listing: "Listing", reader: "Reader", *, detect_grey: bool, quiet: bool) -> "PixelSet":
+    from adgan_cli.fitting.data import load_training_images
 
     with counting_bar(quiet=quiet) as shown:
         task = shown.add_task("reading pictures", total=len(listing.items))
-        pictures = load_training_pictures(
+        pictures = load_training_images(
             listing,
-            size,
-            None if channels == "auto" else int(channels),
-            reading,
-            workers=workers,
-            place=place,
-            on_picture=lambda done: shown.update(task, completed=done),
-            on_cache_disabled=scoring.cache_off(quiet),
+            reader,
+            detect_grey=detect_grey,
+            on_progress=lambda done: shown.update(task, completed=done),
         )
     if not quiet:
         kind = "grey" if pictures.pixels.shape[-1] == 1 else "colour"
-        status(f"{plural(len(pictures), 'picture')} in {listing.root}, read as {size} px {kind}")
+        count, size = plural(len(pictures), "picture"), reader.preprocessing.size
+        status(f"{count} in {listing.root}, read as {size} px {kind}")
     for name, reason in pictures.failures[:5]:
         status(f"warning: left out {name}: {reason}")
     if len(pictures.failures) > 5:
@@ -486,7 +410,7 @@ def _load(
 
 def _warn(trained_on: "PixelSet", held_out: "PixelSet") -> None:
     """Of too few pictures, to learn from or to go by."""
-    from adgan_cli.fitting.held_out import MIN_TRAIN
+    from adgan_cli.fitting.verdict import MIN_TRAIN
     from adgan_cli.scoring.calibration import ENOUGH
 
     if len(held_out):
@@ -508,28 +432,18 @@ def _goal(text: str | None) -> dict[str, Any]:
     return {"iters": int(text)}
 
 
-def _print_plan(
-    state: "TrainState",
-    pictures: "PixelSet",
-    held_out: int,
-    failed: int,
-    reading: ReadConfig,
-    folder: Path,
-    out: Path,
-    limit: float | None,
-) -> None:
-    from adgan_cli.fitting.run import estimate
-
-    need = estimate(state, pictures)
+def _print_plan(run: "TrainingRun", failed: int, folder: Path) -> None:
+    state, limit = run.state, run.settings.max_time
+    need = run.estimate()
     left = state.train_config.iters - state.step
     full = need.seconds_per_step * left
     plan: dict[str, Any] = {
         "folder": folder,
-        "out": out,
-        "pictures": f"{len(pictures):,} to train on, {held_out:,} held out",
+        "out": run.out,
+        "pictures": f"{len(run.images):,} to train on, {len(run.held_out):,} held out",
         "left out": f"{failed:,}",
         **to_dict(state.model_config),
-        **to_dict(reading),
+        **to_dict(run.settings.reading),
         **to_dict(state.train_config),
         "device": state.device,
         "precision": state.precision,
@@ -554,25 +468,3 @@ def _channels(text: str) -> dict[str, int]:
     if text not in ("auto", "1", "3"):
         raise ConfigError(f"--channels must be auto, 1 or 3, got {text}")
     return {} if text == "auto" else {"channels": int(text)}
-
-
-def _refuse_other_settings(then: dict[str, Any], given: dict[str, Any]) -> None:
-    """What --resume continues has settings already; only the goals may move, --iters onwards."""
-    from adgan_cli.engine.training.checkpoint import read_config_of
-
-    try:
-        settings = {**then["model"], **then["training"], "precision": then["precision"]}
-        settings |= to_dict(read_config_of(then))
-        step = int(then["step"])
-        _ = settings["size"], settings["channels"], then["data"]["pictures"]  # asked for later on
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelFileError(f"the checkpoint is corrupt ({error}); use --overwrite") from error
-    for name, value in given.items():
-        if name == "iters":
-            if value < step:
-                raise ConfigError(f"--iters {value}: {step} steps are done already")
-        elif name != "encoder_iters" and settings.get(name) != value:
-            raise ConfigError(
-                f"{flag(name)} {value} differs from the {settings.get(name)} of the run to resume; "
-                "leave it out, or start anew with --overwrite"
-            )

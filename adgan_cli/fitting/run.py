@@ -1,130 +1,341 @@
-"""From a folder of pictures to a trained model."""
+"""One training run: images become a saved, calibrated and judged model."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig, TrainConfig
+import numpy as np
+import torch
+
+from adgan_cli import __version__
+from adgan_cli.config import SearchConfig, to_dict
 from adgan_cli.engine.device import pick_device, pick_precision
+from adgan_cli.engine.distributed import process_group
 from adgan_cli.engine.models.files import save_model
+from adgan_cli.engine.models.header import MODEL_FILE
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import pixel_tensor
-from adgan_cli.engine.training.trainer import (
-    StepMetrics,
+from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
+from adgan_cli.engine.training.encoder import train_encoder
+from adgan_cli.engine.training.state import (
     TrainState,
+    ema_generator,
+    kept_critic,
+    learned_encoder,
     new_state,
-    parameter_count,
-    run,
 )
-from adgan_cli.errors import NoImagesError
-from adgan_cli.fitting.directory import on_training_device, train_into, trained_model, with_encoder
-from adgan_cli.fitting.held_out import hold_out, with_verdict
-from adgan_cli.images.cache import CacheConfig
-from adgan_cli.images.find import Listing, list_inputs
-from adgan_cli.images.pixels import PixelSet, load_pixels
-from adgan_cli.images.read import Preprocessing
-from adgan_cli.images.reader import Reader
-from adgan_cli.images.selection import Selection
+from adgan_cli.engine.training.trainer import ShouldStop, StepMetrics, train_steps
+from adgan_cli.errors import ConfigError, DivergedError
+from adgan_cli.fitting.data import data_provenance, hold_out, training_data
+from adgan_cli.fitting.directory import open_history, prepare_output_dir, write_samples
+from adgan_cli.fitting.estimate import Estimate, estimate
+from adgan_cli.fitting.settings import TrainingSettings, resumed_settings
+from adgan_cli.fitting.verdict import with_verdict
+from adgan_cli.images.pixels import PixelSet
+from adgan_cli.processes import SINGLE, Processes
 from adgan_cli.scoring.calibrate import with_calibration
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """What training will take, told before it starts."""
+class FinishProgress:
+    """How far a stage after the training steps has come."""
 
-    seconds_per_step: float  # measured
-    memory: int  # bytes, counted
+    stage: str  # encoder or calibrating
+    done: int
+    total: int
+    loss: float | None = None  # of the encoder
 
 
-def train(
-    paths: str | Path | Sequence[str | Path],
-    model_config: ModelConfig = ModelConfig(),  # noqa: B008  frozen
-    train_config: TrainConfig = TrainConfig(),  # noqa: B008  frozen
-    *,
-    out: str | Path | None = None,
-    reading: ReadConfig = ReadConfig(),  # noqa: B008  frozen
-    selection: Selection = Selection(),  # noqa: B008  frozen
-    device: str = "auto",
-    precision: str = "auto",
-    search: SearchConfig = SearchConfig(),  # noqa: B008  frozen
-    on_step: Callable[[StepMetrics], None] | None = None,
-) -> Model:
-    """Learn what the pictures in a folder (or several) look like; with `out`, keep a directory.
+@dataclass(eq=False)
+class TrainingRun:
+    """A run that was started or resumed: first `steps()`, then `finish()`.
 
-    What is not given is as `adgan train` has it. search: how the model is searched, unless it is
-    told otherwise.
-
-    Raises NoImagesError for a folder without one, DivergedError, ConfigError, OutputError.
+    Of several processes all call `steps()`; the main one alone writes, and calls `finish()`.
     """
-    several = [paths] if isinstance(paths, str | Path) else paths
-    listing = list_inputs(several, selection)
-    pictures = load_training_pictures(listing, model_config.size, model_config.channels, reading)
-    trained_on, held_out = hold_out(pictures, train_config)
-    where = pick_device(device)
-    state = new_state(
-        model_config, train_config, device=where, precision=pick_precision(precision, where),
-        pictures=len(trained_on),
-    )  # fmt: skip
-    if out is not None:
-        model = train_into(
-            Path(out), state, trained_on, held_out=held_out, reading=reading, on_step=on_step,
-            search=search,
-        )  # fmt: skip
-    else:
-        pixels, rows = on_training_device(trained_on, where)
-        run(state, pixels, rows=rows, held_out=pixel_tensor(held_out), on_step=on_step)
-        model = trained_model(state, trained_on, reading, search=search)
-    model = with_encoder(model, trained_on, train_config.encoder_iters)
-    if len(held_out):
-        model = with_calibration(model, pixel_tensor(held_out))
-    model = with_verdict(model, state, trained_on, held_out)
-    return model if out is None else replace(model, digest=save_model(model, out))
 
+    state: TrainState
+    settings: TrainingSettings
+    images: PixelSet  # trained on
+    held_out: PixelSet
+    out: Path | None = None  # the model directory; None: nothing is written
+    resumed: bool = False
+    processes: Processes = SINGLE
+    stopped: bool = field(default=False, init=False)  # before it was complete
+    saved_step: int = field(init=False)
+    _model: Model | None = field(default=None, init=False)  # as of the last save
 
-def load_training_pictures(
-    listing: Listing,
-    size: int,
-    channels: int | None,
-    reading: ReadConfig = ReadConfig(),  # noqa: B008  frozen
-    *,
-    workers: int | None = None,
-    place: CacheConfig | None = None,
-    on_picture: Callable[[int], None] | None = None,
-    on_cache_disabled: Callable[[str], None] | None = None,
-) -> PixelSet:
-    """Decode the pictures of `listing` once; channels None takes 1 if all are grey, else 3.
+    def __post_init__(self) -> None:
+        self.saved_step = self.state.step
+        if self.settings.keep_critic and self.state.critic is None:
+            objective = self.state.train_config.objective
+            raise ConfigError(f"--keep-critic: {objective} trains no critic")
+        if self.processes.count > 1:
+            self.processes.require_equal(self._work())
 
-    Raises NoImagesError when there is none to learn from, naming what was there instead.
-    """
-    preprocessing = Preprocessing(size, channels or 3, reading.fit, reading.alpha)
-    reader = Reader(preprocessing, workers, place, on_cache_disabled)
-    pictures = load_pixels(listing, reader, detect_grey=channels is None, on_progress=on_picture)
-    if not pictures.names:
-        name, reason = pictures.failures[0]
-        raise NoImagesError(
-            f"no usable picture in {listing.root}: all {len(pictures.failures)} failed, "
-            f"the first is {name}: {reason}"
+    @classmethod
+    def start(
+        cls,
+        images: PixelSet,
+        settings: TrainingSettings = TrainingSettings(),  # noqa: B008  frozen
+        *,
+        out: Path | None = None,
+        device: torch.device | str = "auto",
+        precision: str = "auto",
+        processes: Processes = SINGLE,
+    ) -> "TrainingRun":
+        """Begin at step 0; what an earlier run left in `out` is removed when steps begin."""
+        device = _picked(device, processes)
+        trained_on, held_out = _split(images, settings)
+        _, size, _, channels = images.pixels.shape
+        state = new_state(
+            replace(settings.model, size=size, channels=channels),
+            settings.train,
+            device=device,
+            precision=pick_precision(precision, device),
+            n_images=len(trained_on),
         )
-    return pictures
+        return cls(state, settings, trained_on, held_out, out=out, processes=processes)
+
+    @classmethod
+    def resume(
+        cls,
+        out: Path,
+        images: PixelSet,
+        settings: TrainingSettings | None = None,
+        *,
+        device: torch.device | str = "auto",
+        processes: Processes = SINGLE,
+    ) -> "TrainingRun":
+        """Go on exactly where the run in `out` stopped.
+
+        settings: from `resumed_settings`, where more than what was saved is to hold.
+        Raises ModelFileError for a missing or damaged checkpoint, ConfigError for other images.
+        """
+        settings = settings or resumed_settings(out)
+        state = load_checkpoint(
+            out,
+            _picked(device, processes),
+            iters=settings.train.iters,
+            encoder_iters=settings.train.encoder_iters,
+        )
+        trained_on, held_out = _split(images, settings)
+        _refuse_other_images(out, trained_on)
+        return cls(
+            state, settings, trained_on, held_out, out=out, resumed=True, processes=processes
+        )
+
+    def estimate(self) -> Estimate:
+        """Measure what a step takes, and count the memory; the run stays as it is."""
+        return estimate(self.state, self.images)
+
+    def steps(self, stop: ShouldStop | None = None) -> Iterator[StepMetrics]:
+        """Train until the goal, the time limit or `stop`; yield metrics as the steps are done.
+
+        In `out` are kept, every `save_every` seconds and at the end, a model, a checkpoint and a
+        grid of samples; after kill -9 all of them are whole. A diverged run leaves them alone.
+        """
+        with process_group(self.processes, self.state.device):
+            if not self.processes.is_main:
+                with suppress(DivergedError):  # which all find, and the main process reports
+                    yield from self._steps(stop)
+            elif self.out is None:
+                yield from self._steps(stop)
+            else:
+                yield from self._kept_steps(self.out, stop)
+        self.stopped = _is_set(stop) and self.state.step < self.state.train_config.iters
+
+    def finish(
+        self,
+        stop: ShouldStop | None = None,
+        *,
+        search: SearchConfig | None = None,
+        on_progress: Callable[[FinishProgress], None] | None = None,
+    ) -> Model:
+        """Train the encoder, calibrate, judge and save: all that follows the steps.
+
+        search: what to calibrate for; the model's own when None. Where `stop` comes in between,
+        the model lacks what was not complete and `stopped` is true.
+        """
+        model = self._trained_model() if self.out is None else self._saved_model()
+        if self.state.step:
+            model = self._with_encoder(model, stop, on_progress)
+            model = self._with_calibration(model, search, stop, on_progress)
+        if not self.settings.networks_only:
+            model = with_verdict(model, self.state, self.images, self.held_out)
+        self.stopped = _is_set(stop) and not self._is_complete(model)
+        return self._write(model)
+
+    def save(self) -> None:
+        """Write model, checkpoint and a grid of samples, as of this step, into `out`."""
+        assert self.out is not None
+        model = self._trained_model()
+        self._model = self._write(model)
+        data = data_provenance(self.images) | {"reading": to_dict(self.settings.reading)}
+        save_checkpoint(self.state, self.out, data)
+        write_samples(self.out, model.generator, self.state.step)
+        self.saved_step = self.state.step
+
+    def _steps(self, stop: ShouldStop | None) -> Iterator[StepMetrics]:
+        limit = self.settings.max_time
+        end = None if limit is None else time.monotonic() + limit
+
+        def should_stop() -> bool:
+            return _is_set(stop) or (end is not None and time.monotonic() >= end)
+
+        data = training_data(self.images, self.held_out, self.state.device)
+        yield from train_steps(self.state, data, should_stop=should_stop, processes=self.processes)
+
+    def _kept_steps(self, out: Path, stop: ShouldStop | None) -> Iterator[StepMetrics]:
+        prepare_output_dir(
+            out,
+            self.images,
+            clear=not self.resumed,
+            keep_neighbours=not self.settings.networks_only,
+        )
+        save_every = self.settings.save_every
+        started = saved_at = time.monotonic()
+        with open_history(out, self.state.step) as history:
+            try:
+                for metrics in self._steps(stop):
+                    history.add(metrics, time.monotonic() - started)
+                    yield metrics
+                    if save_every is not None and time.monotonic() - saved_at >= save_every:
+                        self.save()
+                        saved_at = time.monotonic()
+                self.save()
+            except DivergedError as error:
+                kept = "no model was saved yet"
+                if (out / MODEL_FILE).exists():
+                    kept = f"the model of step {self.saved_step} is kept in {out}"
+                raise DivergedError(f"{error}; {kept}") from error
+
+    def _trained_model(self) -> Model:
+        """Build the model that the state amounts to so far.
+
+        Raises DivergedError if it is not finite.
+        """
+        state, settings = self.state, self.settings
+        generator, encoder = ema_generator(state), learned_encoder(state)
+        for network in (generator, encoder):
+            if network and not all(w.isfinite().all() for w in network.state_dict().values()):
+                raise DivergedError(
+                    f"training diverged by step {state.step}: weights are not numbers; "
+                    "try --precision fp32 or another --seed"
+                )
+        # not `iters`, where training was meant to end, but where it did
+        training = {**to_dict(state.train_config), "iters": state.step}
+        return Model(
+            generator,
+            state.model_config,
+            search=settings.search,
+            reading=settings.reading,
+            ranges=self.images.ranges,
+            training_fingerprints=np.sort(self.images.fingerprints),
+            critic=kept_critic(state) if settings.keep_critic else None,
+            encoder=encoder,
+            provenance={
+                "adgan": __version__,
+                "training": training | {"precision": state.precision},
+                "data": data_provenance(self.images),
+            },
+        )
+
+    def _saved_model(self) -> Model:
+        if self._model is None or self.saved_step != self.state.step:  # `steps` was left early
+            self.save()
+        assert self._model is not None
+        return self._model
+
+    def _write(self, model: Model) -> Model:
+        if self.out is None:
+            return model
+        return replace(model, digest=save_model(model, self.out), file=self.out / MODEL_FILE)
+
+    def _with_encoder(
+        self,
+        model: Model,
+        stop: ShouldStop | None,
+        on_progress: Callable[[FinishProgress], None] | None,
+    ) -> Model:
+        """Train the encoder and save the model with it, unless its objective brought one along."""
+        iters = self.state.train_config.encoder_iters
+        if not iters or model.encoder is not None:
+            return model
+
+        def on_step(step: int, loss: float) -> None:
+            if on_progress:
+                on_progress(FinishProgress("encoder", step, iters, loss))
+
+        data = training_data(self.images, None, self.state.device)
+        encoder = train_encoder(model.generator, data, iters, on_step=on_step, should_stop=stop)
+        if encoder is None:
+            return model
+        provenance = {**model.provenance, "encoder": {"iters": iters}}
+        return self._write(replace(model, encoder=encoder, provenance=provenance))
+
+    def _with_calibration(
+        self,
+        model: Model,
+        search: SearchConfig | None,
+        stop: ShouldStop | None,
+        on_progress: Callable[[FinishProgress], None] | None,
+    ) -> Model:
+        """Score the images held out, for p-values."""
+        if not len(self.held_out) or _is_set(stop):
+            return model
+
+        def on_image(done: int) -> None:
+            if on_progress:
+                on_progress(FinishProgress("calibrating", done, len(self.held_out)))
+
+        return with_calibration(
+            model,
+            pixel_tensor(self.held_out),
+            search,
+            on_image=on_image,
+            should_stop=stop,
+        )
+
+    def _is_complete(self, model: Model) -> bool:
+        config = self.state.train_config
+        calibrated = bool(model.calibrations) or not len(self.held_out)
+        encoded = model.encoder is not None or not config.encoder_iters
+        return self.state.step >= config.iters and encoded and calibrated
+
+    def _work(self) -> dict[str, object]:
+        """Describe what all processes have to agree on."""
+        return {
+            "adgan": __version__,
+            "device": self.state.device.type,
+            "precision": self.state.precision,
+            **to_dict(self.state.model_config),
+            **to_dict(self.state.train_config),
+            "steps done": self.state.step,
+            "pictures": self.images.digest,
+        }
 
 
-def estimate(state: TrainState, pictures: PixelSet) -> Estimate:
-    """Time two generator steps on throw-away networks; count what training holds in memory."""
-    past_warm_up = 25  # of wgan, with its hundred critic steps each
-    trial = new_state(
-        state.model_config,
-        replace(state.train_config, iters=past_warm_up + 3),
-        device=state.device,
-        precision=state.precision,
-        pictures=len(pictures),
-    )
-    trial.step = past_warm_up
-    seconds: list[float] = []
-    pixels, rows = on_training_device(pictures, state.device)
-    run(trial, pixels, rows=rows, on_step=lambda told: seconds.append(told.seconds))
-    # an accelerator reports only the last of the three, the first of them slow
-    per_step = (seconds[-1] - seconds[0]) / 2 if len(seconds) > 1 else seconds[-1] / 3
-    weights = parameter_count(state.generator) * 5 + parameter_count(state.critic) * 4
-    model = state.model_config
-    activations = 12 * state.train_config.batch_size * model.size**2 * model.width
-    return Estimate(per_step, pixels.nbytes + 4 * (weights + activations))
+def _picked(device: torch.device | str, processes: Processes) -> torch.device:
+    return pick_device(device, processes.local_rank) if isinstance(device, str) else device
+
+
+def _split(images: PixelSet, settings: TrainingSettings) -> tuple[PixelSet, PixelSet]:
+    if settings.networks_only:
+        return images, images.subset(np.zeros(len(images), bool))
+    return hold_out(images, settings.train)
+
+
+def _refuse_other_images(out: Path, trained_on: PixelSet) -> None:
+    before, now = read_checkpoint(out)["data"], data_provenance(trained_on)
+    if any(before[key] != now[key] for key in ("pictures", "digest")):
+        raise ConfigError(
+            f"{out} was trained on other pictures ({before['pictures']} then, {now['pictures']} "
+            "now, or changed); --resume continues exactly: restore them, or start anew with "
+            "--overwrite"
+        )
+
+
+def _is_set(stop: ShouldStop | None) -> bool:
+    return stop is not None and stop()

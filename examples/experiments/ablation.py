@@ -33,17 +33,17 @@ from adgan_cli.config import (
     TrainConfig,
     to_dict,
 )
-from adgan_cli.engine.device import pick_device, pick_precision
+from adgan_cli.engine.device import pick_device
 from adgan_cli.engine.losses import squared_deviation
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.searcher import Searcher
-from adgan_cli.engine.training.objectives import objective
-from adgan_cli.engine.training.trainer import new_state
+from adgan_cli.engine.training.objectives import Adversarial, objective
 from adgan_cli.evaluation.datasets import FOLDER_SIZE, DataConfig, load_labelled
 from adgan_cli.evaluation.datasets.labelled import LabelledDataset, class_index
-from adgan_cli.fitting.directory import train_into, with_encoder
+from adgan_cli.fitting.run import TrainingRun
+from adgan_cli.fitting.settings import TrainingSettings, resumed_settings
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.images.read import Preprocessing
 from adgan_cli.images.reader import Reader
@@ -168,27 +168,37 @@ class Cell:
         model = load_model(self.folder, device)
         needs_encoder = any(SEARCHES[name].init != "prior" for name in self.args.searches)
         if needs_encoder and model.encoder is None:
-            model = with_encoder(model, images, self.args.encoder_iters, out=self.folder)
+            settings = TrainingSettings(keep_critic=model.critic is not None, networks_only=True)
+            goals = {"encoder_iters": self.args.encoder_iters}
+            settings = resumed_settings(self.folder, settings, goals)
+            run = TrainingRun.resume(self.folder, images, settings, device=device)
+            model = run.finish()
         return model
 
     def train(self, images: PixelSet, device: torch.device) -> None:
         model, train = GENERATORS[self.generator]
-        _, size, _, channels = images.pixels.shape
-        model = replace(model, size=size, channels=channels, width=self.args.width)
         train = replace(
             train,
+            encoder_iters=0,  # one is trained where a search needs it
             iters=round(self.args.budget * train.iters),
             flip=self.args.flip or train.flip,
             seed=self.seed,
         )
-        precision = pick_precision("auto", device)
-        state = new_state(model, train, device=device, precision=precision, pictures=len(images))
+        settings = TrainingSettings(
+            replace(model, width=self.args.width),
+            train,
+            keep_critic=isinstance(objective(train), Adversarial),
+            networks_only=True,
+        )
+        run = TrainingRun.start(images, settings, out=self.folder, device=device)
         started = time.monotonic()
-        train_into(self.folder, state, images, keep_critic=objective(train).has_critic)
+        for _ in run.steps():
+            pass
+        run.finish()
         seconds = round(time.monotonic() - started)
-        record = {"steps": state.step, "seconds": seconds, "pictures": len(images)}
+        record = {"steps": run.state.step, "seconds": seconds, "pictures": len(images)}
         (self.folder / "trained.json").write_text(json.dumps(record) + "\n")
-        print(f"{self.folder}: {state.step} steps", flush=True)
+        print(f"{self.folder}: {run.state.step} steps", flush=True)
 
     def search(self, model: Model, name: str) -> None:
         """Search for the test images and keep the loss of every point after every step."""

@@ -1,1 +1,1 @@
-"""Train a generator: objectives, the loop, checkpoints."""
+"""Objectives, the training loop, its checkpoint, and the encoder that is trained afterwards."""

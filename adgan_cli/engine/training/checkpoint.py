@@ -1,39 +1,34 @@
-"""Training put down and taken up again: a TrainState as one safetensors file, no pickle."""
+"""Training stopped and resumed: a TrainState as one safetensors file, no pickle."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from adgan_cli.atomic import replacing
 from adgan_cli.config import ModelConfig, ReadConfig, TrainConfig, from_dict, to_dict
 from adgan_cli.engine.models.files import load_tensors, read_tensors, state_tensors
 from adgan_cli.engine.models.header import CHECKPOINT_FILE, metadata, read_header
-from adgan_cli.engine.training.objectives import objective
-from adgan_cli.engine.training.trainer import TrainState, new_state
+from adgan_cli.engine.training.state import TrainState, new_state
 from adgan_cli.errors import ConfigError, ModelFileError
 
-CHECKS = "checks"  # (M, 2) float64: steps, and how pictures held out fared
-# what was done before there were these settings
-OLDER = {"holdout": 0.0, "patience": 0.0, "encoder_iters": 0}
-NETWORKS = ("generator", "critic", "averaged")
-OPTIMIZERS = ("generator_optimizer", "critic_optimizer")
+VALIDATION_LOG = "checks"  # (M, 2) float64: steps, and the distance of images held out
 
 
 def save_checkpoint(state: TrainState, folder: Path, data: dict[str, Any]) -> None:
-    """Write checkpoint.safetensors: networks, both optimizers, random state, position.
+    """Write checkpoint.safetensors: networks, their optimizers, random state, position.
 
     data: what the run was trained on, plain JSON; read_checkpoint gives it back.
     """
-    checks = torch.tensor(state.checks, dtype=torch.float64).reshape(-1, 2)
-    tensors: dict[str, Tensor] = {"rng": state.rng.get_state(), CHECKS: checks}
-    for part in NETWORKS:
-        tensors |= _prefixed(part, state_tensors(getattr(state, part)))
-    for part in OPTIMIZERS:
-        tensors |= _prefixed(part, _optimizer_tensors(getattr(state, part)))
+    log = torch.tensor(state.validation_log, dtype=torch.float64).reshape(-1, 2)
+    tensors: dict[str, Tensor] = {"rng": state.rng.get_state(), VALIDATION_LOG: log}
+    for name, network in _networks(state).items():
+        tensors |= _prefixed(name, state_tensors(network))
+    for name, optimizer in _optimizers(state).items():
+        tensors |= _prefixed(name, _optimizer_tensors(optimizer))
     content = {
         "model": to_dict(state.model_config),
         "training": to_dict(state.train_config),
@@ -47,7 +42,7 @@ def save_checkpoint(state: TrainState, folder: Path, data: dict[str, Any]) -> No
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """What a checkpoint says of itself, as saved: model, training, precision, step, data.
+    """Read the header of a checkpoint, as saved: model, training, precision, step, data.
 
     Raises ModelFileError, as does load_checkpoint.
     """
@@ -55,13 +50,12 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
 
 
 def read_config_of(content: dict[str, Any]) -> ReadConfig:
-    """How the pictures of a checkpoint were read, from what read_checkpoint gave.
+    """Build the settings by which images were read from what read_checkpoint gave.
 
     Raises ModelFileError where it says nothing that makes sense.
     """
     try:
-        # adgan 0.1 knew one way of reading
-        return from_dict(ReadConfig, content["data"].get("reading", to_dict(ReadConfig())))
+        return from_dict(ReadConfig, content["data"]["reading"])
     except (ConfigError, KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(f"the checkpoint is corrupt ({error}); use --overwrite") from error
 
@@ -73,43 +67,55 @@ def load_checkpoint(
     iters: int | None = None,
     encoder_iters: int | None = None,
 ) -> TrainState:
-    """The TrainState that save_checkpoint wrote, on `device`; the two goals can be moved."""
+    """Load the TrainState that save_checkpoint wrote onto `device`; the two goals can be moved."""
     file, content = folder / CHECKPOINT_FILE, read_checkpoint(folder)
     try:
         goals = {"iters": iters, "encoder_iters": encoder_iters}
         moved = {name: goal for name, goal in goals.items() if goal is not None}
-        train_config = from_dict(TrainConfig, OLDER | content["training"] | moved)
         state = new_state(
             from_dict(ModelConfig, content["model"]),
-            train_config,
+            from_dict(TrainConfig, content["training"] | moved),
             device=device,
             precision=content["precision"],
-            pictures=content["data"]["pictures"],
+            n_images=content["data"]["pictures"],
         )
         state.step, state.critic_step = content["step"], content["critic_step"]
     except (ConfigError, KeyError, TypeError) as error:
         raise ModelFileError(f"{file} is corrupt: its settings do not hold ({error})") from error
     tensors = read_tensors(file)
-    for part in NETWORKS:
-        load_tensors(getattr(state, part), _unprefixed(part, tensors), file)
-    begun = {"generator_optimizer": state.step > 0}
-    aim = objective(state.train_config)
-    moves = aim.has_critic or aim.joint_loss is not None
-    begun["critic_optimizer"] = moves and (state.step > 0 or state.critic_step > 0)
+    for name, network in _networks(state).items():
+        load_tensors(network, _unprefixed(name, tensors), file)
+    begun = {
+        "generator_optimizer": state.step > 0,
+        "critic_optimizer": state.step > 0 or state.critic_step > 0,
+    }
     try:
-        for part in OPTIMIZERS:
-            if begun[part]:
-                _load_optimizer(getattr(state, part), _unprefixed(part, tensors))
+        for name, optimizer in _optimizers(state).items():
+            if begun[name]:
+                _load_optimizer(optimizer, _unprefixed(name, tensors))
         state.rng.set_state(tensors["rng"])
-        checks = tensors.get(CHECKS, torch.empty(0, 2)).tolist()
-        state.checks = [(int(step), value) for step, value in checks]
+        log = tensors[VALIDATION_LOG].tolist()
+        state.validation_log = [(int(step), value) for step, value in log]
     except (KeyError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{file} is corrupt: its optimizers do not fit ({error})") from error
     return state
 
 
+def _networks(state: TrainState) -> dict[str, nn.Module]:
+    """Name the networks as in the file, where every auxiliary network is called critic."""
+    auxiliary = {} if state.auxiliary is None else {"critic": state.auxiliary}
+    return {"generator": state.generator, **auxiliary, "averaged": state.ema}
+
+
+def _optimizers(state: TrainState) -> dict[str, Optimizer]:
+    optimizers = {"generator_optimizer": state.generator_optimizer}
+    if state.auxiliary_optimizer is not None:
+        optimizers["critic_optimizer"] = state.auxiliary_optimizer
+    return optimizers
+
+
 def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Everything an optimizer remembers, as {"parameter index.name": tensor}."""
+    """Name everything an optimizer remembers: {"parameter index.name": tensor}."""
     return {
         f"{index}.{name}": tensor.cpu().contiguous()
         for index, entry in optimizer.state_dict()["state"].items()
@@ -124,8 +130,8 @@ def _load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
             weight.grad = torch.zeros_like(weight)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    wanted = {name: tensor.shape for name, tensor in _optimizer_tensors(optimizer).items()}
-    if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
+    expected = {name: tensor.shape for name, tensor in _optimizer_tensors(optimizer).items()}
+    if expected != {name: tensor.shape for name, tensor in tensors.items()}:
         raise ValueError("some of their state is missing or of another shape")
     entries: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():

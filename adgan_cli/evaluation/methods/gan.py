@@ -1,6 +1,5 @@
 """The GAN of a cell, trained once for all methods that need it, and the critic beside it."""
 
-import csv
 import time
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,13 @@ from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.models.header import CHECKPOINT_FILE, model_path
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoint
-from adgan_cli.engine.training.objectives import objective
-from adgan_cli.engine.training.trainer import StepMetrics, new_state
 from adgan_cli.errors import ConfigError, ModelFileError
 from adgan_cli.evaluation.settings import GanConfig, Settings
 from adgan_cli.evaluation.task import Cell, NotApplicableError
-from adgan_cli.fitting.directory import HISTORY_FILE, data_provenance, train_into, with_encoder
+from adgan_cli.fitting.data import data_provenance
+from adgan_cli.fitting.directory import seconds_spent
+from adgan_cli.fitting.run import FinishProgress, TrainingRun
+from adgan_cli.fitting.settings import TrainingSettings
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.store import KeyedStore
 
@@ -79,10 +79,8 @@ def load_critic(path: Path, model: Model, device: torch.device) -> Critic | None
     of_model["model"] = to_dict(model.config)
     if canonical_json(of_checkpoint) != canonical_json(of_model):
         return None
-    state = load_checkpoint(folder, device)
-    if not objective(state.train_config).has_critic or not isinstance(state.critic, Critic):
-        return None
-    return state.critic.eval().requires_grad_(False)
+    critic = load_checkpoint(folder, device).critic
+    return critic.eval().requires_grad_(False) if critic is not None else None
 
 
 def gan_settings(settings: Settings, config: GanConfig) -> dict[str, Any]:
@@ -113,47 +111,32 @@ def _require_shape(model: Model, cell: Cell) -> None:
 
 
 def _train(cell: Cell, config: GanConfig, out: Path, images: PixelSet) -> None:
-    settings = cell.settings
-    device = torch.device(settings.device)
     _, size, _, channels = images.pixels.shape
-    model_config = ModelConfig(size, channels, config.latent_dim, settings.width)
-    resumed = _is_same_run(out, model_config, config, settings.precision, images)
-    if resumed:
-        state = load_checkpoint(out, device)
-    else:
-        state = new_state(
-            model_config,
-            config.train,
-            device=device,
-            precision=settings.precision,
-            pictures=len(images),
-        )
-    started = time.monotonic() - (_seconds_spent(out / HISTORY_FILE) if resumed else 0.0)
-
-    def share_of_time() -> float:
-        return (time.monotonic() - started) / settings.max_seconds
-
-    def report(step: StepMetrics) -> None:
-        cell.report("training the GAN", max(step.step / config.train.iters, share_of_time()))
-
-    model = train_into(
-        out,
-        state,
-        images,
-        on_step=report,
-        should_stop=lambda: share_of_time() >= 1,
-        save_every=SAVE_EVERY,
-        resumed=resumed,
-        keep_neighbours=False,  # no page shows these
-    )
-    goal = config.train.encoder_iters
-    with_encoder(
+    model = ModelConfig(size, channels, config.latent_dim, cell.settings.width)
+    device, precision = torch.device(cell.settings.device), cell.settings.precision
+    resumed = _is_same_run(out, model, config, precision, images)
+    spent = seconds_spent(out) if resumed else 0.0
+    limit = cell.settings.time_limit
+    settings = TrainingSettings(
         model,
-        images,
-        goal,
-        out=out,
-        on_step=lambda step, loss: cell.report("training its encoder", step / goal),
+        config.train,
+        max_time=None if limit is None else limit - spent,
+        save_every=SAVE_EVERY,
+        networks_only=True,
     )
+    if resumed:
+        run = TrainingRun.resume(out, images, settings, device=device)
+    else:
+        run = TrainingRun.start(images, settings, out=out, device=device, precision=precision)
+    started = time.monotonic() - spent
+    for metrics in run.steps():
+        share_of_time = (time.monotonic() - started) / cell.settings.max_seconds
+        cell.report("training the GAN", max(metrics.step / config.train.iters, share_of_time))
+
+    def report(progress: FinishProgress) -> None:
+        cell.report("training its encoder", progress.done / progress.total)
+
+    run.finish(on_progress=report)
 
 
 def _is_same_run(
@@ -175,11 +158,3 @@ def _is_same_run(
     return all(content.get(name) == value for name, value in wanted.items()) and all(
         data.get(name) == value for name, value in data_provenance(images).items()
     )
-
-
-def _seconds_spent(history: Path) -> float:
-    try:
-        with open(history, encoding="utf-8", newline="") as file:
-            return max((float(row["seconds"]) for row in csv.DictReader(file)), default=0.0)
-    except (OSError, KeyError, TypeError, ValueError):
-        return 0.0

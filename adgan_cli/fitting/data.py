@@ -1,0 +1,85 @@
+"""The images of a training run: loaded, split, and laid where sampling them is fastest."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adgan_cli.config import TrainConfig
+from adgan_cli.engine.device import free_memory
+from adgan_cli.engine.pixels import pixel_tensor
+from adgan_cli.engine.training.trainer import TrainingData
+from adgan_cli.errors import NoImagesError
+from adgan_cli.images.find import Listing
+from adgan_cli.images.pixels import PixelSet, load_pixels
+from adgan_cli.images.reader import Reader
+from adgan_cli.scoring.calibrate import MAX_HELD_OUT
+
+
+def load_training_images(
+    listing: Listing,
+    reader: Reader,
+    *,
+    detect_grey: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> PixelSet:
+    """Decode the images of `listing` as `load_pixels` does.
+
+    Raises NoImagesError when there is none to learn from, naming what was there instead.
+    """
+    images = load_pixels(listing, reader, detect_grey=detect_grey, on_progress=on_progress)
+    if not images.names:
+        name, reason = images.failures[0]
+        raise NoImagesError(
+            f"no usable picture in {listing.root}: all {len(images.failures)} failed, "
+            f"the first is {name}: {reason}"
+        )
+    return images
+
+
+def hold_out(images: PixelSet, config: TrainConfig) -> tuple[PixelSet, PixelSet]:
+    """Split a set into what is trained on and the share that `config` holds out.
+
+    The choice depends on the contents of the files and the seed, not on names or order; copies of a
+    file stay together. At most 2,000 are held out, and none where that would be a single one.
+    """
+    count = len(images)
+    contents = images.fingerprints if len(images.fingerprints) else np.arange(count)
+    distinct, index = np.unique(contents, return_inverse=True)
+    n_held_out = min(MAX_HELD_OUT, round(config.holdout * len(distinct)))
+    if n_held_out < 2:
+        n_held_out = 0
+    order = np.random.default_rng(config.seed).permutation(len(distinct))
+    is_held_out = order[index] < n_held_out
+    return images.subset(~is_held_out), images.subset(is_held_out)
+
+
+def training_data(
+    images: PixelSet, held_out: PixelSet | None, device: torch.device
+) -> TrainingData:
+    """Lay the images where sampling them is fastest.
+
+    On the device, if a third of it holds them; else where they are, a map of the cache included.
+    """
+    kept = None if held_out is None else pixel_tensor(held_out)
+    shape = len(images), *images.pixels.shape[1:]
+    if device.type == "cuda" and 3 * math.prod(shape) < free_memory(device):
+        return TrainingData(_copied_to(device, images, shape), held_out=kept)
+    indices = None if images.indices is None else torch.from_numpy(images.indices)
+    return TrainingData(torch.from_numpy(images.pixels), indices, kept)
+
+
+def data_provenance(images: PixelSet) -> dict[str, Any]:
+    """Describe the images that a model was trained on: how many, and their digest."""
+    return {"pictures": len(images), "digest": images.digest}
+
+
+def _copied_to(device: torch.device, images: PixelSet, shape: tuple[int, ...]) -> Tensor:
+    pixels = torch.empty(shape, dtype=torch.uint8, device=device)
+    for start in range(0, len(images), 4096):  # a set may be larger than memory
+        part = images.take(slice(start, start + 4096))
+        pixels[start : start + len(part)] = torch.from_numpy(np.ascontiguousarray(part))
+    return pixels

@@ -1,0 +1,86 @@
+"""What a training run is to do, and what one that was begun goes on with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from adgan_cli.config import (
+    ModelConfig,
+    ReadConfig,
+    SearchConfig,
+    TrainConfig,
+    flag,
+    from_dict,
+    to_dict,
+)
+from adgan_cli.engine.models.files import read_search_config
+from adgan_cli.engine.training.checkpoint import read_checkpoint, read_config_of
+from adgan_cli.errors import ConfigError, ModelFileError
+from adgan_cli.images.read import Preprocessing
+
+SAVE_EVERY = 120.0  # seconds
+GOALS = "iters", "encoder_iters"  # what may change when a run is resumed
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a run is to do, but for its images, its directory and the device."""
+
+    model: ModelConfig = ModelConfig()  # size and channels are those of the images
+    train: TrainConfig = TrainConfig()
+    reading: ReadConfig = ReadConfig()  # how the images were read, to read others alike
+    search: SearchConfig = SearchConfig()  # the model's own
+    max_time: float | None = None  # seconds of training steps, in this call; None: no limit
+    save_every: float | None = SAVE_EVERY  # seconds; None: only at the end
+    keep_critic: bool = False  # in the model too, for --loss critic-features
+    networks_only: bool = False  # train on all images: none held out, no p-values, no verdict
+
+    def preprocessing(self) -> Preprocessing:
+        """Describe how images have to be read for this run, but for the values of deep ones."""
+        model, reading = self.model, self.reading
+        return Preprocessing(model.size, model.channels, reading.fit, reading.alpha)
+
+
+def resumed_settings(
+    out: Path,
+    settings: TrainingSettings = TrainingSettings(),  # noqa: B008  frozen
+    given: Mapping[str, Any] | None = None,
+) -> TrainingSettings:
+    """Replace in `settings` what the run in `out` was begun with: configs and the model's search.
+
+    given: settings that the caller insists on, by the names of their fields; all but the goals have
+    to be the run's, precision too. Raises ConfigError where one is not, ModelFileError for a
+    missing or damaged checkpoint.
+    """
+    given = given or {}
+    saved = read_checkpoint(out)
+    try:
+        model = from_dict(ModelConfig, saved["model"])
+        train = from_dict(TrainConfig, saved["training"])
+        values = {"precision": saved["precision"], **to_dict(model), **to_dict(train)}
+        step = int(saved["step"])
+        _ = saved["data"]["pictures"]  # read later on
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"the checkpoint is corrupt ({error}); use --overwrite") from error
+    reading = read_config_of(saved)
+    _refuse_other_values(given, values | to_dict(reading), step)
+    goals = {name: given[name] for name in GOALS if name in given}
+    return replace(
+        settings,
+        model=model,
+        train=replace(train, **goals),
+        reading=reading,
+        search=read_search_config(out) or settings.search,
+    )
+
+
+def _refuse_other_values(given: Mapping[str, Any], saved: Mapping[str, Any], step: int) -> None:
+    if given.get("iters", step) < step:
+        raise ConfigError(f"--iters {given['iters']}: {step} steps are done already")
+    for name, value in given.items():
+        if name not in GOALS and saved.get(name) != value:
+            raise ConfigError(
+                f"{flag(name)} {value} differs from the {saved.get(name)} of the run to resume; "
+                "leave it out, or start anew with --overwrite"
+            )
