@@ -399,7 +399,7 @@ def test_a_history_that_cannot_grow_is_one_line(
     [
         ("--batch-size 0", "--batch-size must be 2 (batch norm) to "),
         ("--batch-size 1", "--batch-size must be 2 (batch norm) to "),
-        ("--size 17", "--size must be one of 16, 32"),
+        ("--size 17", "Invalid value for '--size': '17' is not one of '16', '32'"),
         ("--width 0", "--width must be 1 to "),
         ("--latent-dim -1", "--latent-dim must be 1 to "),
         ("--iters 0", "--iters must be 1 to "),
@@ -408,14 +408,20 @@ def test_a_history_that_cannot_grow_is_one_line(
         ("--ema nan", "--ema must be at least 0 and below 1"),
         ("--penalty 0", "--penalty must be above 0"),
         ("--clip -1", "--clip must be above 0"),
-        ("--objective gun", "--objective must be one of wgan, wgan-gp"),
-        ("--channels 2", "--channels must be auto, 1 or 3"),
-        ("--preset best", "--preset must be one of quick"),
+        (
+            "--objective gun",
+            "Invalid value for '--objective': 'gun' is not one of 'wgan', 'wgan-gp'",
+        ),
+        ("--channels 2", "Invalid value for '--channels': '2' is not one of 'auto', '1', '3'"),
+        ("--preset best", "Invalid value for '--preset': 'best' is not one of 'quick'"),
         ("--max-time soon", "--max-time must be like 90s"),
         ("--save-every often", "--save-every must be like 90s"),
         ("--device tpu", "--device must be auto, cpu"),
         ("--device cuda:99", "--device cuda:99: this machine shows"),
-        ("--precision fp16", "--precision must be one of auto, fp32, bf16"),
+        (
+            "--precision fp16",
+            "Invalid value for '--precision': 'fp16' is not one of 'auto', 'fp32'",
+        ),
         ("--resume --overwrite", "--resume goes on and --overwrite starts anew"),
     ],
 )
@@ -637,7 +643,7 @@ def test_iters_auto_stops_when_pictures_held_out_fare_no_better(
     discs: Folder, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "VALIDATE_EVERY", 1)
-    monkeypatch.setattr(import_module("adgan_cli.cli.train"), "AUTO_PATIENCE", 0.1)
+    monkeypatch.setattr(import_module("adgan_cli.cli.train_options"), "AUTO_PATIENCE", 0.1)
     tiny = [*TINY[: TINY.index("--iters")], *TINY[TINY.index("--iters") + 2 :]]
     options = ["--iters", "auto", "--objective", "mmd", "--max-time", "none", "--holdout", "0.4"]
     said = adgan("train", discs(20), *tiny, *options, "-o", out).stderr

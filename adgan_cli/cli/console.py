@@ -24,8 +24,6 @@ from typer.core import TyperGroup
 
 from adgan_cli.errors import AdganError, ConfigError
 from adgan_cli.processes import is_first_to_report, is_worker
-from adgan_cli.text import format_bytes
-from adgan_cli.text import plural as plural
 
 INTERRUPTED = 130  # exit code: stopped by Ctrl-C or SIGTERM, state saved
 
@@ -209,9 +207,6 @@ class Stopwatch:
         finally:
             self.add(stage, time.perf_counter() - began)
 
-    def tell(self) -> None:
-        self.report()
-
     def report(self) -> None:
         """Print the stages, the rest, and the whole, a line each."""
         whole = time.perf_counter() - self.started
@@ -253,7 +248,3 @@ def format_duration(seconds: float) -> str:
     if seconds < 99.5 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-# until evaluate, rank and train use these names
-bar, duration, size = progress_bar, format_duration, format_bytes

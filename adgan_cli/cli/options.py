@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from adgan_cli.images.find import Listing
     from adgan_cli.images.read import Preprocessing
     from adgan_cli.images.reader import Reader
-    from adgan_cli.images.selection import Selection
     from adgan_cli.scoring.run import ScoringRun
 
-CACHE, MACHINE = "Cache", "Machine"  # groups of options, beside those of config.py
+# groups of options, beside those of config.py
+OUTPUT, CACHE, MACHINE = "Output", "Cache", "Machine"
 SEARCH_PANEL = "Search (default: the model's own settings)"
 DEFAULT_MODEL = Path("adgan-model")
 
@@ -268,81 +268,3 @@ def _open_list(files_from: str | None) -> Iterator[IO[bytes] | None]:
             raise ConfigError(f"--files-from {files_from}: {error.strerror}") from error
         with stream:
             yield stream
-
-
-# until evaluate, rank and train take the objects above
-MODEL, TRAINING, OUTPUT, READING = "Model", "Training", "Output", PICTURES
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "-j", "--workers", min=1, help="Threads that read pictures.", rich_help_panel=MACHINE
-    ),
-]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
-
-Recursive = Annotated[
-    bool,
-    typer.Option(
-        "--recursive/--no-recursive", help="Look into sub-folders.", rich_help_panel=READING
-    ),
-]
-Include = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Only what this pattern matches, as in .gitignore; may be repeated.",
-        rich_help_panel=READING,
-    ),
-]
-Exclude = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Nothing this pattern matches, as in .gitignore; may be repeated.",
-        rich_help_panel=READING,
-    ),
-]
-FollowLinks = Annotated[
-    bool,
-    typer.Option("--follow-links", help="Follow symbolic links.", rich_help_panel=READING),
-]
-FilesFrom = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="Read paths from FILE, one a line; - is standard input.",
-        rich_help_panel=READING,
-    ),
-]
-NoCache = Annotated[
-    bool, typer.Option("--no-cache", help="Keep no decoded pictures.", rich_help_panel=CACHE)
-]
-CacheLimit = Annotated[
-    str,
-    typer.Option(
-        envvar="ADGAN_CACHE_LIMIT",
-        help="Bytes to keep at most; the longest unused go first.",
-        rich_help_panel=CACHE,
-    ),
-]
-
-DEFAULT_LIMIT = "10GB"
-
-
-def selection(
-    recursive: bool, include: list[str] | None, exclude: list[str] | None, follow_links: bool
-) -> "Selection":
-    """What of a folder is meant, from the options that say it."""
-    from adgan_cli.images.selection import Selection
-
-    return Selection(recursive, tuple(include or ()), tuple(exclude or ()), follow_links)
-
-
-def cache_config(folder: Path | None, no_cache: bool, limit: str) -> "CacheConfig | None":
-    """Where decoded pictures are kept, from the options that say it; None with --no-cache."""
-    from adgan_cli.images.cache import CacheConfig, default_cache_folder
-
-    bytes_kept = parse_size(limit, "--cache-limit")
-    return None if no_cache else CacheConfig(folder or default_cache_folder(), bytes_kept)
-
-
-opened_list = _open_list

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from adgan_cli.engine.training.trainer import StepMetrics
+    from adgan_cli.fitting.run import FinishProgress, TrainingRun
     from adgan_cli.scoring.run import ScoringRun
 
 Row = TypeVar("Row")
@@ -85,3 +86,53 @@ class CrossFitProgress:
     def _show(self, fold: int, done: float, text: str) -> None:
         label = f"{fold}/{self.folds}"
         self.bar.update(self.task, completed=done, description=label, text=text)
+
+
+class TrainingProgress:
+    """Show the steps, their speed, what is measured of them, and the time left."""
+
+    def __init__(self, bar: "Progress", run: "TrainingRun", reporter: Reporter) -> None:
+        from adgan_cli.engine.training.objectives import objective
+
+        config = run.state.train_config
+        self.bar, self.reporter = bar, reporter
+        self.first, self.limit = run.state.step, run.settings.max_time
+        self.goal = None if config.patience else config.iters
+        self.distance_name = objective(config).distance_name
+        self.distance: float | None = None  # averaged over some 20 steps
+        self.held_out = ""  # the last that was measured
+        self.task = bar.add_task(f"step {self.first:,}", total=1.0, text="starting")
+        self.stage = ""
+        self.started = self.last_line = time.monotonic()
+
+    def step(self, metrics: "StepMetrics") -> None:
+        now = time.monotonic()
+        seconds = now - self.started
+        before = metrics.distance if self.distance is None else self.distance
+        self.distance = before + 0.05 * (metrics.distance - before)
+        if metrics.held_out is not None:
+            self.held_out = f", {metrics.held_out:.3g} held out"
+        speed = f"{metrics.images / seconds:,.0f} images/s"
+        text = f"{speed}  {self.distance_name} {self.distance:.3g}{self.held_out}"
+        if done := self._share_done(metrics.step, seconds):
+            text += f"  {format_duration(max(0.0, seconds * (1 - done) / done))} left"
+        step = f"step {metrics.step:,}"
+        self.bar.update(self.task, completed=min(done, 1.0), description=step, text=text)
+        if self.bar.disable and now - self.last_line >= LINE_EVERY:
+            self.last_line = now
+            self.reporter.info(f"{step}  {text}")
+
+    def finish(self, progress: "FinishProgress") -> None:
+        """Show the encoder's steps, then how many images held out are scored."""
+        if progress.stage != self.stage:
+            self.stage = progress.stage
+            self.task = self.bar.add_task(progress.stage, total=progress.total, text="")
+        text = "scores for p-values"
+        if progress.loss is not None:
+            text = f"step {progress.done:,}  loss {progress.loss:.3g}"
+        self.bar.update(self.task, completed=progress.done, text=text)
+
+    def _share_done(self, step: int, seconds: float) -> float:
+        by_steps = (step - self.first) / max(1, self.goal - self.first) if self.goal else 0.0
+        by_time = seconds / self.limit if self.limit else 0.0
+        return max(by_steps, by_time)

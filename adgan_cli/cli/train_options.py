@@ -1,0 +1,122 @@
+"""The options of adgan train that say what is trained and how."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from adgan_cli.cli.console import parse_duration
+from adgan_cli.cli.options import MACHINE, OUTPUT, Device
+from adgan_cli.cli.signature import Fields, Overrides, Shown, field_option
+from adgan_cli.config import (
+    PRESETS,
+    TRAINING,
+    Config,
+    ModelConfig,
+    PresetName,
+    ReadConfig,
+    TrainConfig,
+)
+from adgan_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from adgan_cli.fitting.settings import TrainingSettings
+
+AUTO_ITERS, AUTO_PATIENCE = 1_000_000, 0.4  # of --iters auto
+ITERS = field_option(TrainConfig, "iters", note="With auto, until images held out get no better.")
+CHANNELS = field_option(ModelConfig, "channels", note="With auto, 1 if all images are grey.")
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What is trained and how; what is not given is the preset's."""
+
+    preset: Annotated[
+        PresetName,
+        typer.Option(
+            help="Set of defaults; those shown below are of `default`, and options given win."
+        ),
+    ] = "default"
+    iters: Annotated[str | None, ITERS, Shown(str(TrainConfig.iters))] = None
+    max_time: Annotated[
+        str | None,
+        typer.Option(
+            help="End the steps after this time, such as 90s, 30m or 2h; none: no limit.",
+            rich_help_panel=TRAINING,
+        ),
+        Shown(PRESETS["default"].max_time),
+    ] = None
+    training: Annotated[Overrides[TrainConfig], Fields(TrainConfig(), without=("iters",))] = (
+        Overrides({})
+    )
+    model: Annotated[Overrides[ModelConfig], Fields(ModelConfig(), without=("channels",))] = (
+        Overrides({})
+    )
+    channels: Annotated[Literal["auto", "1", "3"], CHANNELS] = "auto"
+    reading: Annotated[Overrides[ReadConfig], Fields(ReadConfig())] = Overrides({})
+    save_every: Annotated[
+        str,
+        typer.Option(
+            help="Time between checkpoints and samples; none: only at the end.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "2m"
+    keep_critic: Annotated[
+        bool,
+        typer.Option(
+            "--keep-critic",
+            help="Save the critic with the model, which --loss critic-features needs.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+    device: Device = "auto"
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        typer.Option(
+            help="Number format of training; auto: bf16 where the hardware multiplies it.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = "auto"
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings that the command line insists on."""
+        given = {**_parse_iters(self.iters), **self.training.given}
+        given |= {**self.model.given, **self.reading.given}
+        return given if self.channels == "auto" else {**given, "channels": int(self.channels)}
+
+    def settings(self) -> "TrainingSettings":
+        """Return what a new run is to do."""
+        preset, given = PRESETS[self.preset], self.given()
+        model = _subset(ModelConfig, given).over(preset.model)
+        train = _subset(TrainConfig, given).over(preset.train)
+        reading = _subset(ReadConfig, given).over(ReadConfig())
+        max_time = parse_duration(self.max_time or preset.max_time, "--max-time")
+        save_every = parse_duration(self.save_every, "--save-every")
+        from adgan_cli.fitting.settings import TrainingSettings
+
+        return TrainingSettings(
+            model,
+            train,
+            reading,
+            preset.search,
+            max_time=max_time,
+            save_every=save_every,
+            keep_critic=self.keep_critic,
+        )
+
+
+def _subset(config: type[Config], given: Mapping[str, Any]) -> Overrides[Config]:
+    """Take the settings of one config class from those of several."""
+    return Overrides({name: given[name] for name in Fields().of(config) if name in given})
+
+
+def _parse_iters(text: str | None) -> dict[str, Any]:
+    """Return the settings that --iters names: so many steps, or as many as help."""
+    if text is None:
+        return {}
+    if text == "auto":
+        return {"iters": AUTO_ITERS, "patience": AUTO_PATIENCE}
+    if not text.isdecimal():
+        raise ConfigError(f"--iters must be a number or auto, got {text}")
+    return {"iters": int(text)}
