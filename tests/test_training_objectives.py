@@ -10,6 +10,7 @@ from adgan_cli.config import OBJECTIVES, ModelConfig, TrainConfig
 from adgan_cli.engine.losses import laplacian
 from adgan_cli.engine.training.objectives import Adversarial, Reconstructive, objective
 from adgan_cli.engine.training.objectives.adversarial import gradient_penalty, wasserstein
+from adgan_cli.engine.training.objectives.autoencoding import kl_divergence
 from adgan_cli.engine.training.objectives.kinds import Batch
 from adgan_cli.engine.training.objectives.moment_matching import mmd_loss, squared_mmd
 
@@ -241,3 +242,14 @@ def test_mmd_of_a_batch_that_is_one_picture_is_a_number():
     loss = squared_mmd(real, fake)
     (slope,) = torch.autograd.grad(loss, fake)
     assert loss.isfinite() and loss > 0 and slope.isfinite().all()
+
+
+def test_kl_divergence_equals_that_of_torch():
+    rng = torch.Generator().manual_seed(0)
+    mean, log_var = torch.randn(2, 5, 8, generator=rng)
+    q = torch.distributions.Normal(mean, (0.5 * log_var).exp())
+    p = torch.distributions.Normal(torch.zeros(8), torch.ones(8))
+    expected = torch.distributions.kl_divergence(q, p).sum(1)
+    torch.testing.assert_close(kl_divergence(mean, log_var), expected)
+    assert kl_divergence(torch.zeros(1, 8), torch.zeros(1, 8)).tolist() == [0.0]
+    assert kl_divergence(torch.full((1, 8), 2.0), torch.zeros(1, 8)).tolist() == [16.0]

@@ -27,6 +27,7 @@ from adgan_cli.engine.models.dcgan import Encoder, Generator, init_weights
 from adgan_cli.engine.models.files import state_tensors
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.algorithm1 import starting_points
+from adgan_cli.engine.training.objectives.autoencoding import kl_divergence
 from adgan_cli.errors import DivergedError
 from adgan_cli.evaluation.batches import BATCH, score_in_batches
 from adgan_cli.evaluation.settings import AutoencoderConfig
@@ -151,11 +152,6 @@ def cross_entropy(logits: Tensor, x: Tensor) -> Tensor:
     """
     white = (x + 1) / 2
     return F.binary_cross_entropy_with_logits(logits, white, reduction="none").flatten(1).sum(1)
-
-
-def kl_divergence(mean: Tensor, log_var: Tensor) -> Tensor:
-    """Compute KL(N(mean, exp(log_var)) | N(0, 1)), summed over Z: (N, Z) each -> (N,)."""
-    return 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1)
 
 
 def trained_autoencoder(kind: type[Network], cell: Cell) -> TrainedAutoencoder[Network]:

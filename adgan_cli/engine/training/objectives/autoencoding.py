@@ -26,7 +26,7 @@ def vae() -> Reconstructive:
         assert encoder is not None
         mean, log_var = encoder(batch.real).float().chunk(2, 1)
         y = generator(mean + (0.5 * log_var).exp() * batch.noise).float()
-        kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1).mean()
+        kl = kl_divergence(mean, log_var).mean()
         n_values = batch.real[0].numel()
         variance = (y - batch.real).square().mean().clamp(min=1e-12)
         return 0.5 * n_values * variance.log() + kl
@@ -60,6 +60,11 @@ def glo() -> Reconstructive:
         auxiliary_optimizer=lambda parameters: Adam(parameters, lr=0.05, betas=(0.5, 0.999)),
         validation_loss=mmd_loss,
     )
+
+
+def kl_divergence(mean: Tensor, log_var: Tensor) -> Tensor:
+    """Compute KL(N(mean, exp(log_var)) | N(0, 1)), summed over Z: (N, Z) each -> (N,)."""
+    return 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1)
 
 
 class Latents(nn.Module):
