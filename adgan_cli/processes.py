@@ -2,8 +2,8 @@
 
 torchrun gives each process a number in its environment and lends all of them a small store of keys
 and values. That is enough to agree on the work, to share it and to count what is done; gradients
-have a way of their own (engine/data_parallel.py). The first process leads: it alone talks, and
-writes what is not a journal.
+are summed by engine/distributed.py. The first process leads: it alone talks, and writes what is not
+a journal.
 
 No torch at the top: nothing here costs anything where a command runs alone.
 """
@@ -44,7 +44,7 @@ class Processes:
         return self.number == 0
 
     def share(self, count: int) -> slice:
-        """The part of so many things that is this process's; parts differ by one at most."""
+        """Return this process's part of so many things; parts differ by one at most."""
         return slice(count * self.number // self.count, count * (self.number + 1) // self.count)
 
     def add(self, name: str, amount: int = 1) -> int:
@@ -53,12 +53,12 @@ class Processes:
             return int(store.add(name, amount))
 
     def broadcast(self, name: str, value: bytes) -> None:
-        """Let all processes know something, once."""
+        """Send a value to all processes, once."""
         with self._reached() as store:
             store.set(name, value)
 
     def receive(self, name: str) -> bytes:
-        """What a process tells by this name, once it does."""
+        """Wait for the value that a process broadcasts under this name."""
         with self._reached() as store:
             _wait_until(lambda: store.check([name]))
             return bytes(store.get(name))
@@ -130,7 +130,7 @@ SINGLE = Processes()
 
 @cache
 def join() -> Processes:
-    """This process among those that torchrun started; the only one where it was not used.
+    """Join the processes that torchrun started; without it, this one is the only one.
 
     Raises ConfigError where torchrun's environment is there and cannot be made use of.
     """
@@ -163,7 +163,7 @@ def join() -> Processes:
 
 
 def rank_from_env() -> tuple[int, int]:
-    """The number of this process, and how many there are, from the environment."""
+    """Read the number of this process, and how many there are, from the environment."""
     if "RANK" not in os.environ:  # a WORLD_SIZE alone is somebody else's
         return 0, 1
     try:
@@ -174,17 +174,17 @@ def rank_from_env() -> tuple[int, int]:
 
 
 def is_worker() -> bool:
-    """Whether another process leads this one."""
+    """Tell whether another process leads this one."""
     return os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 def is_restart() -> bool:
-    """Whether torchrun has started these processes again, because one had died."""
+    """Tell whether torchrun has started these processes again, because one had died."""
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 def is_first_to_report(text: str) -> bool:
-    """Whether no other process has said this: a fault that all have in common is one line."""
+    """Tell whether no other process has reported this: a fault of all of them is one line."""
     if not join.cache_info().currsize:  # so early that all have it
         return not is_worker()
     processes = join()
@@ -197,16 +197,16 @@ def is_first_to_report(text: str) -> bool:
 
 
 def _common_name(store: Any, number: int, count: int) -> str:
-    """A name that these processes give themselves, before all they put into the store.
+    """Agree on a new name, the prefix of all that these processes put into the store.
 
     torchrun keeps the store when it starts processes anew, with all that those before had put in.
-    So the first takes a new name, and tells it to whoever asks with a question as new as that.
+    So the first draws a new name, and answers with it each question that is as new.
     """
-    mine, answered = uuid4().hex, set[bytes]()
+    own_name, answered = uuid4().hex, set[bytes]()
     if number:
-        store.set(f"question {number}", mine)
-        _wait_until(lambda: store.check([mine]))
-        name: str = store.get(mine).decode()
+        store.set(f"question {number}", own_name)
+        _wait_until(lambda: store.check([own_name]))
+        name: str = store.get(own_name).decode()
         store.add(name, 1)
         return name
 
@@ -214,17 +214,19 @@ def _common_name(store: Any, number: int, count: int) -> str:
         for other in range(1, count):
             if store.check([f"question {other}"]):
                 question = store.get(f"question {other}")
-                if question not in answered:  # it may be one of those before: nobody hears it then
+                if (
+                    question not in answered
+                ):  # it may be one of those before: nobody waits for it then
                     answered.add(question)
-                    store.set(question.decode(), mine)
-        return bool(store.add(mine, 0) == count - 1)
+                    store.set(question.decode(), own_name)
+        return bool(store.add(own_name, 0) == count - 1)
 
     _wait_until(all_know)
-    return mine
+    return own_name
 
 
 def _wait_until(true: Callable[[], bool], patience: float = float("inf")) -> bool:
-    """Ask again and again, so that signals are heeded meanwhile; whether it became true in time."""
+    """Poll, so that signals are heeded meanwhile; return whether it became true in time."""
     end, pause = time.monotonic() + patience, 0.001
     while not true():
         if time.monotonic() > end:

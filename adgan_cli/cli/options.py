@@ -240,10 +240,10 @@ def open_model(path: Path, device: str, reporter: Reporter) -> "Model":
     from adgan_cli.engine.device import pick_device
     from adgan_cli.engine.models.files import load_model
 
-    place = pick_device(device, join().local_rank)
-    model = load_model(path, place)
+    chosen = pick_device(device, join().local_rank)
+    model = load_model(path, chosen)
     digest = model.digest[:12]
-    reporter.detail(f"model {path} ({digest}), {model.config.size} px, on {place.type}")
+    reporter.detail(f"model {path} ({digest}), {model.config.size} px, on {chosen.type}")
     return model
 
 

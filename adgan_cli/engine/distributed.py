@@ -85,13 +85,13 @@ def all_reduce_gradients(weights: Iterable[nn.Parameter]) -> None:
 
 
 def any_process(true: bool) -> bool:
-    """Whether one process at least says so: all hear the same."""
+    """Tell whether it is true in one process at least: all get the same answer."""
     return bool(all_reduce_sum_(torch.tensor(float(true))).item())
 
 
 @contextmanager
 def sync_batch_norm(networks: Iterable[nn.Module], shared: bool) -> Iterator[None]:
-    """Within the block, batch norm in training mode is over the whole batch, if `shared`."""
+    """Normalise over the whole batch in training mode within the block, if `shared`."""
     norms = [n for net in networks for n in net.modules() if isinstance(n, SharedBatchNorm)]
     for norm in norms:
         norm.shared = shared
@@ -104,7 +104,7 @@ def sync_batch_norm(networks: Iterable[nn.Module], shared: bool) -> Iterator[Non
 
 @contextmanager
 def process_group(processes: Processes, device: torch.device) -> Iterator[None]:
-    """Within the block the processes can sum: over gloo, and on GPUs over NCCL.
+    """Connect the processes within the block, so that they can sum: gloo, or NCCL on GPUs.
 
     Raises ConfigError where this build of torch, or the device, cannot.
     """
