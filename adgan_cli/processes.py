@@ -214,9 +214,7 @@ def _common_name(store: Any, number: int, count: int) -> str:
         for other in range(1, count):
             if store.check([f"question {other}"]):
                 question = store.get(f"question {other}")
-                if (
-                    question not in answered
-                ):  # it may be one of those before: nobody waits for it then
+                if question not in answered:  # nobody may wait for one of an earlier start
                     answered.add(question)
                     store.set(question.decode(), own_name)
         return bool(store.add(own_name, 0) == count - 1)
