@@ -93,7 +93,7 @@ def test_files_that_are_none_of_ours_are_not_believed(
 @pytest.mark.parametrize(
     "sql",
     [
-        "ALTER TABLE images ADD COLUMN colour TEXT",
+        "ALTER TABLE pictures ADD COLUMN colour TEXT",
         "DROP TABLE about",
         "UPDATE about SET about = 'of something else'",
         "PRAGMA user_version = 1000000000",
@@ -130,7 +130,7 @@ def test_rows_that_were_tampered_with_are_not_believed(
 ) -> None:
     filled(tmp_path, items)
     with sqlite3.connect(the_set(tmp_path) / "index.sqlite") as index:
-        index.execute(f"UPDATE images SET {sql}")
+        index.execute(f"UPDATE pictures SET {sql}")
     index.close()
     assert assert_right(tmp_path, items) == 0
     assert assert_right(tmp_path, items) == len(items)

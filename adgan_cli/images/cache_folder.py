@@ -125,7 +125,7 @@ def _read_summary(path: Path) -> tuple[str, str, int]:
         uri = f"{(path / INDEX).absolute().as_uri()}?mode=rw"  # not the default: it creates one
         with closing(sqlite3.connect(uri, uri=True)) as index:
             about = json.loads(index.execute("SELECT about FROM about").fetchone()[0])
-            images = index.execute("SELECT count(*) FROM images").fetchone()[0]
+            images = index.execute("SELECT count(*) FROM pictures").fetchone()[0]
         return str(about["root"]), json.dumps(dict(about["rules"])), int(images)
     except (sqlite3.Error, OSError, ValueError, TypeError, KeyError):
         return "", "", 0

@@ -30,7 +30,7 @@ _MAX_UNUSED = 256  # slots that nobody needs and that are not worth beginning an
 
 _SCHEMA = [
     b"CREATE TABLE about (about BLOB)",
-    b"CREATE TABLE images (name BLOB PRIMARY KEY, facts BLOB, slot INTEGER, checksum INTEGER,"
+    b"CREATE TABLE pictures (name BLOB PRIMARY KEY, facts BLOB, slot INTEGER, checksum INTEGER,"
     b" row_checksum INTEGER) WITHOUT ROWID",
 ]
 
@@ -107,7 +107,7 @@ class Store:
                 return False
             if index.execute("SELECT about FROM about").fetchall() != [(about,)]:
                 return False
-            (images,) = index.execute("SELECT count(*) FROM images").fetchone()
+            (images,) = index.execute("SELECT count(*) FROM pictures").fetchone()
             return bool(self._next_slot() <= 2 * images + _MAX_UNUSED)
 
     def is_here(self) -> bool:
@@ -157,7 +157,9 @@ class Store:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             for slot, (name, facts, pixels) in enumerate(missing, start=first):
                 row = Row(name, facts, slot, zlib.crc32(pixels))
-                index.execute("REPLACE INTO images VALUES (?, ?, ?, ?, ?)", (*row, _checksum(row)))
+                index.execute(
+                    "REPLACE INTO pictures VALUES (?, ?, ?, ?, ?)", (*row, _checksum(row))
+                )
             index.execute(f"PRAGMA user_version = {after}")
 
     def map(self, names: Iterable[bytes]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -187,7 +189,7 @@ class Store:
 
     def _find(self, name: bytes) -> Row | None:
         # fetchall: a cursor left half read would hold the lock that writers wait for
-        rows = self._index.execute("SELECT * FROM images WHERE name = ?", (name,)).fetchall()
+        rows = self._index.execute("SELECT * FROM pictures WHERE name = ?", (name,)).fetchall()
         if not rows or _checksum(rows[0][:-1]) != rows[0][-1]:
             return None
         return Row(*rows[0][:-1])
