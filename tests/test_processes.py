@@ -56,7 +56,7 @@ def test_what_one_tells_all_hear_and_nobody_goes_on_alone() -> None:
     def work(here: Processes) -> bytes:
         if here.is_main:
             here.broadcast("bits", b"\x00\xff\x00")
-        passed.append(here.number)
+        passed.append(here.rank)
         here.barrier("here")
         assert len(passed) == 3
         return here.receive("bits")
@@ -79,7 +79,7 @@ def test_processes_that_are_started_anew_find_no_word_of_those_before() -> None:
 def test_a_process_that_differs_says_in_what() -> None:
     def work(here: Processes) -> None:
         try:
-            here.require_equal({"adgan": "0.4.0", "search k": 5 + here.number // 2})
+            here.require_equal({"adgan": "0.4.0", "search k": 5 + here.rank // 2})
         except ConfigError:
             here.add("agreed")  # torchrun would end the others
             raise
@@ -94,7 +94,7 @@ def test_a_folder_that_one_process_does_not_see_is_refused(tmp_path: Path) -> No
         (tmp_path / name).mkdir()
 
     def work(here: Processes) -> None:
-        folder = tmp_path / ("own" if here.number == 1 else "shared")
+        folder = tmp_path / ("own" if here.rank == 1 else "shared")
         try:
             here.require_shared(folder, patience=0.1)
         except ConfigError:

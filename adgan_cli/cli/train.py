@@ -168,7 +168,7 @@ def _train(run: "TrainingRun", out: Path, reporter: VerboseReporter) -> None:
 
 
 def _plan_line(run: "TrainingRun") -> str:
-    state, limit, count = run.state, run.settings.max_time, run.processes.count
+    state, limit, count = run.state, run.settings.max_time, run.processes.world_size
     config = state.train_config
     until = "it gets no better" if config.patience else f"{config.iters:,} steps"
     until += f" or {format_duration(limit)}" if limit is not None else ""

@@ -64,7 +64,7 @@ class _Sum(torch.autograd.Function):
 
 
 def all_reduce_sum_(x: Tensor) -> Tensor:
-    """Make x, of any shape, the sum over all processes, in place."""
+    """Sum x, of any shape, over all processes, in place."""
     try:
         dist.all_reduce(x)
     except RuntimeError as error:
@@ -76,7 +76,7 @@ def all_reduce_sum_(x: Tensor) -> Tensor:
 
 
 def all_reduce_gradients(weights: Iterable[nn.Parameter]) -> None:
-    """Make gradients the sum over all processes, in one message."""
+    """Sum the gradients over all processes, in one message."""
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     flat = all_reduce_sum_(torch.cat([gradient.reshape(-1) for gradient in gradients]))
     parts = flat.split([gradient.numel() for gradient in gradients])
@@ -85,13 +85,13 @@ def all_reduce_gradients(weights: Iterable[nn.Parameter]) -> None:
 
 
 def any_process(true: bool) -> bool:
-    """Tell whether it is true in one process at least: all get the same answer."""
+    """Tell whether it is true in one process at least; all get the same answer."""
     return bool(all_reduce_sum_(torch.tensor(float(true))).item())
 
 
 @contextmanager
 def sync_batch_norm(networks: Iterable[nn.Module], shared: bool) -> Iterator[None]:
-    """Normalise over the whole batch in training mode within the block, if `shared`."""
+    """Take batch norm in training mode over the whole batch within the block, if `shared`."""
     norms = [n for net in networks for n in net.modules() if isinstance(n, SharedBatchNorm)]
     for norm in norms:
         norm.shared = shared
@@ -104,17 +104,17 @@ def sync_batch_norm(networks: Iterable[nn.Module], shared: bool) -> Iterator[Non
 
 @contextmanager
 def process_group(processes: Processes, device: torch.device) -> Iterator[None]:
-    """Connect the processes within the block, so that they can sum: gloo, or NCCL on GPUs.
+    """Let the processes sum within the block: over gloo, and on GPUs over NCCL.
 
     Raises ConfigError where this build of torch, or the device, cannot.
     """
-    if processes.count == 1:
+    if processes.world_size == 1:
         yield
         return
-    wanted = {"cpu": ["gloo"], "cuda": ["gloo", "nccl"]}.get(device.type)
-    if wanted is None:
+    backends = {"cpu": ["gloo"], "cuda": ["gloo", "nccl"]}.get(device.type)
+    if backends is None:
         raise ConfigError(f"several processes cannot train on {device.type}; try --device cpu")
-    for backend in wanted:
+    for backend in backends:
         if not dist.is_backend_available(backend):
             raise ConfigError(
                 f"this build of torch has no {backend}, which processes on {device.type} talk by; "
@@ -125,9 +125,12 @@ def process_group(processes: Processes, device: torch.device) -> Iterator[None]:
     backend = "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
     try:
         dist.init_process_group(
-            backend, store=processes.store, rank=processes.number, world_size=processes.count,
+            backend,
+            store=processes.store,
+            rank=processes.rank,
+            world_size=processes.world_size,
             timeout=TIMEOUT,
-        )  # fmt: skip
+        )
     except RuntimeError as error:
         raise ProcessError(
             f"the processes cannot reach each other ({str(error).splitlines()[0]}); "

@@ -116,7 +116,7 @@ def evaluate(
     results are the same ones in the same order.
     """
     evaluation = _Evaluation(labelled, plan, out)
-    if processes.count > 1:
+    if processes.world_size > 1:
         evaluation.do_share(processes, on_progress)
         if not processes.is_main:
             return

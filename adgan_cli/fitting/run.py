@@ -71,7 +71,7 @@ class TrainingRun:
         if self.settings.keep_critic and self.state.critic is None:
             objective = self.state.train_config.objective
             raise ConfigError(f"--keep-critic: {objective} trains no critic")
-        if self.processes.count > 1:
+        if self.processes.world_size > 1:
             self.processes.require_equal(self._work())
 
     @classmethod

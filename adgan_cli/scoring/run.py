@@ -125,9 +125,9 @@ class ScoringRun:
         self._batch_size = batch_size
         self._journal = None if journal is None else Path(journal)
         self._processes = processes
-        self._resume = resume or (processes.count > 1 and is_restart())
-        self._has_shared = processes.count == 1
-        if processes.count > 1 and journal is None:
+        self._resume = resume or (processes.world_size > 1 and is_restart())
+        self._has_shared = processes.world_size == 1
+        if processes.world_size > 1 and journal is None:
             raise ConfigError("several processes need a journal to share their scores")
 
     def rows(self) -> Iterator[ScoreRow]:
@@ -164,13 +164,14 @@ class ScoringRun:
         return self._score_share(cached, todo)
 
     def _score_share(self, cached: Journal, todo: np.ndarray) -> Iterator[ShareProgress]:
-        share = todo[self._processes.number :: self._processes.count]
+        share = todo[self._processes.rank :: self._processes.world_size]
         scored = SharedCount(self._processes, "scored")
         for _ in self._outcomes([self.listing.items[index] for index in share.tolist()], cached):
             yield ShareProgress(scored.add(1), len(todo))
         yield ShareProgress(scored.report(), len(todo))
-        self._processes.add("done")
-        while self._processes.is_main and self._processes.add("done", 0) < self._processes.count:
+        processes = self._processes
+        processes.add("done")
+        while processes.is_main and processes.add("done", 0) < processes.world_size:
             time.sleep(REPORT_EVERY / 10)
             yield ShareProgress(scored.report(), len(todo))
         self._has_shared = True
@@ -225,7 +226,7 @@ class ScoringRun:
     def _writer(self) -> AbstractContextManager[Append | None]:
         if self._journal is None:
             return nullcontext()
-        return journal_writer(self._journal, self._key, self.listing.root, self._processes.number)
+        return journal_writer(self._journal, self._key, self.listing.root, self._processes.rank)
 
     def _next(
         self, reading: Iterator[tuple[ImageRef, DecodedImage | ImageError]], count: int

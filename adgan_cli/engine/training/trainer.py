@@ -84,7 +84,7 @@ def train_steps(
     images, distance = 0, torch.zeros((), device=state.device)
     for network in state.networks():
         network.train()
-    with sync_batch_norm(state.networks(), processes.count > 1):
+    with sync_batch_norm(state.networks(), processes.world_size > 1):
         while state.step < config.iters and not _stop_agreed(should_stop, processes):
             if isinstance(recipe, Reconstructive):
                 loss = distance = _reconstructive_step(state, recipe, data, processes)
@@ -207,7 +207,7 @@ def _validate(
             loss = recipe.validation_loss or recipe.loss
             value = loss(generator, auxiliary, Batch(real, noise))
     # all have the same value, but for the last digits, and patience must end for all at once
-    if processes.count > 1:
+    if processes.world_size > 1:
         value = all_reduce_sum_(value * processes.is_main)
     state.validation_log.append((state.step, value.item()))
     return value.item()
@@ -223,7 +223,7 @@ def _update(
 ) -> None:
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    if processes.count == 1:
+    if processes.world_size == 1:
         loss.backward()
     else:
         (loss * _share_weight(state, processes)).backward()
@@ -262,10 +262,10 @@ def _autocast(state: TrainState) -> torch.autocast:
 
 
 def _check_shares(state: TrainState, processes: Processes) -> None:
-    if state.train_config.batch_size < processes.count:
+    if state.train_config.batch_size < processes.world_size:
         raise ConfigError(
             f"--batch-size {state.train_config.batch_size} leaves nothing for some of "
-            f"{processes.count} processes; give at least as many"
+            f"{processes.world_size} processes; give at least as many"
         )
 
 
@@ -278,11 +278,11 @@ def _share_weight(state: TrainState, processes: Processes) -> float:
 
 def _global_mean(means: Tensor, state: TrainState, processes: Processes) -> Tensor:
     """Turn means over this process's share into those over the batch."""
-    if processes.count == 1:
+    if processes.world_size == 1:
         return means
     return all_reduce_sum_(means * _share_weight(state, processes))
 
 
 def _stop_agreed(should_stop: ShouldStop | None, processes: Processes) -> bool:
     stop = should_stop is not None and should_stop()
-    return stop if processes.count == 1 else any_process(stop)
+    return stop if processes.world_size == 1 else any_process(stop)
