@@ -135,7 +135,7 @@ def quality(
     held_out, kept = pixels[::10], torch.cat([pixels[i::10] for i in range(1, 10)])
     half = len(held_out) // 2
     report: dict[str, object] = {
-        "real_against_real": sliced_distance(scaled(held_out[:half]), scaled(held_out[half:])),
+        "real_against_real": sliced_distance(scaled(held_out[:half]), scaled(held_out[half:]))
     }
     for make, name in ((usual, "usual"), (adgan, "adgan")):
         for seed in (0, 1):

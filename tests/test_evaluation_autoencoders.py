@@ -147,10 +147,7 @@ def test_a_score_depends_on_the_picture_alone(kind, scores):
 def test_scoring_is_in_eval_mode_and_repeats_itself(kind, scores):
     network, pixels = train_autoencoder(kind, noise(20), TINY, device=CPU).network, noise(5, seed=1)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    first = scores(
-        network.train(),
-        pixels,
-    )
+    first = scores(network.train(), pixels)
     assert first.dtype == np.float64 and first.shape == (5,)
     assert (scores(network, pixels) == first).all()
     assert all(torch.equal(t, before[n]) for n, t in network.state_dict().items())

@@ -35,9 +35,7 @@ def trained(tmp_path):
     data = {"pictures": 8, "digest": "abc"}
     training = to_dict(config) | {"iters": state.step, "precision": "fp32"}
     model = Model(
-        ema_generator(state),
-        state.model_config,
-        provenance={"training": training, "data": data},
+        ema_generator(state), state.model_config, provenance={"training": training, "data": data}
     )
     save_model(model, tmp_path / "m")
     save_checkpoint(state, tmp_path / "m", data | {"reading": {}})

@@ -119,8 +119,7 @@ def test_stopped_after_the_steps_a_model_lacks_only_what_was_not_complete(stage,
     for _ in run.steps():
         pass
     model = run.finish(
-        lambda: reached[-1:] == [stage],
-        on_progress=lambda progress: reached.append(progress.stage),
+        lambda: reached[-1:] == [stage], on_progress=lambda progress: reached.append(progress.stage)
     )
     assert run.stopped and run.state.step == 4
     assert ["encoder"] * (model.encoder is not None) == kept and not model.calibrations

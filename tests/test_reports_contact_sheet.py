@@ -236,10 +236,7 @@ def test_failures_are_listed_up_to_a_limit(tmp_path):
 def test_the_histogram_marks_what_is_shown(tmp_path):
     scores = [float(score) for score in range(100)]
     _, page = sheet(
-        tmp_path / "index.html",
-        [card(1, 99.0), card(2, 98.0)],
-        [card(100, 0.0)],
-        scores=scores,
+        tmp_path / "index.html", [card(1, 99.0), card(2, 98.0)], [card(100, 0.0)], scores=scores
     )
     bars = page.all("rect")
     last = max(float(bar["x"]) for bar in bars)

@@ -6,12 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adgan_cli.reports.ranking import (
-    LISTED_FAILURES,
-    rank_rows,
-    write_ranking,
-    write_summary,
-)
+from adgan_cli.reports.ranking import LISTED_FAILURES, rank_rows, write_ranking, write_summary
 from adgan_cli.scoring.rows import ScoreRow, read_scores
 
 LOW, TIE_A, TIE_B = ScoreRow("low", 1.0), ScoreRow("a", 2.0), ScoreRow("b", 2.0)
@@ -20,13 +15,7 @@ BAD_A, BAD_B = ScoreRow("a bad", None, error="x"), ScoreRow("b bad", None, error
 
 def test_equal_scores_rank_by_path_and_failures_come_last():
     for rows in permutations([LOW, TIE_A, TIE_B, BAD_A, BAD_B]):
-        assert rank_rows(rows) == [
-            (1, TIE_A),
-            (2, TIE_B),
-            (3, LOW),
-            (None, BAD_A),
-            (None, BAD_B),
-        ]
+        assert rank_rows(rows) == [(1, TIE_A), (2, TIE_B), (3, LOW), (None, BAD_A), (None, BAD_B)]
 
 
 def test_a_path_scored_twice_keeps_both_rows():

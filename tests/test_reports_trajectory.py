@@ -177,10 +177,7 @@ def test_links_stay_on_this_computer(tmp_path):
     page = drawn(tmp_path / "index.html", explained(), explained("b.png", href=None))
     links = {link["href"] for link in page.all("a")}
     ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
-    assert {link for link in links if not link.startswith("#")} == {
-        "../a.png",
-        "explanation-1.png",
-    }
+    assert {link for link in links if not link.startswith("#")} == {"../a.png", "explanation-1.png"}
     assert {link[1:] for link in links if link.startswith("#")} <= ids
     with pytest.raises(ValueError, match="href must stay"):
         explained(href="https://example.org/a.png")

@@ -67,9 +67,7 @@ def test_scores_that_are_no_numbers_are_not_kept() -> None:
         with_calibration(model(), noise(3), replace(PAPER_SEARCH, n_seed=1, k=3, lr_z=1e38))
 
 
-def test_a_folder_calibrates_by_the_scores_that_its_images_get(
-    discs: Callable[..., Path],
-) -> None:
+def test_a_folder_calibrates_by_the_scores_that_its_images_get(discs: Callable[..., Path]) -> None:
     folder = discs(5)
     (folder / "broken.png").write_bytes(b"no picture")
     progress: list[tuple[int, int]] = []

@@ -41,8 +41,7 @@ def calibrate(
     default: Annotated[
         bool,
         typer.Option(
-            "--default",
-            help="Make these settings the model's own: score and rank start from them.",
+            "--default", help="Make these settings the model's own: score and rank start from them."
         ),
     ] = False,
     reporter: Reporter,

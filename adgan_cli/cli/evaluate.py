@@ -88,12 +88,7 @@ def evaluate(
 
 
 def _run(
-    labelled: "LabelledDataset",
-    plan: "Plan",
-    out: Path,
-    *,
-    jobs: int,
-    reporter: Reporter,
+    labelled: "LabelledDataset", plan: "Plan", out: Path, *, jobs: int, reporter: Reporter
 ) -> None:
     """Evaluate with a bar and a growing table, then write and print what came of it."""
     from adgan_cli.evaluation import protocol, report

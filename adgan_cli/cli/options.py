@@ -32,8 +32,7 @@ DEFAULT_MODEL = Path("adgan-model")
 Paths = Annotated[
     list[Path] | None,
     typer.Argument(
-        help="Folders, pictures, .zip or .tar archives, LMDB folders, or a mix.",
-        show_default=False,
+        help="Folders, pictures, .zip or .tar archives, LMDB folders, or a mix.", show_default=False
     ),
 ]
 Device = Annotated[
@@ -122,8 +121,7 @@ class ReaderOptions:
 
     cache_dir: CacheDir = None
     no_cache: Annotated[
-        bool,
-        typer.Option("--no-cache", help="Keep no decoded pictures.", rich_help_panel=CACHE),
+        bool, typer.Option("--no-cache", help="Keep no decoded pictures.", rich_help_panel=CACHE)
     ] = False
     cache_limit: Annotated[
         str,

@@ -221,15 +221,7 @@ def _cross_fit(folds: int, out: Path, scoring: ScoringOptions, watch: Stopwatch)
     ):
         progress = CrossFitProgress(bar, folds, steps, listing.count)
         callbacks = CrossFitCallbacks(progress.step, progress.scored, stop_requested)
-        rows = cross_fit(
-            listing,
-            model,
-            config,
-            folds,
-            folder,
-            callbacks=callbacks,
-            reader=reader,
-        )
+        rows = cross_fit(listing, model, config, folds, folder, callbacks=callbacks, reader=reader)
     if rows is None:
         status("stopped; the same command goes on from there")
         raise typer.Exit(INTERRUPTED)

@@ -135,12 +135,7 @@ def _assign_folds(images: PixelSet, folds: int) -> np.ndarray:
 
 
 def _start_or_resume(
-    out: Path,
-    others: PixelSet,
-    settings: TrainingSettings,
-    *,
-    device: torch.device,
-    precision: str,
+    out: Path, others: PixelSet, settings: TrainingSettings, *, device: torch.device, precision: str
 ) -> TrainingRun:
     # whatever is there of other images or settings is of no use
     with suppress(ModelFileError, ConfigError, KeyError):

@@ -291,11 +291,7 @@ class TrainingRun:
                 on_progress(FinishProgress("calibrating", done, len(self.held_out)))
 
         return with_calibration(
-            model,
-            pixel_tensor(self.held_out),
-            search,
-            on_image=on_image,
-            should_stop=stop,
+            model, pixel_tensor(self.held_out), search, on_image=on_image, should_stop=stop
         )
 
     def _is_complete(self, model: Model) -> bool:

@@ -108,10 +108,7 @@ def write_contact_sheet(
 
 
 def _histogram(
-    scores: Sequence[float],
-    most: Sequence[Card],
-    least: Sequence[Card],
-    held_out: Sequence[float],
+    scores: Sequence[float], most: Sequence[Card], least: Sequence[Card], held_out: Sequence[float]
 ) -> _Histogram:
     if not scores:
         return _Histogram([], "", (0.0, 0.0))

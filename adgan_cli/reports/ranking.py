@@ -92,11 +92,7 @@ def write_summary(
         "fdr": fdr,
     }
     text = json.dumps(
-        _escape_throughout(summary),
-        indent=2,
-        sort_keys=True,
-        ensure_ascii=False,
-        allow_nan=False,
+        _escape_throughout(summary), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False
     )
     write_text(path, text + "\n")
 

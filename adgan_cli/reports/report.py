@@ -188,9 +188,7 @@ def top_and_bottom(
 
 
 def write_report(
-    out: Path,
-    report: Report,
-    explanations: Mapping[str, Explanation] = MappingProxyType({}),
+    out: Path, report: Report, explanations: Mapping[str, Explanation] = MappingProxyType({})
 ) -> None:
     """Write the four files of a report into `out`.
 

@@ -320,10 +320,7 @@ def _explained(
 
 
 def _write_losses(path: Path, explained: Sequence[ExplainedImage]) -> None:
-    with (
-        replacing(path) as temporary,
-        open(temporary, "w", encoding="utf-8", newline="") as stream,
-    ):
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         write_losses = trace_writer(stream)
         for image in explained:
             write_losses(image.row.path, image.trajectory.losses.tolist())

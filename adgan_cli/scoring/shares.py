@@ -21,12 +21,7 @@ REPORT_EVERY = 0.25  # seconds between a process's reports of how far it is
 
 
 def plan_shares(
-    processes: Processes,
-    folder: Path,
-    key: Mapping[str, Any],
-    listing: Listing,
-    *,
-    resume: bool,
+    processes: Processes, folder: Path, key: Mapping[str, Any], listing: Listing, *, resume: bool
 ) -> tuple[Journal, np.ndarray]:
     """Agree on the journal in `folder` and the images that it lacks: indices (T,) int64.
 

@@ -27,12 +27,7 @@ import torch
 from ablation_table import print_table
 
 from adgan_cli.atomic import replacing
-from adgan_cli.config import (
-    PAPER_SEARCH,
-    ModelConfig,
-    TrainConfig,
-    to_dict,
-)
+from adgan_cli.config import PAPER_SEARCH, ModelConfig, TrainConfig, to_dict
 from adgan_cli.engine.device import pick_device
 from adgan_cli.engine.losses import squared_deviation
 from adgan_cli.engine.models.files import load_model

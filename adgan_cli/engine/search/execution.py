@@ -106,10 +106,7 @@ class ThreadPerImage:
     def __call__(self, x: Tensor) -> list[ImageResult]:
         """Search for the images x: (N, C, H, W); the first error of any thread ends all."""
         cancelled = threading.Event()
-        with (
-            single_threaded_torch(),
-            ThreadPoolExecutor(self.batch_size, "adgan-search") as pool,
-        ):
+        with single_threaded_torch(), ThreadPoolExecutor(self.batch_size, "adgan-search") as pool:
             self._prepare_first_passes()
             running = [pool.submit(self._search_image, image, cancelled) for image in x]
             try:

@@ -15,12 +15,7 @@ from adgan_cli.engine.losses import LossFunction, make_loss
 from adgan_cli.engine.models.dcgan import Generator
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.search.algorithm1 import starting_points
-from adgan_cli.engine.search.execution import (
-    Execution,
-    ImageResult,
-    SearchProblem,
-    execution_for,
-)
+from adgan_cli.engine.search.execution import Execution, ImageResult, SearchProblem, execution_for
 from adgan_cli.errors import ConfigError
 
 MAX_BATCH = 256  # images at once on a GPU; more gains nothing

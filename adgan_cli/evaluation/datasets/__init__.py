@@ -52,10 +52,7 @@ class DataConfig:
 
 
 def load_labelled(
-    data: DataConfig,
-    reader: Reader,
-    *,
-    on_progress: Callable[[int, int], None] | None = None,
+    data: DataConfig, reader: Reader, *, on_progress: Callable[[int, int], None] | None = None
 ) -> LabelledDataset:
     """Read the images and labels that `data` names.
 

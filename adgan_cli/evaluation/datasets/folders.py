@@ -72,12 +72,7 @@ class ReadingPlan:
 
 
 def load_folder(
-    root: Path,
-    read: Read,
-    *,
-    seed: int,
-    selection: Selection,
-    normal_class: str | None = None,
+    root: Path, read: Read, *, seed: int, selection: Selection, normal_class: str | None = None
 ) -> LabelledDataset:
     """Read ROOT/{train,test}/<class>/, ROOT/{train,val}/<class>/ or ROOT/<class>/, or an archive.
 

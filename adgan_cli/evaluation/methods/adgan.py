@@ -61,11 +61,7 @@ def search_scores(arrays: Mapping[str, np.ndarray]) -> Arrays:
     """
     losses = finite(arrays["losses"].astype(np.float64))
     half_norms = finite(arrays["half_norms"].astype(np.float64))
-    return {
-        "adgan": losses.mean(1),
-        "adgan-1": losses[:, 0],
-        "latent-prior": half_norms.mean(1),
-    }
+    return {"adgan": losses.mean(1), "adgan-1": losses[:, 0], "latent-prior": half_norms.mean(1)}
 
 
 def run_search(
