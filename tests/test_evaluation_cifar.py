@@ -55,19 +55,15 @@ def fake(request, tmp_path, monkeypatch) -> Fake:
     def batch(seed: int) -> dict[str, Any]:
         rng = np.random.default_rng(seed)
         data = rng.integers(0, 256, (3, 3072), dtype=np.uint8)
-        return {"data": data, source.labels: [0, 1, 1]}
+        return {"data": data, f"{source.prefix}labels": [0, 1, 1]}
 
-    def write(**files: object) -> dict[str, str]:
-        for name, value in files.items():
-            (folder / name).write_bytes(old_pickle(value))
-        return {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in files}
-
-    source = replace(
-        source,
-        train=write(one=batch(0), two=batch(1)),
-        test=write(three=batch(2)),
-        meta=write(meta={source.names: ["airplane", "bird"]}),
-    )
+    meta = {f"{source.prefix}label_names": ["airplane", "bird"]}
+    md5 = {}
+    for name, value in (("one", batch(0)), ("two", batch(1)), ("three", batch(2)), ("meta", meta)):
+        content = old_pickle(value)
+        (folder / name).write_bytes(content)
+        md5[name] = hashlib.md5(content).hexdigest()
+    source = replace(source, md5=md5)
     monkeypatch.setitem(cifar._SOURCES, request.param, source)
     return request.param, source, folder
 

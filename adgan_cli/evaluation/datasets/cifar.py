@@ -8,15 +8,14 @@ import io
 import pickle
 import tarfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from adgan_cli.errors import ConfigError
-from adgan_cli.evaluation.datasets.download import absent, fetch, require_md5
+from adgan_cli.evaluation.datasets.download import absent, fetch, reading, require_md5
 from adgan_cli.evaluation.datasets.labelled import LabelledDataset, Split, numbered
 
 
@@ -25,11 +24,8 @@ class _CifarSource:
     archive: str  # in the data root
     archive_md5: str
     folder: str  # in the archive, and in the data root where that is unpacked
-    train: Mapping[str, str]  # files and their MD5, in order
-    test: Mapping[str, str]
-    meta: Mapping[str, str]
-    labels: str  # the key of the labels in train and test files
-    names: str  # the key of the classes in the meta file
+    md5: Mapping[str, str]  # of its files: training images in order, test images, names
+    prefix: str = ""  # of the keys "labels" and "label_names"
 
 
 URL = "https://www.cs.toronto.edu/~kriz/"
@@ -38,27 +34,26 @@ _SOURCES = {
         archive="cifar-10-python.tar.gz",
         archive_md5="c58f30108f718f92721af3b95e74349a",
         folder="cifar-10-batches-py",
-        train={
+        md5={
             "data_batch_1": "c99cafc152244af753f735de768cd75f",
             "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
             "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
             "data_batch_4": "634d18415352ddfa80567beed471001a",
             "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+            "test_batch": "40351d587109b95175f43aff81a1287e",
+            "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
         },
-        test={"test_batch": "40351d587109b95175f43aff81a1287e"},
-        meta={"batches.meta": "5ff9c542aee3614f3951f8cda6e48888"},
-        labels="labels",
-        names="label_names",
     ),
     "cifar100": _CifarSource(
         archive="cifar-100-python.tar.gz",
         archive_md5="eb9058c3a382ffc7106e4002c42a8d85",
         folder="cifar-100-python",
-        train={"train": "16019d7e3df5f24257cddd939b257f8d"},
-        test={"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
-        meta={"meta": "7973b15100ade9c7d40fb424638fde48"},
-        labels="fine_labels",
-        names="fine_label_names",
+        md5={
+            "train": "16019d7e3df5f24257cddd939b257f8d",
+            "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+            "meta": "7973b15100ade9c7d40fb424638fde48",
+        },
+        prefix="fine_",
     ),
 }
 CIFAR_SETS = tuple(_SOURCES)
@@ -78,43 +73,38 @@ def load_cifar(name: str, root: Path, download: bool = False) -> LabelledDataset
     ones, naming the first of them.
     """
     source = _SOURCES[name]
-    contents = dict(_contents(name, source, root, download))
+    with reading(name, root):
+        *train, test, meta = _contents(name, source, root, download)
 
-    def split(files: Mapping[str, str]) -> Split:
-        batches = [contents[file] for file in files]
+    def split(batches: Sequence[Mapping[str, Any]]) -> Split:
         planes = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
-        labels = np.concatenate([batch[source.labels] for batch in batches])
+        labels = np.concatenate([batch[f"{source.prefix}labels"] for batch in batches])
         return numbered(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels)
 
-    (meta,) = (contents[file] for file in source.meta)
-    return LabelledDataset(name, tuple(meta[source.names]), split(source.train), split(source.test))
+    classes = tuple(meta[f"{source.prefix}label_names"])
+    return LabelledDataset(name, classes, split(train), split([test]))
 
 
 def _contents(
     name: str, source: _CifarSource, root: Path, download: bool
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read every file of a set: from the folder if it is whole, else from the archive."""
+) -> Iterator[dict[str, Any]]:
+    """Read the files of a set in order: from the folder if it is whole, else from the archive."""
     folder, archive = root / source.folder, root / source.archive
-    sums = {**source.train, **source.test, **source.meta}
-    missing = [folder / file for file in sums if not (folder / file).is_file()]
-    try:
-        if not missing:
-            for file, md5 in sums.items():
-                yield file, _unpickled((folder / file).read_bytes(), md5, folder / file)
-            return
-        if not archive.is_file():
-            if not download:
-                raise absent(name, missing[0], f"{archive.name} into {root}")
-            fetch(name, URL + source.archive, archive, source.archive_md5)
-        require_md5(archive.read_bytes(), source.archive_md5, archive)
-        with tarfile.open(archive) as tar:
-            for file, md5 in sums.items():
-                member = tar.extractfile(f"{source.folder}/{file}")
-                assert member is not None
-                yield file, _unpickled(member.read(), md5, archive / source.folder / file)
-    except OSError as error:
-        where = error.filename or root
-        raise ConfigError(f"cannot read {name} in {where}: {error.strerror or error}") from error
+    missing = [folder / file for file in source.md5 if not (folder / file).is_file()]
+    if not missing:
+        for file, md5 in source.md5.items():
+            yield _unpickled((folder / file).read_bytes(), md5, folder / file)
+        return
+    if not archive.is_file():
+        if not download:
+            raise absent(name, missing[0], f"{archive.name} into {root}")
+        fetch(name, URL + source.archive, archive, source.archive_md5)
+    require_md5(archive.read_bytes(), source.archive_md5, archive)
+    with tarfile.open(archive) as tar:
+        for file, md5 in source.md5.items():
+            member = tar.extractfile(f"{source.folder}/{file}")
+            assert member is not None
+            yield _unpickled(member.read(), md5, archive / source.folder / file)
 
 
 def _unpickled(content: bytes, md5: str, path: Path) -> dict[str, Any]:

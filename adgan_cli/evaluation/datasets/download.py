@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -25,6 +26,16 @@ def fetch(name: str, url: str, path: Path, md5: str) -> None:
             file.write(block)
         if digest.hexdigest() != md5:
             raise _failed(name, url, path, f"what came has not the MD5 {md5}")
+
+
+@contextmanager
+def reading(name: str, root: Path) -> Iterator[None]:
+    """Turn the file system's refusals within the block into a ConfigError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or root
+        raise ConfigError(f"cannot read {name} in {where}: {error.strerror or error}") from error
 
 
 def require_md5(content: bytes, md5: str, path: Path) -> None:

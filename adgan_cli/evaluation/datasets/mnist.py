@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adgan_cli.errors import ConfigError
-from adgan_cli.evaluation.datasets.download import absent, damaged, fetch
+from adgan_cli.evaluation.datasets.download import absent, damaged, fetch, reading
 from adgan_cli.evaluation.datasets.labelled import LabelledDataset, Split, numbered
 
 SIDE = 28  # pixels
@@ -62,38 +61,35 @@ def load_mnist(name: str, root: Path, download: bool = False) -> LabelledDataset
     should be, naming the first of them.
     """
     source = _SOURCES[name]
-    folder = root / source.folder
-    if download:
-        for file, md5 in source.md5.items():
-            if _find(folder, file) is None:
-                fetch(name, f"{source.url}{file}.gz", folder / f"{file}.gz", md5)
-    for file in source.md5:
-        if _find(folder, file) is None:
-            remedy = f"it and the three that belong to it into {folder}"
-            raise absent(name, folder / f"{file}.gz", remedy)
-    train, test = _read_split(folder, "train"), _read_split(folder, "t10k")
+    with reading(name, root):
+        paths = [_path(name, source, file, root, download=download) for file in source.md5]
+        train, test = _read_split(*paths[:2]), _read_split(*paths[2:])
     return LabelledDataset(name, source.classes, train, test)
 
 
-def _read_split(folder: Path, part: str) -> Split:
-    images_path = _find(folder, f"{part}-images-idx3-ubyte")
-    labels_path = _find(folder, f"{part}-labels-idx1-ubyte")
-    assert images_path is not None and labels_path is not None
-    images = _read_idx(images_path, 3)
+def _path(name: str, source: _IdxSource, file: str, root: Path, *, download: bool) -> Path:
+    """Find a file of the set, unpacked or packed, or fetch it packed."""
+    unpacked = root / source.folder / file  # torchvision leaves both, and reads this one
+    packed = root / source.folder / f"{file}.gz"
+    if unpacked.is_file():
+        return unpacked
+    if not packed.is_file():
+        if not download:
+            raise absent(name, packed, f"it and the three that belong to it into {packed.parent}")
+        fetch(name, f"{source.url}{packed.name}", packed, source.md5[file])
+    return packed
+
+
+def _read_split(images_path: Path, labels_path: Path) -> Split:
+    images, labels = _read_idx(images_path, 3), _read_idx(labels_path, 1)
     if images.shape[1:] != (SIDE, SIDE):
         size = " x ".join(map(str, images.shape[1:]))
         raise damaged(images_path, f"pictures of {size} pixels, not {SIDE} x {SIDE}")
-    labels = _read_idx(labels_path, 1)
     if len(images) != len(labels):
         raise damaged(labels_path, f"{len(labels)} labels for {len(images)} pictures")
     if labels.max(initial=0) > 9:
         raise damaged(labels_path, f"a label {labels.max()} where 0 to 9 are possible")
     return numbered(images[..., None], labels)
-
-
-def _find(folder: Path, file: str) -> Path | None:
-    """Find a file, unpacked or packed; torchvision reads unpacked ones and leaves both."""
-    return next((path for path in (folder / file, folder / f"{file}.gz") if path.is_file()), None)
 
 
 def _read_idx(path: Path, dimensions: int) -> np.ndarray:
@@ -103,8 +99,6 @@ def _read_idx(path: Path, dimensions: int) -> np.ndarray:
             content = stream.read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise damaged(path, f"damaged or cut short: {error}") from error
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     start = 4 + 4 * dimensions
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < start:
         raise damaged(path, f"no idx file of bytes in {dimensions} dimension(s)")
