@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from adgan_cli.images.pixels import PixelSet
     from adgan_cli.images.reader import Reader
 
-FEW_STEPS = 1000  # below, even digits are told apart clearly worse
+FEW_STEPS = 1000  # below, even digits are separated clearly worse
 
 
 @with_options
