@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 def evaluate(
     *,
     methods: Annotated[
-        str, typer.Option(help="Methods, with commas between, or all; see README.")
+        str,
+        typer.Option(help="Methods, with commas between, or all: examples/guides/evaluation.md."),
     ] = "",
     runs: Annotated[int, typer.Option(min=1, help="Repetitions, each with its own seed.")] = 1,
     seed: Annotated[
