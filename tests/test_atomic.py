@@ -27,7 +27,7 @@ def assert_untouched(old: Path) -> None:
     assert os.listdir(old.parent) == [old.name], "a temporary file stayed behind"
 
 
-def test_a_file_is_replaced_as_a_whole_and_nothing_else_is_left(old: Path) -> None:
+def test_a_file_is_replaced_as_a_whole_and_nothing_else_is_left(old):
     with replacing(old) as temporary:
         temporary.write_text("new")
         assert old.read_text() == "old", "readers see the old file until the new one is complete"
@@ -36,24 +36,24 @@ def test_a_file_is_replaced_as_a_whole_and_nothing_else_is_left(old: Path) -> No
     assert os.listdir(old.parent) == [old.name]
 
 
-def test_missing_folders_are_created(tmp_path: Path) -> None:
+def test_missing_folders_are_created(tmp_path):
     write_text(tmp_path / "a" / "b" / "c.txt", "text")
     assert (tmp_path / "a" / "b" / "c.txt").read_text() == "text"
 
 
-def test_text_is_written_as_utf_8_with_its_own_line_ends(tmp_path: Path) -> None:
+def test_text_is_written_as_utf_8_with_its_own_line_ends(tmp_path):
     write_text(tmp_path / "a.txt", "é\r\n\n")
     assert (tmp_path / "a.txt").read_bytes() == b"\xc3\xa9\r\n\n"
 
 
-def test_text_that_has_no_utf_8_form_leaves_the_old_file(old: Path) -> None:
+def test_text_that_has_no_utf_8_form_leaves_the_old_file(old):
     with pytest.raises(UnicodeEncodeError):
         write_text(old, "\udcff")
     assert_untouched(old)
 
 
 @pytest.mark.parametrize("stop", [ValueError("a bug"), KeyboardInterrupt()])
-def test_whatever_ends_the_block_early_leaves_the_old_file(old: Path, stop: BaseException) -> None:
+def test_whatever_ends_the_block_early_leaves_the_old_file(old, stop):
     with pytest.raises(type(stop)), replacing(old) as temporary:
         temporary.write_text("half")
         raise stop
@@ -61,9 +61,7 @@ def test_whatever_ends_the_block_early_leaves_the_old_file(old: Path, stop: Base
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
-def test_a_disk_that_fills_up_leaves_the_old_file_and_says_so(
-    old: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
+def test_a_disk_that_fills_up_leaves_the_old_file_and_says_so(old, monkeypatch, step):
     monkeypatch.setattr(os, step, full)
     with pytest.raises(OutputError, match="No space left on device; free space") as raised:
         write_text(old, "new")
@@ -71,16 +69,14 @@ def test_a_disk_that_fills_up_leaves_the_old_file_and_says_so(
     assert_untouched(old)
 
 
-def test_a_disk_that_fills_up_while_writing_leaves_the_old_file(old: Path) -> None:
+def test_a_disk_that_fills_up_while_writing_leaves_the_old_file(old):
     with pytest.raises(OutputError, match="No space left"), replacing(old) as temporary:
         temporary.write_text("half")
         full()
     assert_untouched(old)
 
 
-def test_a_folder_without_permission_is_an_output_error(
-    old: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_without_permission_is_an_output_error(old, monkeypatch):
     # simulated: permissions do not bind root, who often runs tests
     def refuse(*args: object, **kwargs: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -91,14 +87,14 @@ def test_a_folder_without_permission_is_an_output_error(
     assert_untouched(old)
 
 
-def test_a_file_where_the_folder_should_be_is_an_output_error(old: Path) -> None:
+def test_a_file_where_the_folder_should_be_is_an_output_error(old):
     with pytest.raises(OutputError, match="cannot write"):
         write_text(old / "inside.txt", "new")
     assert_untouched(old)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are a matter of POSIX")
-def test_others_may_read_results_if_the_umask_says_so(tmp_path: Path) -> None:
+def test_others_may_read_results_if_the_umask_says_so(tmp_path):
     before = os.umask(0o027)
     try:
         write_text(tmp_path / "a.txt", "text")
@@ -108,7 +104,7 @@ def test_others_may_read_results_if_the_umask_says_so(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
 
 
-def test_what_a_killed_writer_left_is_swept_and_nothing_else(old: Path) -> None:
+def test_what_a_killed_writer_left_is_swept_and_nothing_else(old):
     for name in (".result.txt.x1y2z3.tmp", ".other.txt.x1y2z3.tmp", "result.txt.tmp"):
         (old.parent / name).touch()
     sweep(old)
@@ -119,7 +115,7 @@ def test_what_a_killed_writer_left_is_swept_and_nothing_else(old: Path) -> None:
     ]
 
 
-def test_a_file_is_recognised_by_its_first_characters_alone(tmp_path: Path) -> None:
+def test_a_file_is_recognised_by_its_first_characters_alone(tmp_path):
     for content, ours in ((b"rank,path\n1", True), (b"rank", False), (b"\xff\xfe", False)):
         (tmp_path / "a").write_bytes(content)
         assert begins_with(tmp_path / "a", "rank,") is ours

@@ -172,9 +172,7 @@ def sideways(page: Any) -> int:
 
 
 @pytest.mark.parametrize(("scheme", "width"), SCREENS)
-def test_the_sheet_is_quiet_accessible_and_fits_its_screen(
-    report: Path, opened: Callable[..., Any], axe: str, scheme: str, width: int
-) -> None:
+def test_the_sheet_is_quiet_accessible_and_fits_its_screen(report, opened, axe, scheme, width):
     page = opened(report, scheme, width)
     assert page.locator("ol.cards > li").count() == 24
     assert sideways(page) <= 0
@@ -184,24 +182,22 @@ def test_the_sheet_is_quiet_accessible_and_fits_its_screen(
 
 @pytest.mark.parametrize(("scheme", "width"), SCREENS)
 def test_the_trajectory_of_a_search_is_quiet_accessible_and_fits_its_screen(
-    trajectory_page: Path, opened: Callable[..., Any], axe: str, scheme: str, width: int
-) -> None:
+    trajectory_page, opened, axe, scheme, width
+):
     page = opened(trajectory_page, scheme, width)
     assert page.locator("tbody tr").count() == 15
     assert sideways(page) <= 0
     assert faults(page, axe) == []
 
 
-def test_all_pictures_can_be_seen(report: Path, opened: Callable[..., Any]) -> None:
+def test_all_pictures_can_be_seen(report, opened):
     page = opened(report)
     page.wait_for_function("[...document.images].every(image => image.complete)")
     assert page.evaluate("[...document.images].filter(image => !image.naturalWidth).length") == 0
     assert page.locator("img").count() == 24 * (1 + 2 + 3)
 
 
-def test_cards_are_found_and_sorted_from_the_keyboard(
-    report: Path, opened: Callable[..., Any]
-) -> None:
+def test_cards_are_found_and_sorted_from_the_keyboard(report, opened):
     page = opened(report)
 
     def first() -> str:
@@ -238,16 +234,14 @@ def test_cards_are_found_and_sorted_from_the_keyboard(
     assert page.locator(".why:visible").count() == 0 and shown() == 24
 
 
-def test_without_a_script_the_page_is_complete(report: Path, opened: Callable[..., Any]) -> None:
+def test_without_a_script_the_page_is_complete(report, opened):
     page = opened(report, java_script_enabled=False)
     assert page.locator("ol.cards > li:visible").count() == 24
     assert page.locator(".why:visible").count() == 24
     assert page.locator("#controls:visible").count() == 0
 
 
-def test_a_script_that_is_not_ours_does_not_run(
-    report: Path, chromium: Any, tmp_path: Path
-) -> None:
+def test_a_script_that_is_not_ours_does_not_run(report, chromium, tmp_path):
     html = report.read_text(encoding="utf-8")
     inserted = html.replace("<main>", "<main><script>document.title = 'run'</script>")
     assert inserted != html
@@ -259,9 +253,7 @@ def test_a_script_that_is_not_ours_does_not_run(
     page.close()
 
 
-def test_printed_it_is_cards_without_controls(
-    report: Path, opened: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_printed_it_is_cards_without_controls(report, opened, tmp_path):
     page = opened(report, "dark")
     page.pdf(path=tmp_path / "sheet.pdf", prefer_css_page_size=True)
     assert (tmp_path / "sheet.pdf").read_bytes().startswith(b"%PDF")
@@ -271,9 +263,7 @@ def test_printed_it_is_cards_without_controls(
 
 
 @pytest.mark.slow
-def test_two_thousand_pictures_with_hostile_names_make_a_page_that_opens(
-    tmp_path: Path, opened: Callable[..., Any], axe: str
-) -> None:
+def test_two_thousand_pictures_with_hostile_names_make_a_page_that_opens(tmp_path, opened, axe):
     names = [f"{index}{NAMES[index % len(NAMES)]}"[:120] for index in range(2000)]
     names = [name.replace("/", "") for name in names]
     for index, name in enumerate(names):

@@ -20,14 +20,14 @@ from adgan_cli.engine.training.trainer import TrainingData, train_steps
 
 
 @pytest.mark.parametrize(("size", "channels"), [(16, 1), (32, 3), (64, 3)])
-def test_a_forward_pass_costs_what_torch_counts(size: int, channels: int) -> None:
+def test_a_forward_pass_costs_what_torch_counts(size, channels):
     generator = make_generator(size, channels)
     with FlopCounterMode(display=False) as counter:
         generator(torch.zeros(1, generator.config.latent_dim))
     assert generator_operations(generator.config) == counter.get_total_flops()
 
 
-def test_the_search_grows_with_points_and_steps() -> None:
+def test_the_search_grows_with_points_and_steps():
     config = ModelConfig(16)
     once = generator_operations(config)
     assert search_operations(config, replace(PAPER_SEARCH, n_seed=1, k=1)) == 3 * once
@@ -41,7 +41,7 @@ def test_the_search_grows_with_points_and_steps() -> None:
 @pytest.mark.parametrize(
     "objective", ["wgan", "gan", "gan-saturating", "lsgan", "mmd", "vae", "glo"]
 )
-def test_a_training_step_costs_what_torch_counts(objective: str) -> None:
+def test_a_training_step_costs_what_torch_counts(objective):
     """Whichever networks take part in it; wgan at a step that its schedule does not prolong."""
     model = ModelConfig(32)
     train = TrainConfig(objective=objective, iters=601, batch_size=4)
@@ -55,7 +55,7 @@ def test_a_training_step_costs_what_torch_counts(objective: str) -> None:
     assert training_operations(model, train) == expected
 
 
-def test_the_gradient_penalty_doubles_what_a_critic_step_costs() -> None:
+def test_the_gradient_penalty_doubles_what_a_critic_step_costs():
     """Counted by hand: torch's counter cannot follow a second derivative."""
     model, once = ModelConfig(16), generator_operations(ModelConfig(16))
     costs = [
@@ -69,7 +69,7 @@ def test_the_gradient_penalty_doubles_what_a_critic_step_costs() -> None:
     assert costs[3] - costs[2] == 2 * 13 * once
 
 
-def test_twice_the_speed_takes_half_the_time() -> None:
+def test_twice_the_speed_takes_half_the_time():
     model, train, search = (
         ModelConfig(),
         TrainConfig(objective="wgan-gp", encoder_iters=0),

@@ -2,7 +2,6 @@
 
 import copy
 import os
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from adgan_cli.engine.training.trainer import TrainingData, train_steps
 from adgan_cli.errors import ConfigError
 from adgan_cli.processes import SINGLE, Processes
 
-Folder = Callable[..., Path]
 SHAPE = ModelConfig(16, 1, latent_dim=8, width=4)
 CPU = torch.device("cpu")
 
@@ -64,7 +62,7 @@ def one_of(number: int, count: int, folder: str, configs: list[TrainConfig]) -> 
     torch.save(found, os.path.join(folder, f"{number}.pt"))
 
 
-def test_two_processes_take_the_step_that_one_takes(tmp_path: Path) -> None:
+def test_two_processes_take_the_step_that_one_takes(tmp_path):
     # 7 pictures: shares of 3 and 4
     configs = [
         TrainConfig(
@@ -92,7 +90,7 @@ def test_two_processes_take_the_step_that_one_takes(tmp_path: Path) -> None:
         assert shared["images"] == single.images, "those of all processes"
 
 
-def test_a_norm_that_is_not_shared_is_torchs_own_to_the_bit() -> None:
+def test_a_norm_that_is_not_shared_is_torchs_own_to_the_bit():
     x = torch.randn(5, 3, 4, 4)
     ours, theirs = SharedBatchNorm(3), nn.BatchNorm2d(3)
     assert torch.equal(ours(x), theirs(x))
@@ -104,20 +102,20 @@ def test_a_norm_that_is_not_shared_is_torchs_own_to_the_bit() -> None:
     assert not ours.shared
 
 
-def test_a_device_without_a_way_to_talk_is_refused() -> None:
+def test_a_device_without_a_way_to_talk_is_refused():
     with pytest.raises(ConfigError, match="cannot train on meta; try --device cpu"):
         with process_group(Processes(0, 2, 0, dist.HashStore()), torch.device("meta")):
             pass
 
 
-def test_a_torch_without_gloo_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_without_gloo_is_refused(monkeypatch):
     monkeypatch.setattr(dist, "is_backend_available", lambda name: False)
     with pytest.raises(ConfigError, match="this build of torch has no gloo"):
         with process_group(Processes(0, 2, 0, dist.HashStore()), CPU):
             pass
 
 
-def test_fewer_pictures_in_a_batch_than_processes_are_refused() -> None:
+def test_fewer_pictures_in_a_batch_than_processes_are_refused():
     config = TrainConfig(objective="wgan-gp", encoder_iters=0, batch_size=2, iters=1)
     state = new_state(SHAPE, config, device=CPU, precision="fp32")
     with pytest.raises(ConfigError, match="--batch-size 2 leaves nothing for some of 3 processes"):
@@ -133,7 +131,7 @@ def weights_of(model: Path) -> Tensor:
     return torch.cat([weight.flatten() for weight in generator.parameters()])
 
 
-def test_a_model_trained_by_two_goes_on_with_one(discs: Folder, tmp_path: Path) -> None:
+def test_a_model_trained_by_two_goes_on_with_one(discs, tmp_path):
     words = ["train", discs(30), *TINY, "--patience", "0"]
     out, whole = tmp_path / "two", tmp_path / "one"
     first, second = run_processes(2, *words, "-o", out)
@@ -153,9 +151,7 @@ def test_a_model_trained_by_two_goes_on_with_one(discs: Folder, tmp_path: Path) 
         assert distances[0] == pytest.approx(distances[1], rel=0.02)
 
 
-def test_processes_that_train_on_other_pictures_stop_before_any_work(
-    discs: Folder, tmp_path: Path
-) -> None:
+def test_processes_that_train_on_other_pictures_stop_before_any_work(discs, tmp_path):
     folder, out = discs(6), tmp_path / "model"
     words = ["train", folder, *TINY, "-o", out, "--no-cache"]
     first, second = start_processes(2, *words, more={1: ["--include", "*-00[0-4]*"]})
@@ -171,7 +167,7 @@ def test_processes_that_train_on_other_pictures_stop_before_any_work(
 
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="finds processes by /proc")
 @pytest.mark.slow
-def test_training_goes_on_after_a_process_was_killed(discs: Folder, tmp_path: Path) -> None:
+def test_training_goes_on_after_a_process_was_killed(discs, tmp_path):
     from test_processes import worker_of
 
     out = tmp_path / "model"

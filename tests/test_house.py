@@ -116,7 +116,7 @@ def parsed(module: str) -> ast.Module:
     return ast.parse(source(module))
 
 
-def test_the_walk_sees_imports_where_they_hide() -> None:
+def test_the_walk_sees_imports_where_they_hide():
     code = """
 if TYPE_CHECKING:
     from adgan_cli.engine import search
@@ -136,13 +136,13 @@ class A:
     assert [own_module(name) for name in late] == [None, "scoring", None]
 
 
-def test_every_module_is_in_a_room_that_has_a_rule() -> None:
+def test_every_module_is_in_a_room_that_has_a_rule():
     assert {room_of(module) for module in modules() if module != "__init__"} <= set(ALLOWED)
     assert room_of("engine/search/algorithm1") == "engine/search"
     assert room_of("engine/device") == "engine"
 
 
-def test_imports_go_one_way() -> None:
+def test_imports_go_one_way():
     wrong = {
         (module, own)
         for module in modules()
@@ -152,7 +152,7 @@ def test_imports_go_one_way() -> None:
     assert not wrong
 
 
-def test_what_must_answer_at_once_loads_no_torch() -> None:
+def test_what_must_answer_at_once_loads_no_torch():
     light = [m for m in modules() if any(f"{m}/".startswith(f"{w}/") for w in WITHOUT_TORCH)]
     wrong = {
         (module, name)
@@ -163,7 +163,7 @@ def test_what_must_answer_at_once_loads_no_torch() -> None:
     assert not wrong
 
 
-def test_only_the_command_line_talks() -> None:
+def test_only_the_command_line_talks():
     for module in (m for m in modules() if room_of(m) not in ("cli", "__main__")):
         tree = parsed(module)
         assert not {"typer", "rich"} & {name.split(".")[0] for name in imports(tree)}, module
@@ -171,7 +171,7 @@ def test_only_the_command_line_talks() -> None:
         assert "print" not in [func.id for func in calls if isinstance(func, ast.Name)], module
 
 
-def test_click_is_left_to_typer() -> None:
+def test_click_is_left_to_typer():
     for module in modules():
         for name in imports(parsed(module)):
             assert name.split(".")[0] != "click" and "_click" not in name, module
@@ -201,12 +201,12 @@ def words_of(name: str) -> set[str]:
     return {word.lower() for word in re.findall("[A-Z]*[a-z]+|[A-Z]+", name)}
 
 
-def test_no_file_is_too_long_to_keep_in_mind() -> None:
+def test_no_file_is_too_long_to_keep_in_mind():
     lengths = {module: source(module).count("\n") for module in modules()}
     assert not {module: lines for module, lines in lengths.items() if lines > MAX_FILE}
 
 
-def test_a_function_fits_on_a_screen_and_takes_few_arguments() -> None:
+def test_a_function_fits_on_a_screen_and_takes_few_arguments():
     wrong = []
     for module in modules():
         for function in functions(module):
@@ -217,7 +217,7 @@ def test_a_function_fits_on_a_screen_and_takes_few_arguments() -> None:
     assert not wrong
 
 
-def test_names_are_words_of_the_field() -> None:
+def test_names_are_words_of_the_field():
     assert words_of("_MAX_STEPS") == {"max", "steps"} and words_of("MadeBy") == {"made", "by"}
     wrong = {
         (module, name)
@@ -228,7 +228,7 @@ def test_names_are_words_of_the_field() -> None:
     assert not wrong
 
 
-def test_two_types_never_share_a_name() -> None:
+def test_two_types_never_share_a_name():
     trees = [parsed(module) for module in modules()]
     classes = [node.name for t in trees for node in ast.walk(t) if isinstance(node, ast.ClassDef)]
     assert len(classes) == len(set(classes))
@@ -256,20 +256,20 @@ print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 @pytest.mark.parametrize(
     "args", [["--help"], ["--version"], ["train", "--help"], ["score", "--help"]], ids=" ".join
 )
-def test_help_answers_without_loading_anything_heavy(args: list[str]) -> None:
+def test_help_answers_without_loading_anything_heavy(args):
     loaded = loaded_by(*args)
     assert "typer" in loaded
     assert not loaded & HEAVY
     assert "click" not in loaded
 
 
-def test_info_answers_without_torch(tiny_model: Path) -> None:
+def test_info_answers_without_torch(tiny_model):
     loaded = loaded_by("info", str(tiny_model))
     assert "safetensors" in loaded
     assert "torch" not in loaded
 
 
-def test_a_report_is_drawn_again_without_torch(tmp_path: Path) -> None:
+def test_a_report_is_drawn_again_without_torch(tmp_path):
     scores = tmp_path / "scores.csv"
     scores.write_text("path,score\na.png,2.5\n", encoding="utf-8")
     loaded = loaded_by("rank", str(tmp_path), "--from", str(scores), "-o", str(tmp_path / "report"))
@@ -277,7 +277,7 @@ def test_a_report_is_drawn_again_without_torch(tmp_path: Path) -> None:
     assert "torch" not in loaded
 
 
-def test_importing_the_package_loads_nothing_of_it() -> None:
+def test_importing_the_package_loads_nothing_of_it():
     code = "import sys, adgan_cli; print(sorted(n for n in sys.modules if 'adgan' in n))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     loaded = set(ast.literal_eval(ended.stdout))

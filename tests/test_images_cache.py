@@ -39,19 +39,19 @@ def items(tmp_path: Path) -> list[ImageRef]:
     return draw(tmp_path / "pictures")
 
 
-def test_what_was_put_is_got_by_later_runs(tmp_path: Path, items: list[ImageRef]) -> None:
+def test_what_was_put_is_got_by_later_runs(tmp_path, items):
     assert filled(tmp_path, items) == len(items)
     assert filled(tmp_path, items) == 0
     assert assert_right(tmp_path, items) == len(items)
 
 
-def test_what_was_put_is_got_at_once(tmp_path: Path, items: list[ImageRef]) -> None:
+def test_what_was_put_is_got_at_once(tmp_path, items):
     with opened(tmp_path, items) as cache:
         assert fill(cache, items) == len(items)
         assert fill(cache, items) == 0
 
 
-def test_got_pixels_may_be_written_to(tmp_path: Path, items: list[ImageRef]) -> None:
+def test_got_pixels_may_be_written_to(tmp_path, items):
     filled(tmp_path, items)
     with opened(tmp_path, items) as cache:
         for _ in range(2):
@@ -62,7 +62,7 @@ def test_got_pixels_may_be_written_to(tmp_path: Path, items: list[ImageRef]) -> 
 
 
 @pytest.mark.parametrize("how", ["mtime", "size", "gone"])
-def test_a_changed_file_is_decoded_again(tmp_path: Path, items: list[ImageRef], how: str) -> None:
+def test_a_changed_file_is_decoded_again(tmp_path, items, how):
     filled(tmp_path, items)
     path = items[2].file
     assert path is not None
@@ -83,9 +83,7 @@ def test_a_changed_file_is_decoded_again(tmp_path: Path, items: list[ImageRef], 
     assert assert_right(tmp_path, items) == len(items)
 
 
-def test_a_change_while_the_file_is_read_shows_the_next_time(
-    tmp_path: Path, items: list[ImageRef]
-) -> None:
+def test_a_change_while_the_file_is_read_shows_the_next_time(tmp_path, items):
     with opened(tmp_path, items) as cache:
         stamp = items[0].stamp()
         os.utime(tmp_path / "pictures" / items[0].name, ns=(0, 0))
@@ -93,9 +91,7 @@ def test_a_change_while_the_file_is_read_shows_the_next_time(
         assert cache.get(items[0]) is None
 
 
-def test_sets_of_other_rules_and_other_roots_lie_apart(
-    tmp_path: Path, items: list[ImageRef]
-) -> None:
+def test_sets_of_other_rules_and_other_roots_lie_apart(tmp_path, items):
     other = draw(tmp_path / "others", seed=1)
     filled(tmp_path, items)
     assert filled(tmp_path, other) == len(other)
@@ -109,16 +105,14 @@ def test_sets_of_other_rules_and_other_roots_lie_apart(
     assert assert_right(tmp_path, items) == assert_right(tmp_path, other) == len(items)
 
 
-def test_a_root_is_the_same_however_it_is_written(
-    tmp_path: Path, items: list[ImageRef], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_root_is_the_same_however_it_is_written(tmp_path, items, monkeypatch):
     filled(tmp_path, items)
     monkeypatch.chdir(tmp_path)
     relative = [ImageRef(Folder(Path("pictures")), item.key, item.name) for item in items]
     assert filled(tmp_path, relative) == 0
 
 
-def test_any_name_and_any_time_can_be_kept(tmp_path: Path) -> None:
+def test_any_name_and_any_time_can_be_kept(tmp_path):
     names = ["new\nline", "\udcff", "'; DROP TABLE pictures; --", "a/\ud800b", "日本", "x" * 5000]
     stamps = [(2**40, 2**63 + 5), (0, -(2**40)), (1, 0), (1, 2**62), (5, 6), (7, 8)]
     picture = DecodedImage(
@@ -143,7 +137,7 @@ def test_any_name_and_any_time_can_be_kept(tmp_path: Path) -> None:
 # room
 
 
-def test_pictures_that_do_not_fit_disable_the_cache(tmp_path: Path, items: list[ImageRef]) -> None:
+def test_pictures_that_do_not_fit_disable_the_cache(tmp_path, items):
     with opened(tmp_path, items, limit=NEEDED - 1) as cache:
         assert (
             "6 pictures need" in cache.disabled_reason and "--cache-limit" in cache.disabled_reason
@@ -155,7 +149,7 @@ def test_pictures_that_do_not_fit_disable_the_cache(tmp_path: Path, items: list[
         assert cache.disabled_reason == ""
 
 
-def test_a_set_never_outgrows_the_limit(tmp_path: Path, items: list[ImageRef]) -> None:
+def test_a_set_never_outgrows_the_limit(tmp_path, items):
     aged(tmp_path, "old", 100)
     limit = NEEDED + taken(tmp_path)
     seen = set()
@@ -175,9 +169,7 @@ def test_a_set_never_outgrows_the_limit(tmp_path: Path, items: list[ImageRef]) -
 Usage = namedtuple("Usage", "total used free")
 
 
-def test_the_disk_is_not_filled_up(
-    tmp_path: Path, items: list[ImageRef], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_disk_is_not_filled_up(tmp_path, items, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(9, 9, 1000))
     with opened(tmp_path, items) as cache:
         assert "are free" in cache.disabled_reason
@@ -188,9 +180,7 @@ def test_the_disk_is_not_filled_up(
 
 
 @pytest.mark.parametrize("blocked", ["cache", "cache/pixels", "set"])
-def test_a_file_in_the_way_disables_the_cache(
-    tmp_path: Path, items: list[ImageRef], blocked: str
-) -> None:
+def test_a_file_in_the_way_disables_the_cache(tmp_path, items, blocked):
     filled(tmp_path, items)
     path = the_set(tmp_path) if blocked == "set" else tmp_path / blocked
     shutil.rmtree(path)
@@ -202,7 +192,7 @@ def test_a_file_in_the_way_disables_the_cache(
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do anything")
-def test_a_read_only_folder_disables_the_cache(tmp_path: Path, items: list[ImageRef]) -> None:
+def test_a_read_only_folder_disables_the_cache(tmp_path, items):
     (tmp_path / "cache").mkdir(mode=0o500)
     with opened(tmp_path, items) as cache:
         assert "Permission denied" in cache.disabled_reason
@@ -210,7 +200,7 @@ def test_a_read_only_folder_disables_the_cache(tmp_path: Path, items: list[Image
 
 
 @pytest.mark.parametrize("room", [0, 100], ids=["raises", "writes half"])
-def test_a_full_disk_disables_the_cache(tmp_path: Path, items: list[ImageRef], room: int) -> None:
+def test_a_full_disk_disables_the_cache(tmp_path, items, room):
     resource = pytest.importorskip("resource")  # a limit to the size of files stands for a disk
     large = Preprocessing(64, 3)
     slot = 64 * 64 * 3
@@ -233,9 +223,7 @@ def test_a_full_disk_disables_the_cache(tmp_path: Path, items: list[ImageRef], r
         assert fill(cache, items, large) == 3
 
 
-def test_a_lock_that_is_never_released_disables_the_cache(
-    tmp_path: Path, items: list[ImageRef]
-) -> None:
+def test_a_lock_that_is_never_released_disables_the_cache(tmp_path, items):
     filled(tmp_path, items)
     other = sqlite3.connect(the_set(tmp_path) / "index.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -253,9 +241,7 @@ def test_a_lock_that_is_never_released_disables_the_cache(
 
 
 @pytest.mark.parametrize("anew", [False, True])
-def test_a_set_may_be_deleted_while_it_is_used(
-    tmp_path: Path, items: list[ImageRef], anew: bool
-) -> None:
+def test_a_set_may_be_deleted_while_it_is_used(tmp_path, items, anew):
     with opened(tmp_path, items) as cache:
         fill(cache, items[:4])
         before = cache.mapped(items[:4])
@@ -272,9 +258,7 @@ def test_a_set_may_be_deleted_while_it_is_used(
     assert assert_right(tmp_path, items) == (len(items) if anew else 0)
 
 
-def test_what_waits_to_be_written_when_the_set_is_deleted_is_dropped(
-    tmp_path: Path, items: list[ImageRef]
-) -> None:
+def test_what_waits_to_be_written_when_the_set_is_deleted_is_dropped(tmp_path, items):
     with opened(tmp_path, items) as cache:
         fill(cache, items)
         clear_cache(tmp_path / "cache")
@@ -282,9 +266,7 @@ def test_what_waits_to_be_written_when_the_set_is_deleted_is_dropped(
     assert assert_right(tmp_path, items) == 0
 
 
-def test_the_folder_is_the_platforms_unless_the_environment_names_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_folder_is_the_platforms_unless_the_environment_names_one(tmp_path, monkeypatch):
     monkeypatch.setenv("ADGAN_CACHE_DIR", str(tmp_path / "here"))
     assert default_cache_folder() == tmp_path / "here"
     monkeypatch.setenv("ADGAN_CACHE_DIR", "")

@@ -18,7 +18,7 @@ def items(tmp_path: Path) -> list[ImageRef]:
     return draw(tmp_path / "pictures")
 
 
-def test_the_longest_unused_go_first(tmp_path: Path, items: list[ImageRef]) -> None:
+def test_the_longest_unused_go_first(tmp_path, items):
     for name, age in {"middle": 200, "old": 300, "young": 100}.items():
         aged(tmp_path, name, age)
     assert roots(tmp_path) == ["young", "middle", "old"]
@@ -32,7 +32,7 @@ def test_the_longest_unused_go_first(tmp_path: Path, items: list[ImageRef]) -> N
     assert roots(tmp_path) == ["last", "middle"]
 
 
-def test_what_is_kept_can_be_told(tmp_path: Path, items: list[ImageRef]) -> None:
+def test_what_is_kept_can_be_told(tmp_path, items):
     assert cached_sets(tmp_path / "cache") == []
     started = time.time()
     filled(tmp_path, items)
@@ -47,7 +47,7 @@ def test_what_is_kept_can_be_told(tmp_path: Path, items: list[ImageRef]) -> None
     assert torn.bytes == taken(tmp_path)
 
 
-def test_clearing_frees_everything_and_nothing_else(tmp_path: Path, items: list[ImageRef]) -> None:
+def test_clearing_frees_everything_and_nothing_else(tmp_path, items):
     assert clear_cache(tmp_path / "cache") == 0
     filled(tmp_path, items)
     size, sets = taken(tmp_path), tmp_path / "cache" / "pixels"
@@ -66,9 +66,7 @@ def test_clearing_frees_everything_and_nothing_else(tmp_path: Path, items: list[
     assert (tmp_path / "elsewhere" / "pixels.bin").read_text() == "mine"
 
 
-def test_a_set_that_cannot_be_deleted_is_named(
-    tmp_path: Path, items: list[ImageRef], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_set_that_cannot_be_deleted_is_named(tmp_path, items, monkeypatch):
     filled(tmp_path, items)
 
     def refuse(path: Path, target: Path) -> Path:
@@ -79,9 +77,7 @@ def test_a_set_that_cannot_be_deleted_is_named(
         clear_cache(tmp_path / "cache")
 
 
-def test_a_torn_set_with_something_else_in_it_is_left_alone(
-    tmp_path: Path, items: list[ImageRef]
-) -> None:
+def test_a_torn_set_with_something_else_in_it_is_left_alone(tmp_path, items):
     filled(tmp_path, items)
     (the_set(tmp_path) / "index.sqlite").write_bytes(b"garbage" * 1000)
     (the_set(tmp_path) / "mine.txt").write_text("mine")
@@ -90,9 +86,7 @@ def test_a_torn_set_with_something_else_in_it_is_left_alone(
     assert (the_set(tmp_path) / "mine.txt").read_text() == "mine"
 
 
-def test_copies_of_pictures_are_for_their_owner_alone(
-    tmp_path: Path, items: list[ImageRef]
-) -> None:
+def test_copies_of_pictures_are_for_their_owner_alone(tmp_path, items):
     filled(tmp_path, items)
     if os.name == "posix":
         assert the_set(tmp_path).stat().st_mode & 0o077 == 0

@@ -32,21 +32,21 @@ def flip(path: Path, at: int) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 1, SLOT, SLOT + 1, 3 * SLOT, 6 * SLOT - 1])
-def test_cut_pixels_are_not_believed(tmp_path: Path, items: list[ImageRef], left: int) -> None:
+def test_cut_pixels_are_not_believed(tmp_path, items, left):
     filled(tmp_path, items)
     os.truncate(the_set(tmp_path) / "pixels.bin", left)
     assert assert_right(tmp_path, items) == left // SLOT
     assert assert_right(tmp_path, items) == len(items)
 
 
-def test_a_flipped_bit_in_the_pixels_is_not_believed(tmp_path: Path, items: list[ImageRef]) -> None:
+def test_a_flipped_bit_in_the_pixels_is_not_believed(tmp_path, items):
     filled(tmp_path, items)
     flip(the_set(tmp_path) / "pixels.bin", 2 * SLOT + 7)
     assert assert_right(tmp_path, items) == len(items) - 1
     assert assert_right(tmp_path, items) == len(items)
 
 
-def test_a_flipped_bit_in_the_index_is_not_believed(tmp_path: Path, items: list[ImageRef]) -> None:
+def test_a_flipped_bit_in_the_index_is_not_believed(tmp_path, items):
     filled(tmp_path, items)
     path = the_set(tmp_path)
     whole = shutil.copytree(path, tmp_path / "whole")
@@ -62,7 +62,7 @@ def test_a_flipped_bit_in_the_index_is_not_believed(tmp_path: Path, items: list[
 
 
 @pytest.mark.parametrize("left", [0, 50, 4096, 6000, 8192, -1])
-def test_a_cut_index_is_not_believed(tmp_path: Path, items: list[ImageRef], left: int) -> None:
+def test_a_cut_index_is_not_believed(tmp_path, items, left):
     filled(tmp_path, items)
     index = the_set(tmp_path) / "index.sqlite"
     os.truncate(index, left % index.stat().st_size)
@@ -72,9 +72,7 @@ def test_a_cut_index_is_not_believed(tmp_path: Path, items: list[ImageRef], left
 
 @pytest.mark.parametrize("name", ["index.sqlite", "pixels.bin", "index.sqlite-journal"])
 @pytest.mark.parametrize("how", ["garbage", "missing", "folder", "link"])
-def test_files_that_are_none_of_ours_are_not_believed(
-    tmp_path: Path, items: list[ImageRef], name: str, how: str
-) -> None:
+def test_files_that_are_none_of_ours_are_not_believed(tmp_path, items, name, how):
     filled(tmp_path, items)
     path = the_set(tmp_path) / name
     path.unlink(missing_ok=True)
@@ -101,9 +99,7 @@ def test_files_that_are_none_of_ours_are_not_believed(
         "INSERT INTO about SELECT * FROM about",
     ],
 )
-def test_an_index_of_another_version_begins_anew(
-    tmp_path: Path, items: list[ImageRef], sql: str
-) -> None:
+def test_an_index_of_another_version_begins_anew(tmp_path, items, sql):
     filled(tmp_path, items)
     with sqlite3.connect(the_set(tmp_path) / "index.sqlite") as index:
         index.execute(sql)
@@ -125,9 +121,7 @@ def test_an_index_of_another_version_begins_anew(
         "checksum = 0",
     ],
 )
-def test_rows_that_were_tampered_with_are_not_believed(
-    tmp_path: Path, items: list[ImageRef], sql: str
-) -> None:
+def test_rows_that_were_tampered_with_are_not_believed(tmp_path, items, sql):
     filled(tmp_path, items)
     with sqlite3.connect(the_set(tmp_path) / "index.sqlite") as index:
         index.execute(f"UPDATE pictures SET {sql}")
@@ -193,7 +187,7 @@ def go(process: "subprocess.Popen[str]") -> None:
 
 
 @pytest.mark.parametrize("moment", ["half written", "not committed"])
-def test_what_a_killed_process_leaves_is_right(tmp_path: Path, moment: str) -> None:
+def test_what_a_killed_process_leaves_is_right(tmp_path, moment):
     items = draw(tmp_path / "pictures", 1100)
     with filling(tmp_path, moment) as process:
         go(process)
@@ -202,7 +196,7 @@ def test_what_a_killed_process_leaves_is_right(tmp_path: Path, moment: str) -> N
     assert assert_right(tmp_path, items) == 1100
 
 
-def test_a_process_may_be_killed_at_any_moment(tmp_path: Path) -> None:
+def test_a_process_may_be_killed_at_any_moment(tmp_path):
     items = draw(tmp_path / "pictures", 300)
     kept = 0
     for delay in (0.0, 0.03, 0.09):
@@ -217,7 +211,7 @@ def test_a_process_may_be_killed_at_any_moment(tmp_path: Path) -> None:
     assert assert_right(tmp_path, items) == 300
 
 
-def test_two_processes_fill_one_set_and_share_no_slot(tmp_path: Path) -> None:
+def test_two_processes_fill_one_set_and_share_no_slot(tmp_path):
     items = draw(tmp_path / "pictures", 60)
     total = sum(int(decode_image(item, PREPROCESSING).pixels.astype(int).sum()) for item in items)
     with filling(tmp_path) as one, filling(tmp_path) as other:
@@ -233,9 +227,7 @@ def test_two_processes_fill_one_set_and_share_no_slot(tmp_path: Path) -> None:
 # mapped
 
 
-def test_what_was_mapped_outlives_changes_and_the_cache_itself(
-    tmp_path: Path, items: list[ImageRef]
-) -> None:
+def test_what_was_mapped_outlives_changes_and_the_cache_itself(tmp_path, items):
     direct = np.stack([decode_image(item, PREPROCESSING).pixels for item in items])
     with opened(tmp_path, items) as cache:
         fill(cache, items)
@@ -248,9 +240,7 @@ def test_what_was_mapped_outlives_changes_and_the_cache_itself(
     np.testing.assert_array_equal(pixels[rows], direct[::-1])
 
 
-def test_writing_to_what_was_mapped_changes_nothing_on_the_disk(
-    tmp_path: Path, items: list[ImageRef]
-) -> None:
+def test_writing_to_what_was_mapped_changes_nothing_on_the_disk(tmp_path, items):
     with opened(tmp_path, items) as cache:
         fill(cache, items)
         mapped = cache.mapped(items)
@@ -259,7 +249,7 @@ def test_writing_to_what_was_mapped_changes_nothing_on_the_disk(
     assert assert_right(tmp_path, items) == len(items)
 
 
-def test_a_set_larger_than_memory_can_be_mapped(tmp_path: Path, items: list[ImageRef]) -> None:
+def test_a_set_larger_than_memory_can_be_mapped(tmp_path, items):
     if sys.platform != "linux" or Path("/proc/sys/vm/overcommit_memory").read_text()[0] == "2":
         pytest.skip("this system counts every mapping as memory")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -274,7 +264,7 @@ def test_a_set_larger_than_memory_can_be_mapped(tmp_path: Path, items: list[Imag
     )
 
 
-def test_nothing_is_mapped_if_one_picture_is_missing(tmp_path: Path, items: list[ImageRef]) -> None:
+def test_nothing_is_mapped_if_one_picture_is_missing(tmp_path, items):
     with opened(tmp_path, items) as cache:
         assert cache.mapped(items) is None
         fill(cache, items[1:])
@@ -284,7 +274,7 @@ def test_nothing_is_mapped_if_one_picture_is_missing(tmp_path: Path, items: list
         assert empty is not None and len(empty[1]) == 0
 
 
-def test_a_set_of_mostly_unneeded_slots_begins_anew(tmp_path: Path) -> None:
+def test_a_set_of_mostly_unneeded_slots_begins_anew(tmp_path):
     path = tmp_path / "pictures" / "a.bmp"
     path.parent.mkdir()
     image = DecodedImage(np.zeros((8, 8, 3), np.uint8), 8, 8, "RGB", "BMP", b"\0" * 8)

@@ -34,7 +34,7 @@ def scanned(folder: Path, cache: CacheConfig | None = None) -> Scan:
     return scan(find_inputs([folder]), Reader(Preprocessing(16, 3), 2, cache))
 
 
-def test_counts_add_up(folder: Path) -> None:
+def test_counts_add_up(folder):
     counts = scanned(folder)
     assert (counts.total, counts.readable, len(counts.unreadable)) == (9, 7, 2)
     for table in (counts.formats, counts.modes, counts.sizes):
@@ -45,17 +45,17 @@ def test_counts_add_up(folder: Path) -> None:
     assert counts.ranges == (("I;16", 0, 4095),)
 
 
-def test_unreadable_files_have_their_reasons(folder: Path) -> None:
+def test_unreadable_files_have_their_reasons(folder):
     reasons = dict(scanned(folder).unreadable)
     assert reasons["empty.png"] == "empty file"
     assert reasons["torn.jpg"].startswith("truncated or damaged")
 
 
-def test_exact_duplicates_are_named_together(folder: Path) -> None:
+def test_exact_duplicates_are_named_together(folder):
     assert scanned(folder).duplicates == (("1.png", "again.png"),)
 
 
-def test_what_cannot_be_listed_counts_as_found(folder: Path) -> None:
+def test_what_cannot_be_listed_counts_as_found(folder):
     if not hasattr(os, "mkfifo"):
         pytest.skip("no FIFOs here")
     os.mkfifo(folder / "pipe.png")
@@ -64,7 +64,7 @@ def test_what_cannot_be_listed_counts_as_found(folder: Path) -> None:
     assert dict(counts.unreadable)["pipe.png"] == "not a regular file"
 
 
-def test_training_finds_the_images_decoded(folder: Path, tmp_path: Path) -> None:
+def test_training_finds_the_images_decoded(folder, tmp_path):
     cache = CacheConfig(tmp_path / "cache", 10**9)
     first = scanned(folder, cache)
     for path in folder.iterdir():  # the same size and time, other pixels: only a cache can tell

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from adgan_cli.engine.models import neighbours
 from adgan_cli.engine.models.neighbours import (
@@ -29,52 +28,50 @@ def kept(folder: Path, some: PixelSet) -> Neighbours:
     return result
 
 
-def test_a_small_set_is_kept_whole(tmp_path: Path) -> None:
+def test_a_small_set_is_kept_whole(tmp_path):
     some = pictures(7, channels=3)
     assert (kept(tmp_path, some).pixels == some.pixels).all()
 
 
-def test_a_large_set_is_thinned_evenly_to_a_bounded_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_set_is_thinned_evenly_to_a_bounded_size(tmp_path, monkeypatch):
     monkeypatch.setattr(neighbours, "MAX_BYTES", 4 * 16 * 16)
     some = pictures(10)
     assert (kept(tmp_path, some).pixels == some.pixels[[0, 2, 5, 7]]).all()
     assert (tmp_path / NEIGHBOURS_FILE).stat().st_size < 4 * 16 * 16 + 1000
 
 
-def test_rows_of_a_mapped_set_are_followed(tmp_path: Path) -> None:
+def test_rows_of_a_mapped_set_are_followed(tmp_path):
     some = pictures(6)
     part = some.subset(np.array([False, True, False, False, True, True]))
     assert (kept(tmp_path, part).pixels == some.pixels[[1, 4, 5]]).all()
 
 
-def test_equal_sets_give_equal_bytes(tmp_path: Path) -> None:
+def test_equal_sets_give_equal_bytes(tmp_path):
     for name in "ab":
         write_neighbours(tmp_path / name, pictures(5))
     first, second = (tmp_path / name / NEIGHBOURS_FILE for name in "ab")
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_large_pictures_are_kept_small(tmp_path: Path) -> None:
+def test_large_pictures_are_kept_small(tmp_path):
     some = pictures(3, size=128)
     small = kept(tmp_path, some).pixels
     assert small.shape == (3, 64, 64, 1)
     assert abs(int(small[1, 5, 7, 0]) - some.pixels[1, 10:12, 14:16].mean()) <= 0.5
 
 
-def test_shrinking_takes_the_mean_of_blocks() -> None:
+def test_shrinking_takes_the_mean_of_blocks():
     picture = np.array([[0, 2, 10, 10], [4, 6, 10, 11]], np.uint8).repeat(2, 0)[None, ..., None]
     assert block_means(picture, 2)[0, ..., 0].tolist() == [[1, 10], [5, 10]]
 
 
-def test_copies_of_a_file_are_kept_once(tmp_path: Path) -> None:
+def test_copies_of_a_file_are_kept_once(tmp_path):
     some = pictures(5)
     copied = PixelSet(some.pixels, some.names, (), None, np.array([9, 4, 9, 7, 4], np.uint64))
     assert (kept(tmp_path, copied).pixels == some.pixels[[0, 1, 3]]).all()
 
 
-def test_the_nearest_come_first_without_the_own_copy_of_a_training_picture() -> None:
+def test_the_nearest_come_first_without_the_own_copy_of_a_training_picture():
     levels = np.array([0, 50, 60, 61, 200], np.uint8)
     kept_images = Neighbours(levels[:, None, None, None].repeat(4, 1).repeat(4, 2), "")
     for own, expected in ((True, [61, 50, 0]), (False, [60, 61, 50])):
@@ -84,7 +81,7 @@ def test_the_nearest_come_first_without_the_own_copy_of_a_training_picture() -> 
     assert len(all_others) == 4
 
 
-def test_the_rough_search_finds_what_the_exact_one_would() -> None:
+def test_the_rough_search_finds_what_the_exact_one_would():
     kept_images = Neighbours(pictures(300, channels=3).pixels, "")
     queries = pictures(20, channels=3).pixels
     result = nearest(kept_images, queries, 2, in_training=[False] * 20)
@@ -93,7 +90,7 @@ def test_the_rough_search_finds_what_the_exact_one_would() -> None:
         assert (near == kept_images.pixels[np.argsort(far, kind="stable")[:2]]).all()
 
 
-def test_what_is_no_use_is_passed_over(tmp_path: Path) -> None:
+def test_what_is_no_use_is_passed_over(tmp_path):
     some, model = pictures(3), tmp_path / "model.safetensors"
     assert read_neighbours(model, some.digest) is None, "an old model has no such file"
     write_neighbours(tmp_path, some)

@@ -17,7 +17,6 @@ from adgan_cli.errors import ConfigError, ProcessError
 from adgan_cli.evaluation.methods import group_by_shared_model
 from adgan_cli.processes import Processes, join
 
-Folder = Callable[..., Path]
 SLOW = "--n-seed 1 --k 100 --device cpu -b 1".split()
 
 
@@ -43,14 +42,14 @@ def lines(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_shares_are_all_there_is_and_nearly_equal(count: int) -> None:
+def test_shares_are_all_there_is_and_nearly_equal(count):
     things = list(range(17))
     shares = [things[Processes(number, count).share(17)] for number in range(count)]
     assert [thing for share in shares for thing in share] == things
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_what_one_tells_all_hear_and_nobody_goes_on_alone() -> None:
+def test_what_one_tells_all_hear_and_nobody_goes_on_alone():
     passed: list[int] = []
 
     def work(here: Processes) -> bytes:
@@ -64,7 +63,7 @@ def test_what_one_tells_all_hear_and_nobody_goes_on_alone() -> None:
     assert in_threads(3, work) == [b"\x00\xff\x00"] * 3
 
 
-def test_processes_that_are_started_anew_find_no_word_of_those_before() -> None:
+def test_processes_that_are_started_anew_find_no_word_of_those_before():
     store = dist.HashStore()  # which torchrun keeps
 
     def named(number: int) -> str:
@@ -76,7 +75,7 @@ def test_processes_that_are_started_anew_find_no_word_of_those_before() -> None:
     assert len(before) == len(after) == 1 and before != after
 
 
-def test_a_process_that_differs_says_in_what() -> None:
+def test_a_process_that_differs_says_in_what():
     def work(here: Processes) -> None:
         try:
             here.require_equal({"adgan": "0.4.0", "search k": 5 + here.rank // 2})
@@ -89,7 +88,7 @@ def test_a_process_that_differs_says_in_what() -> None:
     assert re.match(r"process 2 on \S+ has search k 6, process 0 has 5;", str(told[2]))
 
 
-def test_a_folder_that_one_process_does_not_see_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_one_process_does_not_see_is_refused(tmp_path):
     for name in ("shared", "own"):
         (tmp_path / name).mkdir()
 
@@ -108,7 +107,7 @@ def test_a_folder_that_one_process_does_not_see_is_refused(tmp_path: Path) -> No
     assert not list((tmp_path / "shared").iterdir()), "the token is gone"
 
 
-def test_a_store_that_is_gone_is_one_line() -> None:
+def test_a_store_that_is_gone_is_one_line():
     class Gone:
         def add(self, name: str, amount: int) -> int:
             raise dist.DistStoreError("Broken pipe\nwith a traceback in C++")
@@ -121,9 +120,7 @@ def test_a_store_that_is_gone_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(("given", "missing"), [("RANK", "WORLD_SIZE"), ("WORLD_SIZE", "RANK")])
-def test_without_torchrun_a_process_is_alone(
-    given: str, missing: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_torchrun_a_process_is_alone(given, missing, monkeypatch):
     monkeypatch.delenv(missing, raising=False)
     monkeypatch.setenv(given, "3")  # of a scheduler that has nothing to do with us
     join.cache_clear()
@@ -137,9 +134,7 @@ def test_without_torchrun_a_process_is_alone(
         ({"RANK": "one", "WORLD_SIZE": "2"}, "RANK and WORLD_SIZE must be numbers"),
     ],
 )
-def test_half_an_environment_is_refused(
-    env: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_an_environment_is_refused(env, said, monkeypatch):
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
@@ -149,7 +144,7 @@ def test_half_an_environment_is_refused(
         join()
 
 
-def test_a_torch_without_its_distributed_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_without_its_distributed_part_is_refused(monkeypatch):
     for name, value in {
         "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"
     }.items():  # fmt: skip
@@ -160,9 +155,7 @@ def test_a_torch_without_its_distributed_part_is_refused(monkeypatch: pytest.Mon
         join()
 
 
-def test_several_processes_need_a_file_for_their_rows(
-    discs: Folder, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_processes_need_a_file_for_their_rows(discs, tiny_model, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     line = refused("score", discs(1), "-m", tiny_model, *FAST, code=2)
@@ -172,9 +165,7 @@ def test_several_processes_need_a_file_for_their_rows(
 # score and rank
 
 
-def test_two_processes_write_what_one_writes(
-    discs: Folder, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_two_processes_write_what_one_writes(discs, tiny_model, tmp_path):
     folder, out = discs(9), tmp_path / "two.csv"
     (folder / "disc-004.png").write_bytes(b"no picture")
     words = ["score", folder, "-m", tiny_model, *FAST]
@@ -189,9 +180,7 @@ def test_two_processes_write_what_one_writes(
     assert len(parts) == 2 and min(parts) >= 4, "each scored its share"
 
 
-def test_any_number_of_processes_goes_on_where_others_were(
-    discs: Folder, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_any_number_of_processes_goes_on_where_others_were(discs, tiny_model, tmp_path):
     folder, out = discs(8), tmp_path / "report"
     words = ["rank", folder, "-m", tiny_model, *FAST]
     adgan(*words, "-o", tmp_path / "whole")
@@ -213,7 +202,7 @@ def test_any_number_of_processes_goes_on_where_others_were(
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_a_fault_that_all_have_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_fault_that_all_have_is_one_line(tiny_model, tmp_path):
     ended = run_processes(
         2, "score", tmp_path / "no", "-m", tiny_model, "-o", tmp_path / "scores.csv"
     )
@@ -222,9 +211,7 @@ def test_a_fault_that_all_have_is_one_line(tiny_model: Path, tmp_path: Path) -> 
     assert told.startswith(f"{tmp_path / 'no'} does not exist")
 
 
-def test_processes_with_different_settings_stop_before_any_work(
-    discs: Folder, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_processes_with_different_settings_stop_before_any_work(discs, tiny_model, tmp_path):
     out = tmp_path / "scores.csv"
     words = ["score", discs(2), "-m", tiny_model, *FAST, "-o", out]
     first, second = start_processes(2, *words, more={1: ["--seed", "3"]})
@@ -241,7 +228,7 @@ def test_processes_with_different_settings_stop_before_any_work(
 # evaluate
 
 
-def test_two_processes_evaluate_what_one_does(discs: Folder, tmp_path: Path) -> None:
+def test_two_processes_evaluate_what_one_does(discs, tmp_path):
     for shape in ("disc", "square"):
         discs(16, shape=shape, name=f"shapes/{shape}")
     words = ["evaluate", "--dataset", tmp_path / "shapes", "--normal-class", "all", "--size", "16",
@@ -255,7 +242,7 @@ def test_two_processes_evaluate_what_one_does(discs: Folder, tmp_path: Path) -> 
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
 
 
-def test_methods_that_share_a_network_stay_together() -> None:
+def test_methods_that_share_a_network_stay_together():
     parts = group_by_shared_model(
         ["pca", "adgan", "kde-alexnet", "anogan", "dcae", "ocsvm-alexnet"]
     )
@@ -267,9 +254,7 @@ def test_methods_that_share_a_network_stay_together() -> None:
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="finds processes by /proc")
 @pytest.mark.slow
 @pytest.mark.parametrize("restarts", [0, 1])
-def test_a_killed_process_costs_nothing_that_was_scored(
-    discs: Folder, tiny_model: Path, tmp_path: Path, restarts: int
-) -> None:
+def test_a_killed_process_costs_nothing_that_was_scored(discs, tiny_model, tmp_path, restarts):
     folder, out = discs(150), tmp_path / "scores.csv"
     words = ["score", folder, "-m", tiny_model, *SLOW, "-o", out]
     journal = tmp_path / "scores.csv.journal"

@@ -1,7 +1,6 @@
 """What stands beside an image says where the search failed, and how much."""
 
 import io
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -33,7 +32,6 @@ from adgan_cli.scoring.rows import ScoreRow
 from adgan_cli.scoring.run import score
 
 QUICK = replace(PAPER_SEARCH, n_seed=2, k=2)
-Folder = Callable[..., Path]
 
 
 @pytest.fixture
@@ -124,7 +122,7 @@ def with_neighbours(model: Model, folder: Path, pixels: np.ndarray) -> Model:
     return replace(model, file=folder / "model.safetensors", provenance=data)
 
 
-def test_a_reconstruction_is_the_one_that_the_score_came_from(model: Model, discs: Folder) -> None:
+def test_a_reconstruction_is_the_one_that_the_score_came_from(model, discs):
     folder = discs(3)
     rows = list(score(model, [folder], QUICK))
     drawn = explain(model, reconstruct(model, rows[::2], folder, QUICK))
@@ -134,9 +132,7 @@ def test_a_reconstruction_is_the_one_that_the_score_came_from(model: Model, disc
     assert (opened(drawn[rows[2].path].reconstruction) == nearest).all()
 
 
-def test_neighbours_are_those_kept_beside_the_model(
-    model: Model, discs: Folder, tmp_path: Path
-) -> None:
+def test_neighbours_are_those_kept_beside_the_model(model, discs, tmp_path):
     folder = discs(6)
     names = sorted(path.name for path in folder.iterdir())
     pixels = np.stack([read_image(folder / name, 16, 1) for name in names])
@@ -149,14 +145,14 @@ def test_neighbours_are_those_kept_beside_the_model(
     assert explain(model, reconstructions)[names[0]].neighbours == (), "kept none"
 
 
-def test_a_picture_that_is_gone_is_left_out(model: Model, discs: Folder) -> None:
+def test_a_picture_that_is_gone_is_left_out(model, discs):
     folder = discs(2)
     rows = [ScoreRow("gone.png", 1.0), ScoreRow("disc-001.png", 1.0)]
     assert [item.row.path for item in reconstruct(model, rows, folder, QUICK)] == ["disc-001.png"]
     assert explain(model, []) == {}
 
 
-def test_any_part_of_the_reconstructions_can_be_explained(model: Model, discs: Folder) -> None:
+def test_any_part_of_the_reconstructions_can_be_explained(model, discs):
     folder = discs(3)
     rows = list(score(model, [folder], QUICK))
     drawn = explain(model, islice(reconstruct(model, rows, folder, QUICK, batch_size=2), 1))
@@ -164,9 +160,7 @@ def test_any_part_of_the_reconstructions_can_be_explained(model: Model, discs: F
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_ranking_from_python_explains_unless_it_should_not(
-    model: Model, discs: Folder, tmp_path: Path, wanted: bool
-) -> None:
+def test_ranking_from_python_explains_unless_it_should_not(model, discs, tmp_path, wanted):
     rank(model, [discs(3)], tmp_path / "report", QUICK, top=1, explain=wanted)
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert page.count('alt="Best reconstruction of') == (2 if wanted else 0)

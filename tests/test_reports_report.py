@@ -26,13 +26,13 @@ def shown(top: int, bottom: int | None = None) -> tuple[list[str], list[str]]:
     return [row.path for _, row in report.most], [row.path for _, row in report.least]
 
 
-def test_the_ends_are_shown_the_utmost_first_and_no_image_twice() -> None:
+def test_the_ends_are_shown_the_utmost_first_and_no_image_twice():
     assert shown(2) == (["4.png", "3.png"], ["0.png", "1.png"])
     assert shown(2, 0) == (["4.png", "3.png"], [])
     assert shown(4) == (["4.png", "3.png", "2.png", "1.png"], ["0.png"])
 
 
-def test_flags_need_p_values_and_a_rate_between_0_and_1() -> None:
+def test_flags_need_p_values_and_a_rate_between_0_and_1():
     with pytest.raises(ConfigError, match="--fdr 0.1 needs p-values"):
         make_report(ROWS, ReportInfo(Path()), ReportOptions(fdr=0.1))
     for rate in (0.0, 1.0):
@@ -43,7 +43,7 @@ def test_flags_need_p_values_and_a_rate_between_0_and_1() -> None:
     assert make_report(rows, ReportInfo(Path())).flagged is None
 
 
-def test_notes_say_what_the_order_follows_and_what_the_scores_lack() -> None:
+def test_notes_say_what_the_order_follows_and_what_the_scores_lack():
     info = ReportInfo(Path(), {"model": "abc"}, confounds={"contrast": 0.9})
     order, p_values = make_report([*ROWS, FAILED], info).notes
     assert "mostly follows high contrast" in order and "no p-values" in p_values
@@ -52,7 +52,7 @@ def test_notes_say_what_the_order_follows_and_what_the_scores_lack() -> None:
     assert make_report([FAILED], ReportInfo(Path(), {"model": "abc"})).notes == []
 
 
-def test_an_earlier_report_says_where_its_rows_came_from(tmp_path: Path) -> None:
+def test_an_earlier_report_says_where_its_rows_came_from(tmp_path):
     out = tmp_path / "report"
     info = ReportInfo(
         tmp_path / "images", {"model": "abc"}, {"k": 5}, [1.0, 2.0], 800, {"contrast": 0.5}
@@ -70,16 +70,14 @@ def test_an_earlier_report_says_where_its_rows_came_from(tmp_path: Path) -> None
         {"held_out": [1e999]}, {"confounds": {"contrast": 1e999}}, {"model": {"alpha": "pink?"}},
     ],
 )  # fmt: skip
-def test_a_summary_that_is_not_ours_leaves_the_table_alone(
-    tmp_path: Path, change: dict[str, object]
-) -> None:
+def test_a_summary_that_is_not_ours_leaves_the_table_alone(tmp_path, change):
     write_report(tmp_path, make_report([FAILED], ReportInfo(tmp_path, {"model": "abc"})))
     summary = tmp_path / "summary.json"
     summary.write_text(json.dumps({**json.loads(summary.read_text("utf-8")), **change}))
     assert read_report_info(tmp_path / "ranking.csv") == ReportInfo(tmp_path)
 
 
-def test_of_many_scores_an_even_part_with_both_ends_is_kept() -> None:
+def test_of_many_scores_an_even_part_with_both_ends_is_kept():
     assert subsample([3.0, 4.0]) == [3.0, 4.0]
     part = subsample([float(i) for i in range(10 * MAX_HELD_OUT)])
     assert len(part) == MAX_HELD_OUT and (part[0], part[-1]) == (0.0, 10.0 * MAX_HELD_OUT - 1)

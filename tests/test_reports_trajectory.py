@@ -11,7 +11,7 @@ from conftest import make_generator
 from PIL import Image
 from test_reports_contact_sheet import JPEG, NASTY, WHY, Page
 
-from adgan_cli.config import PAPER_SEARCH, SearchConfig
+from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.losses import make_loss
 from adgan_cli.engine.models.dcgan import Encoder
 from adgan_cli.engine.models.model import Model
@@ -56,9 +56,7 @@ def pixels() -> np.ndarray:
 
 
 @pytest.mark.parametrize("config", SEARCHES, ids=lambda c: f"{c.theta}-{c.init}-{c.loss}-{c.k}")
-def test_each_step_shows_the_picture_that_its_loss_is_of(
-    model: Model, pixels: np.ndarray, config: SearchConfig
-) -> None:
+def test_each_step_shows_the_picture_that_its_loss_is_of(model, pixels, config):
     trajectory = search_trajectory(model, pixels, config)
     x = to_model_range(torch.from_numpy(pixels)[None])
     result = search(model.generator, x, config, encoder=model.encoder)
@@ -72,7 +70,7 @@ def test_each_step_shows_the_picture_that_its_loss_is_of(
         assert losses == pytest.approx(trajectory.losses[point], rel=0.02)
 
 
-def test_a_long_search_keeps_the_steps_that_are_shown(model: Model, pixels: np.ndarray) -> None:
+def test_a_long_search_keeps_the_steps_that_are_shown(model, pixels):
     long = search_trajectory(model, pixels, replace(PAPER_SEARCH, n_seed=2, k=20))
     assert long.generated.shape[:2] == (2, 8) and long.losses.shape == (2, 21)
     short = search_trajectory(model, pixels, replace(PAPER_SEARCH, n_seed=2, k=3))
@@ -81,9 +79,7 @@ def test_a_long_search_keeps_the_steps_that_are_shown(model: Model, pixels: np.n
 
 
 @pytest.mark.parametrize("config", SEARCHES, ids=lambda c: f"{c.theta}-{c.init}-{c.loss}-{c.k}")
-def test_all_points_at_once_as_on_a_gpu_show_the_same(
-    model: Model, pixels: np.ndarray, config: SearchConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_points_at_once_as_on_a_gpu_show_the_same(model, pixels, config, monkeypatch):
     one_by_one = search_trajectory(model, pixels, config)
     monkeypatch.setattr(searcher, "execution_for", lambda device: PaddedBatches)
     at_once = search_trajectory(model, pixels, config)

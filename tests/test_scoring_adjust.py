@@ -33,7 +33,7 @@ def model(count: int = 300) -> Model:
     return Model(generator, generator.config, calibrations=(calibration,))
 
 
-def test_what_the_statistics_explain_is_gone_and_the_rest_remains() -> None:
+def test_what_the_statistics_explain_is_gone_and_the_rest_remains():
     statistics = looks(400, 2)
     scores = score_of(statistics, 3)
     odd = np.arange(400) < 40
@@ -46,7 +46,7 @@ def test_what_the_statistics_explain_is_gone_and_the_rest_remains() -> None:
     assert np.corrcoef(np.log(scores), statistics[:, 3])[0, 1] > 0.9, "which was not so before"
 
 
-def test_an_adjusted_score_does_not_depend_on_company() -> None:
+def test_an_adjusted_score_does_not_depend_on_company():
     statistics = looks(9, 4)
     scores = score_of(statistics, 5)
     adjust = adjustment(model(), ADJUSTED)
@@ -55,13 +55,13 @@ def test_an_adjusted_score_does_not_depend_on_company() -> None:
     assert adjust(scores, statistics).tolist() == alone
 
 
-def test_held_out_images_are_judged_by_regressions_without_them() -> None:
+def test_held_out_images_are_judged_by_regressions_without_them():
     # with as many terms as images, residuals of the fit itself would be all but 0
     few = held_out_scores(model(60), ADJUSTED)
     assert few is not None and few.std() > 0.08 and (np.diff(few) >= 0).all()
 
 
-def test_without_adjustment_the_scores_are_those_of_the_search() -> None:
+def test_without_adjustment_the_scores_are_those_of_the_search():
     assert adjustment(model(), PLAIN) is None
     scores = held_out_scores(model(), PLAIN)
     assert scores is not None and sorted(model().calibrations[0].scores) == scores.tolist()
@@ -69,6 +69,6 @@ def test_without_adjustment_the_scores_are_those_of_the_search() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 49])
-def test_too_few_images_to_go_by_are_refused(count: int) -> None:
+def test_too_few_images_to_go_by_are_refused(count):
     with pytest.raises(ConfigError, match="adgan calibrate"):
         adjustment(model(count), ADJUSTED)

@@ -1,8 +1,6 @@
 """A model is calibrated by images that it has not seen, whole or not at all."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,7 +30,7 @@ def noise(count: int) -> Tensor:
     return torch.from_numpy(pixels)
 
 
-def test_scores_and_statistics_stay_side_by_side_and_are_saved(tmp_path: Path) -> None:
+def test_scores_and_statistics_stay_side_by_side_and_are_saved(tmp_path):
     pixels = noise(6)
     calibrated = with_calibration(model(), pixels)
     calibration = calibrated.calibration(SEARCH)
@@ -47,7 +45,7 @@ def test_scores_and_statistics_stay_side_by_side_and_are_saved(tmp_path: Path) -
     assert (loaded.statistics == calibration.statistics).all()
 
 
-def test_other_settings_have_scores_of_their_own() -> None:
+def test_other_settings_have_scores_of_their_own():
     other = replace(PAPER_SEARCH, n_seed=1, k=0)
     twice = with_calibration(with_calibration(model(), noise(4)), noise(5), other)
     assert [len(c.scores) for c in twice.calibrations] == [4, 5]
@@ -56,18 +54,18 @@ def test_other_settings_have_scores_of_their_own() -> None:
     assert again.calibration(replace(PAPER_SEARCH, n_seed=3)) is None
 
 
-def test_a_calibration_that_is_stopped_changes_nothing() -> None:
+def test_a_calibration_that_is_stopped_changes_nothing():
     answers = iter([False, True])
     before = model()
     assert with_calibration(before, noise(9), should_stop=lambda: next(answers)) is before
 
 
-def test_scores_that_are_no_numbers_are_not_kept() -> None:
+def test_scores_that_are_no_numbers_are_not_kept():
     with pytest.raises(DivergedError):
         with_calibration(model(), noise(3), replace(PAPER_SEARCH, n_seed=1, k=3, lr_z=1e38))
 
 
-def test_a_folder_calibrates_by_the_scores_that_its_images_get(discs: Callable[..., Path]) -> None:
+def test_a_folder_calibrates_by_the_scores_that_its_images_get(discs):
     folder = discs(5)
     (folder / "broken.png").write_bytes(b"no picture")
     progress: list[tuple[int, int]] = []

@@ -28,14 +28,14 @@ def rows(score: Callable[[int], float]) -> list[ScoreRow]:
     return [ScoreRow(f"{index:02}.png", score(index)) for index in range(30)]
 
 
-def test_an_order_that_follows_brightness_is_noticed(greys: Path) -> None:
+def test_an_order_that_follows_brightness_is_noticed(greys):
     correlations = confounds(rows(lambda i: float(i**3)), list_inputs([greys]), READER)
     assert correlations["brightness"] == 1
     assert "contrast" not in correlations, "all of them have none"
     assert confounds(rows(lambda i: -float(i)), list_inputs([greys]), READER)["brightness"] == -1
 
 
-def test_few_images_and_lost_ones_have_no_correlation(greys: Path) -> None:
+def test_few_images_and_lost_ones_have_no_correlation(greys):
     listing = list_inputs([greys])
     assert confounds(rows(float)[:19], listing, READER) == {}
     for path in greys.iterdir():
@@ -43,7 +43,7 @@ def test_few_images_and_lost_ones_have_no_correlation(greys: Path) -> None:
     assert confounds(rows(float), listing, READER) == {}
 
 
-def test_a_sentence_names_what_dominates_and_the_remedy() -> None:
+def test_a_sentence_names_what_dominates_and_the_remedy():
     note = confound_note({"contrast": 0.3, "complexity": 0.81}, adjusted=False)
     assert note is not None and "high complexity" in note and "0.81" in note
     assert "--adjust complexity" in note
@@ -54,5 +54,5 @@ def test_a_sentence_names_what_dominates_and_the_remedy() -> None:
 
 
 @pytest.mark.parametrize("correlations", [{}, {"contrast": 0.69}])
-def test_no_sentence_where_nothing_dominates(correlations: dict[str, float]) -> None:
+def test_no_sentence_where_nothing_dominates(correlations):
     assert confound_note(correlations, adjusted=False) is None

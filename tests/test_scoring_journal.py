@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +18,6 @@ from adgan_cli.reports.rank import rank
 from adgan_cli.scoring import run
 from adgan_cli.scoring.journal import stamp_of
 from adgan_cli.scoring.rows import read_scores
-
-Folder = Callable[..., Path]
 
 
 @pytest.fixture
@@ -47,9 +44,7 @@ def scored_in_full(folder: Path, model: Path, tmp_path: Path) -> bytes:
     return (tmp_path / "full.csv").read_bytes()
 
 
-def test_a_folder_that_has_grown_costs_what_is_new(
-    discs: Folder, tiny_model: Path, tmp_path: Path, work: dict[str, list[str]]
-) -> None:
+def test_a_folder_that_has_grown_costs_what_is_new(discs, tiny_model, tmp_path, work):
     folder, out = discs(5), tmp_path / "scores.csv"
     words = ["score", folder, "-m", tiny_model, *FAST, "-o", out, "--resume"]
     adgan(*words)
@@ -66,8 +61,8 @@ def test_a_folder_that_has_grown_costs_what_is_new(
 
 
 def test_a_report_of_a_folder_that_has_grown_is_that_of_a_full_run(
-    discs: Folder, tiny_model: Path, tmp_path: Path, work: dict[str, list[str]]
-) -> None:
+    discs, tiny_model, tmp_path, work
+):
     words = ["rank", discs(4), "-m", tiny_model, *FAST]
     adgan(*words, "-o", tmp_path / "report")
     draw_disc(tmp_path / "discs" / "disc-0025.png", 7)
@@ -80,9 +75,7 @@ def test_a_report_of_a_folder_that_has_grown_is_that_of_a_full_run(
         assert (tmp_path / "report" / name).read_bytes() == whole, name
 
 
-def test_rank_in_python_goes_on_from_the_journal_of_its_report(
-    discs: Folder, tiny_model: Path, tmp_path: Path, work: dict[str, list[str]]
-) -> None:
+def test_rank_in_python_goes_on_from_the_journal_of_its_report(discs, tiny_model, tmp_path, work):
     folder, out, model = discs(4), tmp_path / "report", load_model(tiny_model)
     config = replace(PAPER_SEARCH, n_seed=1, k=1)
     rank(model, [folder], out, config, explain=False)
@@ -93,9 +86,7 @@ def test_rank_in_python_goes_on_from_the_journal_of_its_report(
     assert rank(model, [folder], tmp_path / "other", config, explain=False) == ranked
 
 
-def test_what_was_only_touched_or_moved_is_read_and_not_searched(
-    discs: Folder, tiny_model: Path, tmp_path: Path, work: dict[str, list[str]]
-) -> None:
+def test_what_was_only_touched_or_moved_is_read_and_not_searched(discs, tiny_model, tmp_path, work):
     folder, out = discs(4), tmp_path / "scores.csv"
     words = ["-m", tiny_model, *FAST, "-o", out, "--resume"]
     adgan("score", folder, *words)
@@ -109,9 +100,7 @@ def test_what_was_only_touched_or_moved_is_read_and_not_searched(
     assert out.read_bytes() == before
 
 
-def test_another_content_of_the_same_size_and_time_elsewhere_is_another_image(
-    tmp_path: Path, tiny_model: Path
-) -> None:
+def test_another_content_of_the_same_size_and_time_elsewhere_is_another_image(tmp_path, tiny_model):
     # as unpacked by a tool that sets all times alike: names, sizes and times agree
     for name, index in (("a", 0), ("b", 1)):
         (tmp_path / name).mkdir()
@@ -127,9 +116,7 @@ def test_another_content_of_the_same_size_and_time_elsewhere_is_another_image(
     assert scores[0] != scores[1]
 
 
-def test_a_file_that_failed_is_tried_again(
-    discs: Folder, tiny_model: Path, tmp_path: Path, work: dict[str, list[str]]
-) -> None:
+def test_a_file_that_failed_is_tried_again(discs, tiny_model, tmp_path, work):
     folder, out = discs(3), tmp_path / "scores.csv"
     shutil.copy(folder / "disc-001.png", tmp_path / "whole.png")
     (folder / "disc-001.png").write_bytes(b"x" * 40)
@@ -144,13 +131,8 @@ def test_a_file_that_failed_is_tried_again(
 
 @pytest.mark.parametrize(("cut", "lost"), [(1, 0), (3, 1), (30, 1), (None, 4)])
 def test_torn_lines_cost_their_picture_and_nothing_else(
-    discs: Folder,
-    tiny_model: Path,
-    tmp_path: Path,
-    work: dict[str, list[str]],
-    cut: int | None,
-    lost: int,
-) -> None:
+    discs, tiny_model, tmp_path, work, cut, lost
+):
     folder, out = discs(4), tmp_path / "scores.csv"
     words = ["score", folder, "-m", tiny_model, *FAST, "-o", out, "--resume"]
     adgan(*words)
@@ -173,9 +155,7 @@ def test_torn_lines_cost_their_picture_and_nothing_else(
         (["--model"], "was scored with model "),
     ],
 )
-def test_rows_of_another_model_or_settings_are_refused(
-    discs: Folder, tiny_model: Path, tmp_path: Path, given: list[str], message: str
-) -> None:
+def test_rows_of_another_model_or_settings_are_refused(discs, tiny_model, tmp_path, given, message):
     folder, out = discs(2), tmp_path / "scores.csv"
     adgan("score", folder, "-m", tiny_model, *FAST, "-o", out)
     before, model = out.read_bytes(), tiny_model
@@ -191,9 +171,7 @@ def test_rows_of_another_model_or_settings_are_refused(
     adgan(*words, "--resume")
 
 
-def test_a_journal_that_is_not_ours_is_refused_and_kept(
-    discs: Folder, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_journal_that_is_not_ours_is_refused_and_kept(discs, tiny_model, tmp_path):
     file = tmp_path / "scores.csv.journal" / "process-0.jsonl"
     file.parent.mkdir()
     file.write_text("my own notes\n")
@@ -210,14 +188,12 @@ def test_a_journal_that_is_not_ours_is_refused_and_kept(
         (["rank", "--from", "s.csv"], "leave out --resume"),
     ],
 )
-def test_resume_is_refused_where_it_means_nothing(
-    discs: Folder, tiny_model: Path, words: list[str], message: str
-) -> None:
+def test_resume_is_refused_where_it_means_nothing(discs, tiny_model, words, message):
     assert message in refused(*words, discs(1), "-m", tiny_model, "--resume", code=2)
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_goes_on(discs: Folder, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_goes_on(discs, tiny_model, tmp_path):
     folder, out = discs(120), tmp_path / "scores.csv"
     slow = ["--n-seed", "1", "--k", "100", "--device", "cpu", "-b", "1"]
     words = ["score", folder, "-m", tiny_model, *slow, "--resume"]

@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> KeyedStore:
     return KeyedStore(tmp_path / "deep" / "folder", KEY)
 
 
-def test_what_was_saved_is_there_again(store: KeyedStore) -> None:
+def test_what_was_saved_is_there_again(store):
     assert store.load("a.json") is None and store.load_arrays("a.safetensors") is None
     store.save("a.json", {"seconds": 1.5, "name": "ä"})
     store.save_arrays("a.safetensors", ARRAYS, {"steps": 3})
@@ -35,27 +35,27 @@ def test_what_was_saved_is_there_again(store: KeyedStore) -> None:
 @pytest.mark.parametrize(
     "other", [{}, {**KEY, "images": "abd"}, {**KEY, "more": 1}, {"search": KEY["search"]}]
 )
-def test_it_is_not_there_for_other_inputs(store: KeyedStore, other: dict[str, object]) -> None:
+def test_it_is_not_there_for_other_inputs(store, other):
     store.save("a.json", {})
     store.save_arrays("a.safetensors", ARRAYS)
     stranger = KeyedStore(store.folder, other)
     assert stranger.load("a.json") is None and stranger.load_arrays("a.safetensors") is None
 
 
-def test_the_order_of_a_key_and_its_tuples_do_not_matter(store: KeyedStore) -> None:
+def test_the_order_of_a_key_and_its_tuples_do_not_matter(store):
     KeyedStore(store.folder, {"b": (1, 2), "a": 1}).save("a.json", {})
     assert KeyedStore(store.folder, {"a": 1, "b": [1, 2]}).load("a.json") == {}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe", b'{"made_by": 1}'])
-def test_a_foreign_file_is_not_there(store: KeyedStore, content: bytes) -> None:
+def test_a_foreign_file_is_not_there(store, content):
     store.folder.mkdir(parents=True)
     for name in ("a.json", "a.safetensors"):
         (store.folder / name).write_bytes(content)
     assert store.load("a.json") is None and store.load_arrays("a.safetensors") is None
 
 
-def test_a_torn_file_is_not_there(store: KeyedStore) -> None:
+def test_a_torn_file_is_not_there(store):
     store.save("a.json", {"seconds": 1})
     store.save_arrays("a.safetensors", ARRAYS)
     for name in ("a.json", "a.safetensors"):
@@ -64,7 +64,7 @@ def test_a_torn_file_is_not_there(store: KeyedStore) -> None:
     assert store.load("a.json") is None and store.load_arrays("a.safetensors") is None
 
 
-def test_equal_work_gives_equal_bytes(store: KeyedStore) -> None:
+def test_equal_work_gives_equal_bytes(store):
     for part, key in (("a", KEY), ("b", dict(reversed(KEY.items())))):
         other = KeyedStore(store.folder / part, key)
         other.save("record", {"seconds": 1})
@@ -74,7 +74,7 @@ def test_equal_work_gives_equal_bytes(store: KeyedStore) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
-def test_after_kill_9_there_is_the_old_record_or_the_new_one(store: KeyedStore) -> None:
+def test_after_kill_9_there_is_the_old_record_or_the_new_one(store):
     store.save("a.json", {"number": 0})
     code = f"""
 from pathlib import Path
