@@ -38,7 +38,7 @@ def bytes_below(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def test_info_lists_what_is_kept(cache: Path, tmp_path: Path) -> None:
+def test_info_lists_what_is_kept(cache, tmp_path):
     result = adgan("cache", "info", "--cache-dir", cache)
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     today = time.strftime("%Y-%m-%d ")
@@ -51,7 +51,7 @@ def test_info_lists_what_is_kept(cache: Path, tmp_path: Path) -> None:
     assert re.fullmatch(rf"\d+ KB in 2 sets, in {re.escape(str(cache))}", lines[-1])
 
 
-def test_json_tells_the_same(cache: Path, tmp_path: Path) -> None:
+def test_json_tells_the_same(cache, tmp_path):
     listing = json.loads(adgan("cache", "info", "--json", "--cache-dir", cache).stdout)
     assert (listing["folder"], listing["bytes"]) == (str(cache), bytes_below(cache))
     sets = {Path(each["root"]).name: each for each in listing["sets"]}
@@ -64,7 +64,7 @@ def test_json_tells_the_same(cache: Path, tmp_path: Path) -> None:
     assert sum(each["bytes"] for each in listing["sets"]) == listing["bytes"]
 
 
-def test_a_damaged_set_is_listed_too(cache: Path) -> None:
+def test_a_damaged_set_is_listed_too(cache):
     for path in cache.rglob("index.sqlite"):
         path.write_bytes(b"garbage" * 99)
     lines = adgan("cache", "info", "--cache-dir", cache).stdout.splitlines()
@@ -74,7 +74,7 @@ def test_a_damaged_set_is_listed_too(cache: Path) -> None:
     assert listing["bytes"] == bytes_below(cache)
 
 
-def test_odd_names_can_be_told_of(tmp_path: Path) -> None:
+def test_odd_names_can_be_told_of(tmp_path):
     keep(tmp_path / "cache", tmp_path / "new\nline\udcff", Preprocessing(16, 1), 1)
     result = adgan("cache", "info", "--cache-dir", tmp_path / "cache")
     assert r"new\nline\udcff" in result.stdout and len(result.stdout.splitlines()) == 3
@@ -82,7 +82,7 @@ def test_odd_names_can_be_told_of(tmp_path: Path) -> None:
     assert record["sets"][0]["root"].endswith("new\nline\\udcff")
 
 
-def test_clear_deletes_everything_and_says_how_much(cache: Path) -> None:
+def test_clear_deletes_everything_and_says_how_much(cache):
     (cache / "mine.txt").write_text("mine")
     with open(next(cache.rglob("pixels.bin")), "ab") as pixels:
         pixels.truncate(123_400_000)  # a hole: takes no space
@@ -92,7 +92,7 @@ def test_clear_deletes_everything_and_says_how_much(cache: Path) -> None:
     assert adgan("cache", "clear", "--cache-dir", cache).stderr.startswith("freed 0 KB")
 
 
-def test_an_empty_cache_is_no_error(tmp_path: Path) -> None:
+def test_an_empty_cache_is_no_error(tmp_path):
     nowhere = tmp_path / "nowhere"
     assert (
         adgan("cache", "info", "--cache-dir", nowhere).stdout == f"0 KB in 0 sets, in {nowhere}\n"
@@ -101,14 +101,14 @@ def test_an_empty_cache_is_no_error(tmp_path: Path) -> None:
     assert not nowhere.exists()
 
 
-def test_the_folder_can_come_from_the_environment(cache: Path) -> None:
+def test_the_folder_can_come_from_the_environment(cache):
     env = {"ADGAN_CACHE_DIR": str(cache)}
     assert adgan("cache", "info", env=env).stdout.endswith(f"in 2 sets, in {cache}\n")
     adgan("cache", "clear", env=env)
     assert adgan("cache", "info", env=env).stdout == f"0 KB in 0 sets, in {cache}\n"
 
 
-def test_what_cannot_be_deleted_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_deleted_is_named(cache, monkeypatch):
     def refuse(path: Path, target: Path) -> Path:
         raise PermissionError(13, "Permission denied")
 

@@ -20,8 +20,8 @@ def model(discs: Folder, tmp_path: Path) -> Path:
 
 
 def test_p_values_appear_for_the_settings_that_were_calibrated_and_no_others(
-    discs: Folder, model: Path, tmp_path: Path
-) -> None:
+    discs, model, tmp_path
+):
     squares, out = discs(8, shape="square", name="squares"), tmp_path / "scores.csv"
     adgan("score", squares, "-m", model, *FAST, "-o", out)
     assert [row.p_value for row in read_scores(out)] == [None] * 8
@@ -34,9 +34,7 @@ def test_p_values_appear_for_the_settings_that_were_calibrated_and_no_others(
     assert [row.p_value for row in read_scores(out)] == [None] * 8
 
 
-def test_settings_become_the_models_own_only_when_asked(
-    discs: Folder, model: Path, tmp_path: Path
-) -> None:
+def test_settings_become_the_models_own_only_when_asked(discs, model, tmp_path):
     squares, out = discs(8, shape="square", name="squares"), tmp_path / "scores.csv"
     others = "--k", "2", "--init", "prior", "--loss", "l1", "--n-seed", "3"
     before = load_model(model).search
@@ -50,9 +48,7 @@ def test_settings_become_the_models_own_only_when_asked(
     assert all(row.p_value is not None for row in read_scores(out))
 
 
-def test_pictures_the_model_was_trained_on_are_left_out(
-    discs: Folder, model: Path, tmp_path: Path
-) -> None:
+def test_pictures_the_model_was_trained_on_are_left_out(discs, model, tmp_path):
     mixed = discs(15)  # the first twelve are those it was trained on
     (mixed / "broken.png").write_bytes(b"no picture")
     said = adgan("calibrate", mixed, "-m", model, *FAST).stderr
@@ -67,13 +63,13 @@ def test_pictures_the_model_was_trained_on_are_left_out(
     assert sum(row.p_value is not None for row in rows) == 3
 
 
-def test_nothing_but_known_pictures_is_refused(discs: Folder, model: Path) -> None:
+def test_nothing_but_known_pictures_is_refused(discs, model):
     before = (model / "model.safetensors").read_bytes()
     assert "has not seen" in refused("calibrate", discs(), "-m", model, *FAST, code=3)
     assert (model / "model.safetensors").read_bytes() == before
 
 
-def test_training_calibrates_by_what_it_held_out(discs: Folder, tmp_path: Path) -> None:
+def test_training_calibrates_by_what_it_held_out(discs, tmp_path):
     out = tmp_path / "model"
     adgan("train", discs(30), *TINY, "--holdout", "0.2", "-o", out)
     model = load_model(out)
@@ -87,7 +83,7 @@ def test_training_calibrates_by_what_it_held_out(discs: Folder, tmp_path: Path) 
     assert "  --k 1, by 6 pictures" in adgan("info", out).stdout
 
 
-def test_adjusted_scores_need_enough_pictures_held_out(discs: Folder, model: Path) -> None:
+def test_adjusted_scores_need_enough_pictures_held_out(discs, model):
     adjusted = ["--adjust", "complexity"]
     line = refused("score", discs(3), "-m", model, *FAST, *adjusted, code=2)
     assert "--adjust complexity needs scores of 50 pictures" in line

@@ -23,14 +23,14 @@ from adgan_cli.errors import ConfigError
         ("None", None),
     ],
 )  # fmt: skip
-def test_durations_are_read_as_people_write_them(text: str, seconds: float | None) -> None:
+def test_durations_are_read_as_people_write_them(text, seconds):
     assert parse_duration(text, "--max-time") == seconds
 
 
 @pytest.mark.parametrize(
     "text", ["", " ", "soon", "-5", "5 m", "m", "30m1h", "1e3", "nan", "inf", "5d", "1.5h", "5mm"]
 )
-def test_what_is_no_duration_is_refused_by_the_name_of_its_option(text: str) -> None:
+def test_what_is_no_duration_is_refused_by_the_name_of_its_option(text):
     with pytest.raises(ConfigError, match="^--max-time must be like 90s, 30m"):
         parse_duration(text, "--max-time")
 
@@ -42,7 +42,7 @@ def test_what_is_no_duration_is_refused_by_the_name_of_its_option(text: str) -> 
         (99.4 * 60, "99 min"), (12600, "3.5 h"),
     ],
 )  # fmt: skip
-def test_durations_are_written_in_the_unit_that_fits(seconds: float, text: str) -> None:
+def test_durations_are_written_in_the_unit_that_fits(seconds, text):
     assert format_duration(seconds) == text
 
 
@@ -56,35 +56,31 @@ def test_durations_are_written_in_the_unit_that_fits(seconds: float, text: str) 
         ("right\u202eto left", r"right\u202eto left"),
     ],
 )
-def test_names_are_escaped_to_one_line(name: str, shown: str) -> None:
+def test_names_are_escaped_to_one_line(name, shown):
     assert escape_control(name) == shown
     assert escape_control(name).encode("utf-8")
 
 
 @pytest.mark.parametrize("name", ["[bold]a[/bold]", "[/]", ":smile:.png", "x" * 500, "a  b\\[c"])
-def test_a_name_is_said_as_it_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_is_said_as_it_is(name, capsys):
     status(name)  # not markup, not an emoji, not broken over lines
     out, err = capsys.readouterr()
     assert (out, err) == ("", name + "\n")
 
 
-def test_a_name_with_line_ends_and_broken_bytes_is_said_on_one_line(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_name_with_line_ends_and_broken_bytes_is_said_on_one_line(capsys):
     status("cannot read a\nb\udcff.png")
     assert capsys.readouterr().err == "cannot read a\\nb\\udcff.png\n"
 
 
-def test_there_is_no_bar_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_there_is_no_bar_where_there_is_no_terminal(capsys):
     with counting_bar() as bar:
         bar.update(bar.add_task("reading", total=3), completed=3)
     assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_only_asks_to_stop(
-    number: signal.Signals, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_first_signal_only_asks_to_stop(number, capsys):
     with stop_on_signal("stopping...") as stop_requested:
         assert not stop_requested()
         signal.raise_signal(number)
@@ -92,13 +88,13 @@ def test_the_first_signal_only_asks_to_stop(
     assert capsys.readouterr() == ("", "stopping...\n")
 
 
-def test_the_second_ctrl_c_ends_the_command() -> None:
+def test_the_second_ctrl_c_ends_the_command():
     with pytest.raises(KeyboardInterrupt), stop_on_signal("stopping..."):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
 
-def test_signals_mean_what_they_meant_before_once_the_block_is_left() -> None:
+def test_signals_mean_what_they_meant_before_once_the_block_is_left():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(ValueError), stop_on_signal("stopping..."):
         assert signal.getsignal(signal.SIGINT) is not before[0]
@@ -106,7 +102,7 @@ def test_signals_mean_what_they_meant_before_once_the_block_is_left() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_a_quiet_command_stops_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_quiet_command_stops_without_a_word(capsys):
     with stop_on_signal("stopping...", quiet=True) as stop_requested:
         signal.raise_signal(signal.SIGINT)
         assert stop_requested()

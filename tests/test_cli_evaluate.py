@@ -32,7 +32,7 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "evaluation"
 
 
-def test_a_labelled_folder_gives_a_table_a_figure_and_scores(shapes: Path, out: Path) -> None:
+def test_a_labelled_folder_gives_a_table_a_figure_and_scores(shapes, out):
     ended = adgan("evaluate", "--dataset", shapes, "--normal-class", "disc", *TINY, "-o", out)
     header, *rows = ended.stdout.splitlines()
     assert header.split() == ["method", "disc"]
@@ -48,7 +48,7 @@ def test_a_labelled_folder_gives_a_table_a_figure_and_scores(shapes: Path, out: 
     assert "disc  pca: AUC " in ended.stderr
 
 
-def test_a_second_call_only_draws(shapes: Path, out: Path) -> None:
+def test_a_second_call_only_draws(shapes, out):
     args = ["evaluate", "--dataset", shapes, "--normal-class", "0", *TINY, "-o", out]
     first = adgan(*args)
     times = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.parent.name != out.name}
@@ -56,12 +56,12 @@ def test_a_second_call_only_draws(shapes: Path, out: Path) -> None:
     assert times == {p: p.stat().st_mtime_ns for p in times}
 
 
-def test_all_classes_have_a_mean(shapes: Path, out: Path) -> None:
+def test_all_classes_have_a_mean(shapes, out):
     ended = adgan("evaluate", "--dataset", shapes, "--normal-class", "all", *CHEAP, "-o", out)
     assert ended.stdout.splitlines()[0].split() == ["method", "disc", "square", "mean"]
 
 
-def test_several_classes_are_named_with_commas(shapes: Path, out: Path) -> None:
+def test_several_classes_are_named_with_commas(shapes, out):
     (shapes / "train" / "square").rename(shapes / "train" / "a, b")
     (shapes / "test" / "square").rename(shapes / "test" / "a, b")
     for given, named in (("disc,0", "a, b  disc"), ("a, b", "a, b")):
@@ -70,13 +70,13 @@ def test_several_classes_are_named_with_commas(shapes: Path, out: Path) -> None:
         assert [name for name in ("a, b", "disc") if name in header] == named.split("  ")
 
 
-def test_two_folders_are_enough(shapes: Path, out: Path) -> None:
+def test_two_folders_are_enough(shapes, out):
     folders = ["--normal", shapes / "train/disc", "--anomalous", shapes / "test/square"]
     ended = adgan("evaluate", *folders, *CHEAP, "-o", out)
     assert ended.stdout.splitlines()[0].split() == ["method", "normal"]
 
 
-def test_a_trained_model_can_be_used_instead(shapes: Path, out: Path, tmp_path: Path) -> None:
+def test_a_trained_model_can_be_used_instead(shapes, out, tmp_path):
     model = tmp_path / "model"
     adgan("train", shapes / "train/disc", "-o", model, "--size", "16", "--width", "4",
           "--latent-dim", "8", "--iters", "2", "-b", "4", "--device", "cpu")  # fmt: skip
@@ -87,7 +87,7 @@ def test_a_trained_model_can_be_used_instead(shapes: Path, out: Path, tmp_path: 
     assert not list(out.rglob("model.safetensors")), "none was trained"
 
 
-def test_the_digits_that_come_with_scikit_learn_are_always_there(out: Path) -> None:
+def test_the_digits_that_come_with_scikit_learn_are_always_there(out):
     ended = adgan("evaluate", "--dataset", "digits", "--normal-class", "3", *CHEAP, "-o", out)
     assert "3  pca: AUC 0.9" in ended.stderr
 
@@ -107,22 +107,18 @@ def test_the_digits_that_come_with_scikit_learn_are_always_there(out: Path) -> N
     ],
     ids=" ".join,
 )
-def test_a_mistake_is_one_line_with_the_remedy(
-    words: list[str], message: str, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mistake_is_one_line_with_the_remedy(words, message, out, monkeypatch):
     assert message in refused("evaluate", *words, "-o", out, code=2)
     assert not out.exists()
 
 
-def test_a_data_set_that_is_not_there_says_what_to_put_where(out: Path, tmp_path: Path) -> None:
+def test_a_data_set_that_is_not_there_says_what_to_put_where(out, tmp_path):
     args = ["--dataset", "mnist", "--normal-class", "0", "--data-root", tmp_path / "none"]
     line = refused("evaluate", *args, "-o", out, code=2)
     assert "train-images-idx3-ubyte.gz" in line and "--download" in line
 
 
-def test_stopping_tells_how_to_go_on(
-    shapes: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopping_tells_how_to_go_on(shapes, out, monkeypatch):
     from adgan_cli.evaluation import protocol
 
     def interrupted(cell: object) -> None:
@@ -137,6 +133,6 @@ def test_stopping_tells_how_to_go_on(
     assert "pca" in (out / "table.md").read_text(encoding="utf-8")
 
 
-def test_help_for_evaluate_loads_nothing_heavy() -> None:
+def test_help_for_evaluate_loads_nothing_heavy():
     loaded = loaded_by("evaluate", "--help")
     assert not loaded & {"torch", "numpy", "sklearn", "matplotlib"}

@@ -1,7 +1,6 @@
 """adgan explain: Figure 1 for the pictures given, in a folder that is never a surprise."""
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,17 +9,13 @@ from conftest import draw_disc
 
 from adgan_cli.reports import trajectory
 
-Folder = Callable[..., Path]
-
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "explanation"
 
 
-def test_an_explanation_holds_all_that_is_promised(
-    discs: Folder, tiny_model: Path, out: Path
-) -> None:
+def test_an_explanation_holds_all_that_is_promised(discs, tiny_model, out):
     folder = discs(3)
     (folder / "empty.png").touch()
     given = [folder / name for name in ("disc-002.png", "disc-000.png", "empty.png")]
@@ -48,9 +43,7 @@ def test_an_explanation_holds_all_that_is_promised(
     assert result.stderr.splitlines()[-1] == str(out / "index.html")
 
 
-def test_figures_of_an_earlier_explanation_go_and_other_files_stay(
-    discs: Folder, tiny_model: Path, out: Path
-) -> None:
+def test_figures_of_an_earlier_explanation_go_and_other_files_stay(discs, tiny_model, out):
     folder = discs(2)
     adgan("explain", folder, "-m", tiny_model, *FAST, "-o", out, "-q")
     (out / "explanation-mine.png").write_text("mine")
@@ -61,16 +54,14 @@ def test_figures_of_an_earlier_explanation_go_and_other_files_stay(
     }  # fmt: skip
 
 
-def test_an_explanation_below_the_pictures_is_not_ranked(discs: Folder, tiny_model: Path) -> None:
+def test_an_explanation_below_the_pictures_is_not_ranked(discs, tiny_model):
     folder = discs(2)
     adgan("explain", folder, "-m", tiny_model, *FAST, "-o", folder / "why")
     assert adgan("score", folder, "-m", tiny_model, *FAST).stdout.count("\n") == 1 + 2
 
 
 @pytest.mark.parametrize("name", ["index.html", "losses.csv", "explanation-1.png"])
-def test_a_file_of_somebody_else_is_never_overwritten(
-    discs: Folder, tiny_model: Path, out: Path, name: str
-) -> None:
+def test_a_file_of_somebody_else_is_never_overwritten(discs, tiny_model, out, name):
     out.mkdir()
     (out / name).write_text("mine")
     line = refused("explain", discs(1), "-m", tiny_model, *FAST, "-o", out, code=2)
@@ -78,27 +69,21 @@ def test_a_file_of_somebody_else_is_never_overwritten(
     assert [path.read_text() for path in out.iterdir()] == ["mine"]
 
 
-def test_a_report_is_not_overwritten_with_an_explanation(
-    discs: Folder, tiny_model: Path, out: Path
-) -> None:
+def test_a_report_is_not_overwritten_with_an_explanation(discs, tiny_model, out):
     adgan("rank", discs(2), "-m", tiny_model, *FAST, "-o", out)
     before = (out / "index.html").read_bytes()
     refused("explain", discs(2), "-m", tiny_model, *FAST, "-o", out, code=2)
     assert (out / "index.html").read_bytes() == before
 
 
-def test_more_pictures_than_a_page_holds_are_refused(
-    discs: Folder, tiny_model: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_pictures_than_a_page_holds_are_refused(discs, tiny_model, out, monkeypatch):
     monkeypatch.setattr(trajectory, "MAX_IMAGES", 2)
     line = refused("explain", discs(3), "-m", tiny_model, *FAST, "-o", out, code=2)
     assert line.startswith("3 pictures are too many") and "adgan rank --top" in line
     assert not out.exists()
 
 
-def test_pictures_that_all_fail_are_a_page_and_an_exit_code(
-    tmp_path: Path, tiny_model: Path, out: Path
-) -> None:
+def test_pictures_that_all_fail_are_a_page_and_an_exit_code(tmp_path, tiny_model, out):
     (tmp_path / "a.png").touch()
     line = refused("explain", tmp_path / "a.png", "-m", tiny_model, *FAST, "-o", out, code=3)
     assert f"all 1 failed; see {out / 'index.html'}" in line
@@ -114,8 +99,8 @@ def test_pictures_that_all_fail_are_a_page_and_an_exit_code(
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, said: str
-) -> None:
+    tmp_path, monkeypatch, words, code, said
+):
     monkeypatch.chdir(tmp_path)
     draw_disc(tmp_path / "disc.png", 0)
     assert said in one_error(adgan("explain", *words, code=code).stderr)

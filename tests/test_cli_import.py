@@ -1,15 +1,12 @@
 """adgan import: a model that rank and score use as their own."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import torch
 from commands import adgan, one_error
 from safetensors.torch import save_file
 from test_models_import_dcgan import Dcgan
 
 
-def test_an_imported_model_scores(discs: Callable[..., Path], tmp_path: Path) -> None:
+def test_an_imported_model_scores(discs, tmp_path):
     torch.manual_seed(0)
     file, out = tmp_path / "g.safetensors", tmp_path / "model"
     save_file(Dcgan((10, 8, 4)).state_dict(), file)
@@ -21,7 +18,7 @@ def test_an_imported_model_scores(discs: Callable[..., Path], tmp_path: Path) ->
     assert "g.safetensors" in shown and "pad" in shown
 
 
-def test_a_model_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+def test_a_model_that_is_there_is_not_written_over(tmp_path):
     file, out = tmp_path / "g.safetensors", tmp_path / "model"
     save_file(Dcgan((10, 8, 4)).state_dict(), file)
     adgan("import", file, "-o", out)

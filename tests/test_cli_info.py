@@ -21,7 +21,7 @@ def trained(discs: Folder, tmp_path: Path) -> Path:
     return tmp_path / "trained"
 
 
-def test_json_tells_all_there_is_to_know(trained: Path) -> None:
+def test_json_tells_all_there_is_to_know(trained):
     result = adgan("info", trained, "--json")
     told, file = json.loads(result.stdout), trained / "model.safetensors"
     assert told["file"] == str(file)
@@ -36,33 +36,31 @@ def test_json_tells_all_there_is_to_know(trained: Path) -> None:
     assert result.stderr == ""
 
 
-def test_the_text_tells_the_same(trained: Path) -> None:
+def test_the_text_tells_the_same(trained):
     told = json.loads(adgan("info", trained, "--json").stdout)
     lines = [line.split() for line in adgan("info", trained).stdout.splitlines()]
     assert ["sha256", told["sha256"]] in lines
     assert ["latent", "dim", "8"] in lines and ["pictures", "4"] in lines
 
 
-def test_a_file_and_its_folder_are_the_same_model(tiny_model: Path) -> None:
+def test_a_file_and_its_folder_are_the_same_model(tiny_model):
     file = adgan("info", tiny_model / "model.safetensors", "--json").stdout
     assert file == adgan("info", tiny_model, "--json").stdout
 
 
-def test_the_model_can_come_from_the_environment(tiny_model: Path) -> None:
+def test_the_model_can_come_from_the_environment(tiny_model):
     told = adgan("info", "--json", env={"ADGAN_MODEL": str(tiny_model)}).stdout
     assert json.loads(told)["file"] == str(tiny_model / "model.safetensors")
 
 
-def test_a_model_in_a_folder_with_an_odd_name_can_be_told_of(
-    tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_model_in_a_folder_with_an_odd_name_can_be_told_of(tiny_model, tmp_path):
     folder = tmp_path / "new\nline\udcff"
     shutil.copytree(tiny_model, folder)
     assert r"new\nline\udcff" in adgan("info", folder).stdout.splitlines()[0]
     assert json.loads(adgan("info", folder, "--json").stdout)["file"].startswith(str(folder))
 
 
-def test_what_is_no_model_is_refused(trained: Path, tmp_path: Path) -> None:
+def test_what_is_no_model_is_refused(trained, tmp_path):
     for path, said in {
         tmp_path / "nothing": "no model at",
         trained / "config.json": "config.json is no model",
@@ -72,7 +70,7 @@ def test_what_is_no_model_is_refused(trained: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 5, 300])
-def test_a_truncated_model_is_refused(tiny_model: Path, tmp_path: Path, left: int) -> None:
+def test_a_truncated_model_is_refused(tiny_model, tmp_path, left):
     file = Path(shutil.copy(tiny_model / "model.safetensors", tmp_path))
     os.truncate(file, left)
     line = refused("info", file, code=4)

@@ -5,7 +5,6 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,6 @@ from adgan_cli.cli.console import parse_size
 from adgan_cli.errors import ConfigError
 from adgan_cli.images.cache_folder import cached_sets
 from adgan_cli.scoring.rows import read_scores
-
-Folder = Callable[..., Path]
 
 
 @pytest.fixture
@@ -52,31 +49,29 @@ def names(stdout: str) -> list[str]:
     ],
     ids=" ".join,
 )
-def test_pictures_are_chosen_by_place_and_pattern(
-    tree: Path, tiny_model: Path, options: list[str], expected: list[str]
-) -> None:
+def test_pictures_are_chosen_by_place_and_pattern(tree, tiny_model, options, expected):
     ended = adgan("score", tree, *options, "-m", tiny_model, *FAST, "-q")
     assert names(ended.stdout) == expected
 
 
-def test_links_left_alone_are_mentioned(tree: Path, tiny_model: Path) -> None:
+def test_links_left_alone_are_mentioned(tree, tiny_model):
     said = adgan("score", tree, "-m", tiny_model, *FAST).stderr
     assert "1 symbolic link alone; --follow-links" in said
     assert "link" not in adgan("score", tree, "--follow-links", "-m", tiny_model, *FAST).stderr
 
 
-def test_a_folder_of_links_alone_says_so(tmp_path: Path) -> None:
+def test_a_folder_of_links_alone_says_so(tmp_path):
     draw_disc(tmp_path / "real.png", 0)
     (tmp_path / "links").mkdir()
     os.symlink(tmp_path / "real.png", tmp_path / "links" / "a.png")
     assert "--follow-links" in refused("scan", tmp_path / "links", code=3)
 
 
-def test_a_pattern_that_is_none_is_refused_by_its_flag(tree: Path) -> None:
+def test_a_pattern_that_is_none_is_refused_by_its_flag(tree):
     assert refused("scan", tree, "--exclude", "[", code=2).startswith("--exclude")
 
 
-def test_a_list_on_standard_input_is_scored_in_its_order(tree: Path, tiny_model: Path) -> None:
+def test_a_list_on_standard_input_is_scored_in_its_order(tree, tiny_model):
     listed = f"{tree}/sub/c.png\n{tree}/missing.png\n\n{tree}/a.png\n"
     args = ["score", "--files-from", "-", "-m", str(tiny_model), *FAST, "-q"]
     ended = CliRunner().invoke(app, args, input=listed)
@@ -86,14 +81,12 @@ def test_a_list_on_standard_input_is_scored_in_its_order(tree: Path, tiny_model:
     assert rows[2]["error"] == "does not exist"
 
 
-def test_a_list_that_is_not_there_is_refused(tiny_model: Path) -> None:
+def test_a_list_that_is_not_there_is_refused(tiny_model):
     line = refused("score", "--files-from", "no-list", "-m", tiny_model, code=2)
     assert line == "--files-from no-list: No such file or directory"
 
 
-def test_an_archive_is_ranked_in_place_and_drawn_again(
-    tree: Path, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_an_archive_is_ranked_in_place_and_drawn_again(tree, tiny_model, tmp_path):
     archive, out = tmp_path / "val.zip", tmp_path / "report"
     with zipfile.ZipFile(archive, "w") as packed:
         for name in ("a.png", "sub/c.png", "sub/deep/d.png"):
@@ -113,9 +106,7 @@ def test_an_archive_is_ranked_in_place_and_drawn_again(
     assert {row.path: repr(row.score) for row in rows} == scores
 
 
-def test_decoded_pictures_are_kept_where_told_and_not_when_told(
-    discs: Folder, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_decoded_pictures_are_kept_where_told_and_not_when_told(discs, tiny_model, tmp_path):
     kept, never = tmp_path / "kept", tmp_path / "never"
     first = adgan("score", discs(3), "-m", tiny_model, *FAST, "--cache-dir", kept).stdout
     assert [(one.pictures, Path(one.root).name) for one in cached_sets(kept)] == [(3, "discs")]
@@ -125,9 +116,7 @@ def test_decoded_pictures_are_kept_where_told_and_not_when_told(
     assert not never.exists()
 
 
-def test_a_limit_too_small_is_mentioned_and_harmless(
-    discs: Folder, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_limit_too_small_is_mentioned_and_harmless(discs, tiny_model, tmp_path):
     args = ["score", discs(3), "-m", tiny_model, *FAST, "--cache-dir", tmp_path / "c"]
     ended = adgan(*args, "--cache-limit", "1KB")
     assert "no cache of decoded pictures" in ended.stderr and "--cache-limit" in ended.stderr
@@ -138,11 +127,11 @@ def test_a_limit_too_small_is_mentioned_and_harmless(
     ("text", "count"),
     [("10GB", 10**10), ("1.5 mb", 1_500_000), ("7", 7), ("2kb", 2000), ("1TB", 10**12), ("0", 0)],
 )
-def test_sizes_are_read_as_people_write_them(text: str, count: int) -> None:
+def test_sizes_are_read_as_people_write_them(text, count):
     assert parse_size(text, "--cache-limit") == count
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "1 potato", "1e9", "1GiB"])
-def test_other_sizes_are_refused(text: str) -> None:
+def test_other_sizes_are_refused(text):
     with pytest.raises(ConfigError, match="--cache-limit must be like 500MB or 10GB"):
         parse_size(text, "--cache-limit")

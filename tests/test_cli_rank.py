@@ -49,7 +49,7 @@ def links_of(out: Path) -> list[bytes]:
     return [unquote_to_bytes(unescape(href)) for href in hrefs if not href.startswith("#")]
 
 
-def test_a_report_holds_all_that_is_promised(discs: Folder, tiny_model: Path, out: Path) -> None:
+def test_a_report_holds_all_that_is_promised(discs, tiny_model, out):
     result = adgan("rank", discs(5), "-m", tiny_model, *FAST, "-o", out, "--top", "2")
     assert {path.name for path in out.iterdir()} == FILES | {"journal"}
     rows = read_scores(out / "ranking.csv")
@@ -62,13 +62,13 @@ def test_a_report_holds_all_that_is_promised(discs: Folder, tiny_model: Path, ou
     assert rows[0].path in result.stderr
 
 
-def test_quiet_says_nothing(discs: Folder, tiny_model: Path, out: Path) -> None:
+def test_quiet_says_nothing(discs, tiny_model, out):
     result = adgan("rank", discs(2), "-m", tiny_model, *FAST, "-o", out, "-q")
     assert (result.stdout, result.stderr) == ("", "")
     assert (out / "index.html").exists()
 
 
-def test_scores_are_those_of_the_score_command(discs: Folder, tiny_model: Path, out: Path) -> None:
+def test_scores_are_those_of_the_score_command(discs, tiny_model, out):
     folder, table = discs(4), out.with_suffix(".csv")
     adgan("rank", folder, "-m", tiny_model, *FAST, "-o", out)
     adgan("score", folder, "-m", tiny_model, *FAST, "-o", table)
@@ -76,19 +76,17 @@ def test_scores_are_those_of_the_score_command(discs: Folder, tiny_model: Path, 
     assert ranked == {row.path: row.score for row in read_scores(table)}
 
 
-def test_bottom_can_differ_from_top(discs: Folder, tiny_model: Path, out: Path) -> None:
+def test_bottom_can_differ_from_top(discs, tiny_model, out):
     adgan("rank", discs(5), "-m", tiny_model, *FAST, "-o", out, "--top", "3", "--bottom", "0")
     assert len(links_of(out)) == 3
 
 
-def test_no_picture_is_shown_at_both_ends(discs: Folder, tiny_model: Path, out: Path) -> None:
+def test_no_picture_is_shown_at_both_ends(discs, tiny_model, out):
     adgan("rank", discs(5), "-m", tiny_model, *FAST, "-o", out, "--top", "30")
     assert len(links_of(out)) == len(set(links_of(out))) == 5
 
 
-def test_odd_names_and_broken_files_end_up_in_the_report(
-    tmp_path: Path, tiny_model: Path, out: Path
-) -> None:
+def test_odd_names_and_broken_files_end_up_in_the_report(tmp_path, tiny_model, out):
     folder = tmp_path / "o<d>d\udcfe"
     folder.mkdir()
     names = [
@@ -114,9 +112,7 @@ def test_odd_names_and_broken_files_end_up_in_the_report(
     assert r"new\nline.png" in result.stderr
 
 
-def test_pictures_that_all_fail_are_a_report_and_an_exit_code(
-    tmp_path: Path, tiny_model: Path, out: Path
-) -> None:
+def test_pictures_that_all_fail_are_a_report_and_an_exit_code(tmp_path, tiny_model, out):
     (tmp_path / "a.png").touch()
     (tmp_path / "b.png").touch()
     line = refused("rank", tmp_path, "-m", tiny_model, *FAST, "-o", out, code=3)
@@ -138,8 +134,8 @@ def test_pictures_that_all_fail_are_a_report_and_an_exit_code(
     ],
 )
 def test_what_cannot_be_is_refused_before_a_report_is_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, said: str
-) -> None:
+    tmp_path, monkeypatch, words, code, said
+):
     monkeypatch.chdir(tmp_path)
     if "disc.png" in words:
         draw_disc(tmp_path / "disc.png", 0)
@@ -151,9 +147,7 @@ def test_what_cannot_be_is_refused_before_a_report_is_begun(
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
-def test_a_file_of_somebody_else_is_never_overwritten(
-    discs: Folder, tiny_model: Path, out: Path, name: str
-) -> None:
+def test_a_file_of_somebody_else_is_never_overwritten(discs, tiny_model, out, name):
     out.mkdir()
     (out / name).write_text("mine")
     line = refused("rank", discs(2), "-m", tiny_model, *FAST, "-o", out, code=2)
@@ -161,9 +155,7 @@ def test_a_file_of_somebody_else_is_never_overwritten(
     assert [(path.name, path.read_text()) for path in out.iterdir()] == [(name, "mine")]
 
 
-def test_a_report_of_ours_is_drawn_anew_and_other_files_stay(
-    discs: Folder, tiny_model: Path, out: Path
-) -> None:
+def test_a_report_of_ours_is_drawn_anew_and_other_files_stay(discs, tiny_model, out):
     adgan("rank", discs(2), "-m", tiny_model, *FAST, "-o", out)
     (out / "notes.txt").write_text("mine")
     adgan("rank", discs(5), "-m", tiny_model, *FAST, "-o", out)
@@ -171,7 +163,7 @@ def test_a_report_of_ours_is_drawn_anew_and_other_files_stay(
     assert (out / "notes.txt").read_text() == "mine"
 
 
-def test_the_report_does_not_go_among_the_pictures(discs: Folder, tiny_model: Path) -> None:
+def test_the_report_does_not_go_among_the_pictures(discs, tiny_model):
     # its figure.png would be ranked the next time
     folder = discs(2)
     for given in (folder, folder / "disc-000.png"):
@@ -180,25 +172,21 @@ def test_the_report_does_not_go_among_the_pictures(discs: Folder, tiny_model: Pa
     assert len(list(folder.iterdir())) == 2
 
 
-def test_a_report_below_the_pictures_is_not_ranked_itself(discs: Folder, tiny_model: Path) -> None:
+def test_a_report_below_the_pictures_is_not_ranked_itself(discs, tiny_model):
     folder = discs(2)
     for _ in range(2):
         adgan("rank", folder, "-m", tiny_model, *FAST, "-o", folder / "report")
         assert summary_of(folder / "report")["found"] == 2
 
 
-def test_a_file_in_place_of_the_report_is_refused(
-    discs: Folder, tiny_model: Path, out: Path
-) -> None:
+def test_a_file_in_place_of_the_report_is_refused(discs, tiny_model, out):
     out.write_text("mine")
     line = refused("rank", discs(1), "-m", tiny_model, *FAST, "-o", out, code=2)
     assert line.startswith(f"-o {out} is a file")
     assert out.read_text() == "mine"
 
 
-def test_a_read_only_place_is_found_out_before_any_work(
-    discs: Folder, tiny_model: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_place_is_found_out_before_any_work(discs, tiny_model, out, monkeypatch):
     # simulated: permissions do not bind root
     monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (out, os.W_OK))
     monkeypatch.setattr(ScoringRun, "results", lambda run: pytest.fail("scored in vain"))
@@ -207,9 +195,7 @@ def test_a_read_only_place_is_found_out_before_any_work(
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
-def test_a_full_disk_keeps_the_rows_that_were_scored(
-    discs: Folder, tiny_model: Path, out: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_full_disk_keeps_the_rows_that_were_scored(discs, tiny_model, out, monkeypatch, name):
     replace = os.replace
 
     def full(source: Path, target: Path) -> None:
@@ -226,9 +212,7 @@ def test_a_full_disk_keeps_the_rows_that_were_scored(
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_rows_that_cannot_be_kept_end_the_ranking(
-    discs: Folder, tiny_model: Path, out: Path
-) -> None:
+def test_rows_that_cannot_be_kept_end_the_ranking(discs, tiny_model, out):
     out.mkdir()
     (out / "scores.partial.csv").symlink_to("/dev/full")
     line = refused("rank", discs(1), "-m", tiny_model, *FAST, "-o", out, code=1)
@@ -236,8 +220,8 @@ def test_rows_that_cannot_be_kept_end_the_ranking(
 
 
 def test_stopping_keeps_the_rows_so_far_and_says_how_to_see_them(
-    discs: Folder, tiny_model: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    discs, tiny_model, out, monkeypatch
+):
     folder, results = discs(4), ScoringRun.results
 
     def stopped(run: ScoringRun) -> Iterator[ScoringResult]:
@@ -266,7 +250,7 @@ def report(discs: Folder, tiny_model: Path, out: Path) -> Path:
     return out
 
 
-def test_a_ranking_is_drawn_again_without_a_model(report: Path, tmp_path: Path) -> None:
+def test_a_ranking_is_drawn_again_without_a_model(report, tmp_path):
     again = tmp_path / "deeper" / "again"
     adgan("rank", "--from", report / "ranking.csv", "-o", again, "-m", tmp_path / "nothing")
     assert (again / "ranking.csv").read_bytes() == (report / "ranking.csv").read_bytes()
@@ -275,16 +259,14 @@ def test_a_ranking_is_drawn_again_without_a_model(report: Path, tmp_path: Path) 
     assert summary_of(again)["settings"] == summary_of(report)["settings"]
 
 
-def test_a_ranking_can_be_drawn_again_in_its_place(report: Path) -> None:
+def test_a_ranking_can_be_drawn_again_in_its_place(report):
     before = (report / "ranking.csv").read_bytes()
     adgan("rank", "--from", report / "ranking.csv", "-o", report, "--top", "1", "--bottom", "0")
     assert (report / "ranking.csv").read_bytes() == before
     assert len(links_of(report)) == 1
 
 
-def test_a_table_alone_needs_to_be_told_where_the_pictures_are(
-    report: Path, tmp_path: Path
-) -> None:
+def test_a_table_alone_needs_to_be_told_where_the_pictures_are(report, tmp_path):
     (tmp_path / "else").mkdir()
     table = shutil.copy(report / "ranking.csv", tmp_path / "else")
     again = tmp_path / "again"
@@ -296,7 +278,7 @@ def test_a_table_alone_needs_to_be_told_where_the_pictures_are(
     assert summary_of(again)["found"] == 5
 
 
-def test_a_picture_that_is_gone_keeps_its_place(report: Path, tmp_path: Path) -> None:
+def test_a_picture_that_is_gone_keeps_its_place(report, tmp_path):
     first = read_scores(report / "ranking.csv")[0].path
     (tmp_path / "discs" / first).unlink()
     adgan("rank", "--from", report / "ranking.csv", "-o", report)
@@ -304,9 +286,7 @@ def test_a_picture_that_is_gone_keeps_its_place(report: Path, tmp_path: Path) ->
     assert len(links_of(report)) == 4
 
 
-def test_names_that_are_not_utf_8_are_found_again(
-    tmp_path: Path, tiny_model: Path, out: Path
-) -> None:
+def test_names_that_are_not_utf_8_are_found_again(tmp_path, tiny_model, out):
     folder = tmp_path / "bad\udcfe"
     folder.mkdir()
     draw_disc(tmp_path / "plain.png", 0)
@@ -327,9 +307,7 @@ def test_names_that_are_not_utf_8_are_found_again(
         ("path,score\na.png,high\n", 1, "line 2: score must be a number"),
     ],
 )
-def test_a_table_that_is_no_ranking_is_refused_by_name(
-    tmp_path: Path, out: Path, table: str, code: int, said: str
-) -> None:
+def test_a_table_that_is_no_ranking_is_refused_by_name(tmp_path, out, table, code, said):
     path = tmp_path / "scores.csv"
     path.write_text(table)
     line = refused("rank", "--from", path, "-o", out, code=code)
@@ -339,16 +317,14 @@ def test_a_table_that_is_no_ranking_is_refused_by_name(
 
 @pytest.mark.parametrize("text", ["[]", "{}", "no json", '{"root": 5, "model": {}, "settings": {}}',
                                   '{"root": ".", "model": [], "settings": "x"}'])  # fmt: skip
-def test_a_spoilt_summary_does_not_keep_a_ranking_from_being_drawn(
-    report: Path, tmp_path: Path, text: str
-) -> None:
+def test_a_spoilt_summary_does_not_keep_a_ranking_from_being_drawn(report, tmp_path, text):
     (report / "summary.json").write_text(text)
     again = tmp_path / "again"
     adgan("rank", tmp_path / "discs", "--from", report / "ranking.csv", "-o", again)
     assert len(links_of(again)) == 5
 
 
-def test_rows_of_another_ranking_are_not_thrown_away(report: Path, tmp_path: Path) -> None:
+def test_rows_of_another_ranking_are_not_thrown_away(report, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "scores.partial.csv").write_text("path,score\nkept.png,1\n")  # of a killed command
@@ -363,9 +339,7 @@ def explained_in(out: Path) -> int:
     return (out / "index.html").read_text(encoding="utf-8").count('alt="Best reconstruction of')
 
 
-def test_what_is_shown_is_explained_unless_that_is_declined(
-    discs: Folder, tiny_model: Path, out: Path
-) -> None:
+def test_what_is_shown_is_explained_unless_that_is_declined(discs, tiny_model, out):
     folder = discs(4)
     adgan("rank", folder, "-m", tiny_model, *FAST, "-o", out, "--top", "1")
     assert explained_in(out) == 2
@@ -375,9 +349,7 @@ def test_what_is_shown_is_explained_unless_that_is_declined(
     assert (out / "ranking.csv").read_bytes() == table
 
 
-def test_a_ranking_drawn_again_is_explained_on_demand(
-    report: Path, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_ranking_drawn_again_is_explained_on_demand(report, tiny_model, tmp_path):
     table, first = report / "ranking.csv", (report / "index.html").read_bytes()
     again = tmp_path / "again"  # as far from the pictures: the same links
     told = adgan("rank", "--from", table, "-o", again, "-m", tiny_model).stderr
@@ -387,7 +359,7 @@ def test_a_ranking_drawn_again_is_explained_on_demand(
     assert (again / "index.html").read_bytes() == first
 
 
-def test_another_model_does_not_explain_a_ranking(report: Path, tmp_path: Path) -> None:
+def test_another_model_does_not_explain_a_ranking(report, tmp_path):
     generator = make_generator(channels=1, seed=1)
     save_model(Model(generator, generator.config), tmp_path / "other")
     line = refused(
@@ -398,9 +370,7 @@ def test_another_model_does_not_explain_a_ranking(report: Path, tmp_path: Path) 
     assert not (tmp_path / "again").exists()
 
 
-def test_a_ranking_of_models_that_are_gone_is_not_explained(
-    report: Path, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_ranking_of_models_that_are_gone_is_not_explained(report, tiny_model, tmp_path):
     told = summary_of(report)
     told["model"]["cross_fit"] = 5  # type: ignore[index]
     (report / "summary.json").write_text(json.dumps(told))
@@ -411,9 +381,7 @@ def test_a_ranking_of_models_that_are_gone_is_not_explained(
     assert "was scored by models without the pictures" in line
 
 
-def test_stopping_while_explaining_still_writes_the_report(
-    discs: Folder, tiny_model: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopping_while_explaining_still_writes_the_report(discs, tiny_model, out, monkeypatch):
     def stopped(*args: Any, **more: Any) -> Iterator[explanation.Reconstruction]:
         for index, reconstruction in enumerate(reconstruct(*args, **more)):
             if index == 1:
@@ -427,8 +395,8 @@ def test_stopping_while_explaining_still_writes_the_report(
 
 
 def test_scores_of_pictures_held_out_are_on_the_page_and_stay_when_it_is_drawn_again(
-    discs: Folder, tiny_model: Path, out: Path, tmp_path: Path
-) -> None:
+    discs, tiny_model, out, tmp_path
+):
     model = load_model(tiny_model)
     search = replace(PAPER_SEARCH, n_seed=1, k=1)
     calibration = Calibration(
@@ -447,9 +415,7 @@ def test_scores_of_pictures_held_out_are_on_the_page_and_stay_when_it_is_drawn_a
 
 
 @pytest.mark.slow
-def test_a_killed_command_leaves_the_rows_so_far(
-    discs: Folder, tiny_model: Path, out: Path
-) -> None:
+def test_a_killed_command_leaves_the_rows_so_far(discs, tiny_model, out):
     folder, partial = discs(200), out / "scores.partial.csv"
     slow = ["--n-seed", "1", "--k", "100", "--device", "cpu", "-b", "1"]
     process = started("rank", folder, "-m", tiny_model, *slow, "-o", out)
@@ -480,9 +446,7 @@ def with_calibration(tiny_model: Path, tmp_path: Path) -> Path:
     return model
 
 
-def test_flagged_pictures_are_a_column_a_note_and_a_mark(
-    discs: Folder, with_calibration: Path, tmp_path: Path
-) -> None:
+def test_flagged_pictures_are_a_column_a_note_and_a_mark(discs, with_calibration, tmp_path):
     folder, out = discs(30, shape="square", name="v"), tmp_path / "report"
     draw_noise(folder, 6, seed=1)
     said = adgan("rank", folder, "-m", with_calibration, *FAST, "--fdr", "0.05", "-o", out).stderr
@@ -505,18 +469,14 @@ def test_flagged_pictures_are_a_column_a_note_and_a_mark(
 
 
 @pytest.mark.parametrize("options", [["--preset", "paper"], ["--k", "3"], ["--cross-fit", "2"]])
-def test_drawing_again_takes_nothing_that_would_change_a_score(
-    tmp_path: Path, options: list[str]
-) -> None:
+def test_drawing_again_takes_nothing_that_would_change_a_score(tmp_path, options):
     scores = tmp_path / "scores.csv"
     scores.write_text("path,score\na.png,2.5\n", encoding="utf-8")
     line = refused("rank", "--from", scores, *options, "-o", tmp_path / "report", code=2)
     assert line == f"--from draws scores that are there; leave out {options[0]}"
 
 
-def test_a_rate_without_p_values_is_refused_before_any_work(
-    discs: Folder, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_rate_without_p_values_is_refused_before_any_work(discs, tiny_model, tmp_path):
     out = tmp_path / "report"
     asked = ["rank", discs(3), "-m", tiny_model, *FAST, "-o", out]
     assert "adgan calibrate" in refused(*asked, "--fdr", "0.05", code=2)
@@ -524,7 +484,7 @@ def test_a_rate_without_p_values_is_refused_before_any_work(
     assert not out.exists()
 
 
-def test_an_order_that_follows_brightness_is_told(tiny_model: Path, tmp_path: Path) -> None:
+def test_an_order_that_follows_brightness_is_told(tiny_model, tmp_path):
     folder = tmp_path / "greys"
     folder.mkdir()
     for index in range(40):
@@ -534,9 +494,7 @@ def test_an_order_that_follows_brightness_is_told(tiny_model: Path, tmp_path: Pa
     assert abs(rho) > 0.7 and f"brightness (rank correlation {rho:.2f})" in ended.stderr
 
 
-def test_the_training_folder_itself_is_ranked_by_models_that_have_not_seen_it(
-    discs: Folder, tmp_path: Path
-) -> None:
+def test_the_training_folder_itself_is_ranked_by_models_that_have_not_seen_it(discs, tmp_path):
     folder, model, out = discs(40), tmp_path / "model", tmp_path / "report"
     adgan("train", folder, *TINY, "--holdout", "0.2", "-o", model)
     known = adgan("rank", folder, "-m", model, *FAST, "-o", out).stderr

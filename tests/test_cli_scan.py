@@ -1,8 +1,6 @@
 """adgan scan: what a person and a program are told about a folder."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from commands import adgan, refused
@@ -10,7 +8,7 @@ from PIL import Image
 from test_house import loaded_by
 
 
-def test_a_person_is_told_what_is_there_and_how_long_it_takes(discs: Callable[..., Path]) -> None:
+def test_a_person_is_told_what_is_there_and_how_long_it_takes(discs):
     folder = discs(4)
     (folder / "damaged.png").write_bytes(b"no picture")
     (folder / "twin.png").write_bytes((folder / "disc-000.png").read_bytes())
@@ -21,7 +19,7 @@ def test_a_person_is_told_what_is_there_and_how_long_it_takes(discs: Callable[..
     assert "for 20,000 steps" in told and "for all of these" in told
 
 
-def test_a_program_gets_everything(discs: Callable[..., Path]) -> None:
+def test_a_program_gets_everything(discs):
     folder = discs(15, shape="bars")
     for index in range(15):
         (folder / f"{index}.jpg").write_bytes(b"damaged")
@@ -32,7 +30,7 @@ def test_a_program_gets_everything(discs: Callable[..., Path]) -> None:
     assert set(told["seconds"]) == {"read", "training_step", "rank"}
 
 
-def test_long_lists_are_cut_and_say_so(tmp_path: Path) -> None:
+def test_long_lists_are_cut_and_say_so(tmp_path):
     for index in range(12):
         (tmp_path / f"{index:02}.png").write_bytes(b"damaged")
         Image.new("L", (index + 1, 3)).save(tmp_path / f"{index:02}.gif")
@@ -42,22 +40,22 @@ def test_long_lists_are_cut_and_say_so(tmp_path: Path) -> None:
     assert "10.png: " not in told
 
 
-def test_nothing_usable_is_exit_code_3_with_the_reasons_shown(tmp_path: Path) -> None:
+def test_nothing_usable_is_exit_code_3_with_the_reasons_shown(tmp_path):
     (tmp_path / "a.png").write_bytes(b"damaged")
     ended = adgan("scan", tmp_path, code=3)
     assert "a.png: not a picture" in ended.stdout
     assert "no pictures" in refused("scan", tmp_path / "..", "--include", "*.none", code=3)
 
 
-def test_no_folder_is_a_usage_error() -> None:
+def test_no_folder_is_a_usage_error():
     assert "--files-from" in refused("scan", code=2)
 
 
 @pytest.mark.parametrize("size", ["0", "65"])
-def test_a_size_that_cannot_be_trained_is_refused(tmp_path: Path, size: str) -> None:
+def test_a_size_that_cannot_be_trained_is_refused(tmp_path, size):
     assert "--size" in refused("scan", tmp_path, "--size", size, code=2)
 
 
-def test_scan_answers_without_torch(discs: Callable[..., Path]) -> None:
+def test_scan_answers_without_torch(discs):
     loaded = loaded_by("scan", str(discs(3)), "--no-cache")
     assert "PIL" in loaded and "torch" not in loaded

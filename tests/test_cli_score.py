@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +26,6 @@ from adgan_cli.errors import OutputError
 from adgan_cli.scoring.rows import COLUMNS, read_scores
 from adgan_cli.scoring.run import ScoringResult, ScoringRun
 
-Folder = Callable[..., Path]
 # the modules: in the package `cli` itself, a command hides the module of its name
 score = import_module("adgan_cli.cli.score")
 
@@ -35,9 +34,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
 
 
-def test_rows_come_in_input_order_under_the_promised_header(
-    discs: Folder, tiny_model: Path
-) -> None:
+def test_rows_come_in_input_order_under_the_promised_header(discs, tiny_model):
     result = adgan("score", discs(5), "-m", tiny_model, *FAST)
     assert result.stdout.splitlines()[0] == "path,score,p_value,in_training,width,height,mode,error"
     rows = rows_of(result.stdout)
@@ -46,13 +43,11 @@ def test_rows_come_in_input_order_under_the_promised_header(
     assert result.stderr == "5 found, 5 scored, 0 failed\n"
 
 
-def test_quiet_says_nothing(discs: Folder, tiny_model: Path) -> None:
+def test_quiet_says_nothing(discs, tiny_model):
     assert adgan("score", discs(1), "-m", tiny_model, *FAST, "-q").stderr == ""
 
 
-def test_a_score_does_not_depend_on_company_batch_or_threads(
-    discs: Folder, tiny_model: Path
-) -> None:
+def test_a_score_does_not_depend_on_company_batch_or_threads(discs, tiny_model):
     folder = discs(5)
     together = rows_of(adgan("score", folder, "-m", tiny_model, *FAST, "-b", "2").stdout)
     threads = rows_of(adgan("score", folder, "-m", tiny_model, *FAST, "-b", "5", "-j", "3").stdout)
@@ -61,7 +56,7 @@ def test_a_score_does_not_depend_on_company_batch_or_threads(
     assert alone == [together[3]]
 
 
-def test_options_reach_the_search(discs: Folder, tiny_model: Path) -> None:
+def test_options_reach_the_search(discs, tiny_model):
     folder = discs(1)
     told = ["--n-seed 1 --k 1", "--n-seed 2 --k 1", "--n-seed 1 --k 2", "--n-seed 1 --k 1 --seed 3",
             "--n-seed 1 --k 1 --lr-z 1", "--n-seed 1 --k 1 --lr-theta 0.1"]  # fmt: skip
@@ -77,7 +72,7 @@ def test_options_reach_the_search(discs: Folder, tiny_model: Path) -> None:
 # what is given
 
 
-def test_everything_found_is_a_scored_row_or_an_error_row(tmp_path: Path, tiny_model: Path) -> None:
+def test_everything_found_is_a_scored_row_or_an_error_row(tmp_path, tiny_model):
     folder = tmp_path / "odd"
     folder.mkdir()
     names = [
@@ -113,9 +108,7 @@ def test_everything_found_is_a_scored_row_or_an_error_row(tmp_path: Path, tiny_m
     assert result.stderr.startswith("12 found, 9 scored, 3 failed into ")
 
 
-def test_colour_pictures_are_reduced_for_a_model_with_one_channel(
-    tmp_path: Path, tiny_model: Path
-) -> None:
+def test_colour_pictures_are_reduced_for_a_model_with_one_channel(tmp_path, tiny_model):
     Image.new("RGB", (16, 16), "red").save(tmp_path / "red.png")
     Image.new("L", (16, 16), 76).save(tmp_path / "grey.png")  # the luma of red
     rows = rows_of(adgan("score", tmp_path, "-m", tiny_model, *FAST).stdout)
@@ -124,20 +117,20 @@ def test_colour_pictures_are_reduced_for_a_model_with_one_channel(
     assert red["score"] == grey["score"]
 
 
-def test_grey_pictures_are_spread_for_a_model_with_three(discs: Folder, tmp_path: Path) -> None:
+def test_grey_pictures_are_spread_for_a_model_with_three(discs, tmp_path):
     generator = make_generator(channels=3)
     save_model(Model(generator, generator.config), tmp_path / "rgb")
     rows = rows_of(adgan("score", discs(2), "-m", tmp_path / "rgb", *FAST).stdout)
     assert all(row["score"] and not row["error"] for row in rows)
 
 
-def test_a_file_given_twice_is_scored_once(discs: Folder, tiny_model: Path) -> None:
+def test_a_file_given_twice_is_scored_once(discs, tiny_model):
     folder = discs(3)
     result = adgan("score", folder, folder, folder / "disc-001.png", "-m", tiny_model, *FAST)
     assert len(rows_of(result.stdout)) == 3
 
 
-def test_a_file_named_explicitly_is_a_row_whatever_it_is(tmp_path: Path, tiny_model: Path) -> None:
+def test_a_file_named_explicitly_is_a_row_whatever_it_is(tmp_path, tiny_model):
     (tmp_path / "notes.txt").write_text("no picture")
     draw_disc(tmp_path / "disc.png", 0)
     paths = tmp_path / "notes.txt", tmp_path / "disc.png"
@@ -147,7 +140,7 @@ def test_a_file_named_explicitly_is_a_row_whatever_it_is(tmp_path: Path, tiny_mo
     ]  # fmt: skip
 
 
-def test_folders_without_pictures_are_refused(tmp_path: Path, tiny_model: Path) -> None:
+def test_folders_without_pictures_are_refused(tmp_path, tiny_model):
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("no picture")
@@ -156,7 +149,7 @@ def test_folders_without_pictures_are_refused(tmp_path: Path, tiny_model: Path) 
         assert line.startswith(f"no pictures in {tmp_path / name};")
 
 
-def test_pictures_that_all_fail_are_rows_and_an_exit_code(tmp_path: Path, tiny_model: Path) -> None:
+def test_pictures_that_all_fail_are_rows_and_an_exit_code(tmp_path, tiny_model):
     (tmp_path / "a.png").touch()
     (tmp_path / "b.png").write_text("no picture")
     result = adgan("score", tmp_path, "-m", tiny_model, *FAST, code=3)
@@ -166,12 +159,12 @@ def test_pictures_that_all_fail_are_rows_and_an_exit_code(tmp_path: Path, tiny_m
     ]  # fmt: skip
 
 
-def test_a_path_that_is_not_there_is_refused_by_name(discs: Folder, tiny_model: Path) -> None:
+def test_a_path_that_is_not_there_is_refused_by_name(discs, tiny_model):
     line = refused("score", discs(), "nowhere", "-m", tiny_model, *FAST, code=2)
     assert line.startswith("nowhere does not exist")
 
 
-def test_a_search_that_leaves_the_numbers_is_an_error_row(discs: Folder, tiny_model: Path) -> None:
+def test_a_search_that_leaves_the_numbers_is_an_error_row(discs, tiny_model):
     result = adgan("score", discs(2), "-m", tiny_model, *FAST, "--lr-z", "1e38", code=3)
     assert {row["score"] for row in rows_of(result.stdout)} == {""}
     assert all("smaller --lr-z" in row["error"] for row in rows_of(result.stdout))
@@ -180,9 +173,7 @@ def test_a_search_that_leaves_the_numbers_is_an_error_row(discs: Folder, tiny_mo
 # the model
 
 
-def test_a_model_that_is_missing_or_something_else_is_refused(
-    discs: Folder, tmp_path: Path
-) -> None:
+def test_a_model_that_is_missing_or_something_else_is_refused(discs, tmp_path):
     folder, model = discs(4), tmp_path / "model"
     adgan("train", folder, *TINY, "-o", model)
     (tmp_path / "config-only").mkdir()
@@ -200,9 +191,7 @@ def test_a_model_that_is_missing_or_something_else_is_refused(
 
 
 @pytest.mark.parametrize("left", [0, 5, 300, 7000])
-def test_a_truncated_model_is_refused(
-    discs: Folder, tiny_model: Path, tmp_path: Path, left: int
-) -> None:
+def test_a_truncated_model_is_refused(discs, tiny_model, tmp_path, left):
     shutil.copytree(tiny_model, tmp_path / "cut")
     os.truncate(tmp_path / "cut" / "model.safetensors", left)
     result = adgan("score", discs(1), "-m", tmp_path / "cut", *FAST, code=4)
@@ -210,7 +199,7 @@ def test_a_truncated_model_is_refused(
     assert result.stdout == ""
 
 
-def test_the_model_can_come_from_the_environment(discs: Folder, tiny_model: Path) -> None:
+def test_the_model_can_come_from_the_environment(discs, tiny_model):
     env = {"ADGAN_MODEL": str(tiny_model)}
     assert rows_of(adgan("score", discs(1), *FAST, env=env).stdout)
 
@@ -230,9 +219,7 @@ def test_the_model_can_come_from_the_environment(discs: Folder, tiny_model: Path
         ("-j 0", "Invalid value for '-j' / '--workers'"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_by_its_flag(
-    discs: Folder, tiny_model: Path, given: str, line: str
-) -> None:
+def test_a_setting_that_cannot_be_is_refused_by_its_flag(discs, tiny_model, given, line):
     result = adgan("score", discs(1), "-m", tiny_model, *given.split(), code=2)
     assert one_error(result.stderr).startswith(line)
     assert result.stdout == ""
@@ -241,9 +228,7 @@ def test_a_setting_that_cannot_be_is_refused_by_its_flag(
 # where the rows go
 
 
-def test_a_trace_holds_every_step_and_ends_with_the_score(
-    discs: Callable[..., Path], tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_trace_holds_every_step_and_ends_with_the_score(discs, tiny_model, tmp_path):
     trace, settings = tmp_path / "trace.csv", ["--n-seed", "2", "--k", "3", "--device", "cpu"]
     ended = adgan("score", discs(2), "-m", tiny_model, *settings, "--trace", trace)
     with open(trace, encoding="utf-8", newline="") as file:
@@ -256,7 +241,7 @@ def test_a_trace_holds_every_step_and_ends_with_the_score(
         assert sum(losses) / 2 == pytest.approx(float(scored["score"]))
 
 
-def test_json_lines_hold_the_same_rows(discs: Folder, tiny_model: Path) -> None:
+def test_json_lines_hold_the_same_rows(discs, tiny_model):
     folder = discs(2)
     (folder / "empty.png").touch()
     words = ["score", folder, "-m", tiny_model, *FAST]
@@ -269,7 +254,7 @@ def test_json_lines_hold_the_same_rows(discs: Folder, tiny_model: Path) -> None:
     ]
 
 
-def test_a_file_appears_only_when_it_is_complete(discs: Folder, tiny_model: Path) -> None:
+def test_a_file_appears_only_when_it_is_complete(discs, tiny_model):
     folder = discs(2)
     out = folder.parent / "scores.csv"
     out.write_text("old")
@@ -280,7 +265,7 @@ def test_a_file_appears_only_when_it_is_complete(discs: Folder, tiny_model: Path
     assert not list(folder.parent.glob("*.partial"))
 
 
-def test_a_folder_is_no_file_for_rows(discs: Folder, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_folder_is_no_file_for_rows(discs, tiny_model, tmp_path):
     folder = discs(1)
     for out in (tmp_path, ""):
         line = refused("score", folder, "-m", tiny_model, *FAST, "-o", out, code=2)
@@ -290,9 +275,7 @@ def test_a_folder_is_no_file_for_rows(discs: Folder, tiny_model: Path, tmp_path:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_pipe_is_written_to_and_never_replaced(
-    discs: Folder, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_pipe_is_written_to_and_never_replaced(discs, tiny_model, tmp_path):
     # os.replace would put a file in the place of /dev/null
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -307,16 +290,14 @@ def test_a_pipe_is_written_to_and_never_replaced(
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_disk_is_one_line(discs: Folder, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line(discs, tiny_model, tmp_path):
     full = tmp_path / "full"
     full.symlink_to("/dev/full")  # root could replace the device itself
     line = refused("score", discs(1), "-m", tiny_model, *FAST, "-o", full, code=1)
     assert line.startswith(f"cannot write {full}: No space left on device")
 
 
-def test_a_disk_that_fills_up_at_the_end_keeps_the_rows(
-    discs: Folder, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_fills_up_at_the_end_keeps_the_rows(discs, tiny_model, monkeypatch):
     folder = discs(2)
     out = folder.parent / "scores.csv"
 
@@ -329,9 +310,7 @@ def test_a_disk_that_fills_up_at_the_end_keeps_the_rows(
     assert len(read_scores(Path(f"{out}.partial"))) == 2
 
 
-def test_stopping_keeps_the_rows_so_far(
-    discs: Folder, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopping_keeps_the_rows_so_far(discs, tiny_model, monkeypatch):
     folder = discs(3)
     out = folder.parent / "scores.csv"
     results = ScoringRun.results
@@ -348,15 +327,13 @@ def test_stopping_keeps_the_rows_so_far(
     assert not out.exists()
 
 
-def test_a_closed_standard_output_is_an_output_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_standard_output_is_an_output_error(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)  # what Python makes of `>&-`
     with pytest.raises(OutputError, match="standard output is closed; give a file with -o"):
         score._open(None)
 
 
-def test_stdout_is_utf_8_with_plain_line_ends_whatever_the_locale_says(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_stdout_is_utf_8_with_plain_line_ends_whatever_the_locale_says(monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", newline="\r\n")
     monkeypatch.setattr(sys, "stdout", stream)
     with score._open(None) as file:
@@ -368,7 +345,7 @@ def test_stdout_is_utf_8_with_plain_line_ends_whatever_the_locale_says(
 # in a process of its own
 
 
-def test_a_reader_that_leaves_ends_the_command_quietly(discs: Folder, tiny_model: Path) -> None:
+def test_a_reader_that_leaves_ends_the_command_quietly(discs, tiny_model):
     process = started("score", discs(), "-m", tiny_model, *FAST)
     assert process.stdout and process.stderr
     assert process.stdout.readline().startswith("path,score")
@@ -380,7 +357,7 @@ def test_a_reader_that_leaves_ends_the_command_quietly(discs: Folder, tiny_model
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_standard_output_on_a_full_disk_is_one_line(discs: Folder, tiny_model: Path) -> None:
+def test_standard_output_on_a_full_disk_is_one_line(discs, tiny_model):
     with open("/dev/full", "w") as full:
         process = started("score", discs(1), "-m", tiny_model, *FAST, stdout=full)
         _, stderr = process.communicate(timeout=60)
@@ -389,7 +366,7 @@ def test_standard_output_on_a_full_disk_is_one_line(discs: Folder, tiny_model: P
 
 
 @pytest.mark.slow
-def test_a_killed_command_leaves_the_rows_so_far(discs: Folder, tiny_model: Path) -> None:
+def test_a_killed_command_leaves_the_rows_so_far(discs, tiny_model):
     folder = discs(200)
     out = folder.parent / "scores.csv"
     partial = Path(f"{out}.partial")
@@ -403,8 +380,8 @@ def test_a_killed_command_leaves_the_rows_so_far(discs: Folder, tiny_model: Path
 
 
 def test_presets_replace_the_model_s_own_search_and_options_win_over_them(
-    discs: Folder, tiny_model: Path, tmp_path: Path
-) -> None:
+    discs, tiny_model, tmp_path
+):
     def scored(model: Path, *options: str) -> str:
         ended = adgan("score", discs(3), "-m", model, "--device", "cpu", "-q", *options)
         return ended.stdout

@@ -46,7 +46,7 @@ def run(*args: str) -> tuple[int, list[object]]:
     return CliRunner().invoke(app, args).exit_code, received
 
 
-def test_a_command_receives_objects() -> None:
+def test_a_command_receives_objects():
     assert run() == (
         0, [Outer(inner=Inner(), search=Overrides({})), Overrides({}), ReadConfig(), None]
     )  # fmt: skip
@@ -56,7 +56,7 @@ def test_a_command_receives_objects() -> None:
     assert run(*args.split()) == (0, [outer, given, ReadConfig("pad"), "1h"])
 
 
-def test_only_what_the_command_line_gives_replaces_the_default() -> None:
+def test_only_what_the_command_line_gives_replaces_the_default():
     # 5 is the class's default, and was given: it wins over the preset's
     base = SearchConfig(k=25, n_seed=8)
     assert Overrides[SearchConfig]({"k": 5}).over(base) == SearchConfig(k=5, n_seed=8)
@@ -65,7 +65,7 @@ def test_only_what_the_command_line_gives_replaces_the_default() -> None:
 
 
 @pytest.mark.parametrize("args", ["--theta some", "--n-seed 3", "--objective gun", "--fit fill"])
-def test_other_choices_and_fields_are_refused(args: str) -> None:
+def test_other_choices_and_fields_are_refused(args):
     assert run(*args.split()) == (2, [])
 
 
@@ -89,7 +89,7 @@ def row_of(text: str, name: str) -> str:
     return re.split(r"\n(?:│ +-|╰)", below)[0]
 
 
-def test_help_of_train_shows_groups_choices_and_defaults() -> None:
+def test_help_of_train_shows_groups_choices_and_defaults():
     text = help_of("train")
     panels = re.findall(r"^╭─ (.+?) ─+╮$", text, re.M)
     assert panels == [
@@ -104,7 +104,7 @@ def test_help_of_train_shows_groups_choices_and_defaults() -> None:
             assert all(str(choice) in row for choice in get_args(field.type))
 
 
-def test_help_of_rank_shows_choices_and_whose_defaults_hold() -> None:
+def test_help_of_rank_shows_choices_and_whose_defaults_hold():
     text = help_of("rank")
     assert "─ Search (default: the model's own settings) ─" in text
     for field in fields(SearchConfig):
@@ -113,7 +113,7 @@ def test_help_of_rank_shows_choices_and_whose_defaults_hold() -> None:
         assert all(str(choice) in row for choice in get_args(field.type))
 
 
-def test_help_says_in_a_line_of_100_columns_what_each_command_does() -> None:
+def test_help_says_in_a_line_of_100_columns_what_each_command_does():
     text = help_of(columns=100)
     commands = text[text.index("─ Commands ─") :].splitlines()
     lines = [line for line in commands if line.startswith("│")]

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -21,8 +20,6 @@ from adgan_cli.config import OBJECTIVES, PAPER_SEARCH, ReadConfig, SearchConfig
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.training import trainer as training
 from adgan_cli.fitting import directory as model_directory
-
-Folder = Callable[..., Path]
 
 
 @pytest.fixture
@@ -41,7 +38,7 @@ def without_time(model: dict[str, bytes]) -> dict[str, bytes]:
     return {name: data for name, data in model.items() if name != "history.csv"}
 
 
-def test_a_model_directory_holds_all_that_is_promised(discs: Folder, out: Path) -> None:
+def test_a_model_directory_holds_all_that_is_promised(discs, out):
     result = adgan("train", discs(), *TINY, "-o", out)
     assert set(content(out)) == {
         "model.safetensors", "config.json", "checkpoint.safetensors", "history.csv",
@@ -56,7 +53,7 @@ def test_a_model_directory_holds_all_that_is_promised(discs: Folder, out: Path) 
     assert result.stdout == "", "stdout is data, and there is none"
 
 
-def test_a_critic_that_was_kept_can_be_searched_with(discs: Folder, out: Path) -> None:
+def test_a_critic_that_was_kept_can_be_searched_with(discs, out):
     loss = ["--loss", "0.9*l1+0.1*critic-features", "--device", "cpu"]
     folder = discs()
     adgan("train", folder, *TINY, "-o", out)
@@ -68,16 +65,14 @@ def test_a_critic_that_was_kept_can_be_searched_with(discs: Folder, out: Path) -
     assert not set(rows[1:]) & set(plain[1:])
 
 
-def test_an_objective_without_a_critic_has_none_to_keep(discs: Folder, out: Path) -> None:
+def test_an_objective_without_a_critic_has_none_to_keep(discs, out):
     args = ["train", discs(), *TINY, "-o", out, "--objective", "mmd", "--keep-critic"]
     assert "mmd trains no critic" in one_error(adgan(*args, code=2).stderr)
     assert not out.exists()
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_every_objective_gives_a_model_that_scores(
-    discs: Folder, out: Path, objective: str
-) -> None:
+def test_every_objective_gives_a_model_that_scores(discs, out, objective):
     folder = discs()
     steps = ["--iters", "1"] if objective == "wgan" else []
     told = adgan("train", folder, *TINY, *steps, "-o", out, "--objective", objective)
@@ -86,7 +81,7 @@ def test_every_objective_gives_a_model_that_scores(
     assert len(scored) == 1 + 12
 
 
-def test_an_encoder_is_trained_and_started_from(discs: Folder, out: Path) -> None:
+def test_an_encoder_is_trained_and_started_from(discs, out):
     adgan("train", discs(), *TINY, "-o", out)
     model = load_model(out)
     assert model.encoder is not None and model.provenance["encoder"] == {"iters": 2}
@@ -95,9 +90,7 @@ def test_an_encoder_is_trained_and_started_from(discs: Folder, out: Path) -> Non
     assert "encoder" in adgan("info", out).stdout
 
 
-def test_without_an_encoder_the_search_starts_from_the_prior_alone(
-    discs: Folder, out: Path
-) -> None:
+def test_without_an_encoder_the_search_starts_from_the_prior_alone(discs, out):
     folder, asked = discs(), ["-m", out, "--n-seed", "1", "--k", "0", "--device", "cpu"]
     adgan("train", folder, *TINY, "-o", out)
     whole = load_model(out)
@@ -112,19 +105,19 @@ def test_without_an_encoder_the_search_starts_from_the_prior_alone(
     assert "--encoder-iters" in line
 
 
-def test_an_objective_that_brings_an_encoder_gets_no_other(discs: Folder, out: Path) -> None:
+def test_an_objective_that_brings_an_encoder_gets_no_other(discs, out):
     tiny = [*TINY[: TINY.index("--encoder-iters")], "--device", "cpu"]
     adgan("train", discs(), *tiny, "--objective", "vae", "-o", out)
     model = load_model(out)
     assert model.encoder is not None and "encoder" not in model.provenance
 
 
-def test_quiet_says_nothing(discs: Folder, out: Path) -> None:
+def test_quiet_says_nothing(discs, out):
     result = adgan("train", discs(), *TINY, "-o", out, "-q")
     assert (result.stdout, result.stderr) == ("", "")
 
 
-def test_equal_commands_give_equal_bytes(discs: Folder, tmp_path: Path) -> None:
+def test_equal_commands_give_equal_bytes(discs, tmp_path):
     folder = discs()
     for name in ("one", "two"):
         adgan("train", folder, *TINY, "-o", tmp_path / name)
@@ -132,28 +125,28 @@ def test_equal_commands_give_equal_bytes(discs: Folder, tmp_path: Path) -> None:
     assert one == two
 
 
-def test_another_seed_is_another_model(discs: Folder, tmp_path: Path) -> None:
+def test_another_seed_is_another_model(discs, tmp_path):
     folder = discs()
     for seed in "01":
         adgan("train", folder, *TINY, "--seed", seed, "-o", tmp_path / seed)
     assert load_model(tmp_path / "0").digest != load_model(tmp_path / "1").digest
 
 
-def test_colour_is_kept_when_one_picture_has_it(discs: Folder, out: Path) -> None:
+def test_colour_is_kept_when_one_picture_has_it(discs, out):
     folder = discs()
     Image.new("RGB", (16, 16), "red").save(folder / "red.png")
     adgan("train", folder, *TINY, "-o", out)
     assert load_model(out).config.channels == 3
 
 
-def test_one_channel_learns_from_colour_pictures_when_asked(discs: Folder, out: Path) -> None:
+def test_one_channel_learns_from_colour_pictures_when_asked(discs, out):
     folder = discs()
     Image.new("RGB", (16, 16), "red").save(folder / "red.png")
     adgan("train", folder, *TINY, "--channels", "1", "-o", out)
     assert load_model(out).config.channels == 1
 
 
-def test_a_single_picture_is_enough_but_warned_about(discs: Folder, out: Path) -> None:
+def test_a_single_picture_is_enough_but_warned_about(discs, out):
     result = adgan("train", discs(1), *TINY, "-o", out)
     assert "1 picture in" in result.stderr and "warning: that is few" in result.stderr
     assert load_model(out)
@@ -162,13 +155,13 @@ def test_a_single_picture_is_enough_but_warned_about(discs: Folder, out: Path) -
 # what is in the folder
 
 
-def test_an_empty_folder_has_no_pictures(tmp_path: Path, out: Path) -> None:
+def test_an_empty_folder_has_no_pictures(tmp_path, out):
     (tmp_path / "empty").mkdir()
     line = refused("train", tmp_path / "empty", *TINY, "-o", out, code=3)
     assert line.startswith(f"no pictures in {tmp_path / 'empty'};")
 
 
-def test_a_folder_of_text_files_has_no_pictures(tmp_path: Path, out: Path) -> None:
+def test_a_folder_of_text_files_has_no_pictures(tmp_path, out):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("no picture")
     (tmp_path / "texts" / "b.csv").write_text("no,picture")
@@ -176,7 +169,7 @@ def test_a_folder_of_text_files_has_no_pictures(tmp_path: Path, out: Path) -> No
     assert line.startswith("no pictures in")
 
 
-def test_a_folder_of_broken_pictures_names_the_first(tmp_path: Path, out: Path) -> None:
+def test_a_folder_of_broken_pictures_names_the_first(tmp_path, out):
     folder = tmp_path / "broken"
     folder.mkdir()
     (folder / "a.png").write_text("text")
@@ -185,9 +178,7 @@ def test_a_folder_of_broken_pictures_names_the_first(tmp_path: Path, out: Path) 
     assert "all 2 failed, the first is a.png: not a picture" in line
 
 
-def test_the_shape_of_pictures_is_kept_with_the_model_and_cannot_change(
-    discs: Folder, out: Path
-) -> None:
+def test_the_shape_of_pictures_is_kept_with_the_model_and_cannot_change(discs, out):
     folder = discs()
     adgan("train", folder, *TINY, "-o", out, "--fit", "pad", "--alpha", "#102030")
     assert load_model(out).reading == ReadConfig("pad", "#102030")
@@ -197,7 +188,7 @@ def test_the_shape_of_pictures_is_kept_with_the_model_and_cannot_change(
     assert load_model(out).reading == ReadConfig("pad", "#102030")
 
 
-def test_deep_pictures_keep_their_range_with_the_model(tmp_path: Path, out: Path) -> None:
+def test_deep_pictures_keep_their_range_with_the_model(tmp_path, out):
     folder = tmp_path / "deep"
     folder.mkdir()
     for index in range(4):
@@ -214,9 +205,7 @@ def test_deep_pictures_keep_their_range_with_the_model(tmp_path: Path, out: Path
     assert [row[6] for row in rows] == ["I;16[100..4003]"] * 4 + ["I;16[100..4003]+clip"]
 
 
-def test_what_was_trained_on_is_recognised_whatever_it_is_called(
-    discs: Folder, out: Path, tmp_path: Path
-) -> None:
+def test_what_was_trained_on_is_recognised_whatever_it_is_called(discs, out, tmp_path):
     folder = discs(3)
     adgan("train", folder, *TINY, "-o", out)
     other = tmp_path / "other"
@@ -229,9 +218,7 @@ def test_what_was_trained_on_is_recognised_whatever_it_is_called(
     assert told == {"renamed.png": "true", "unseen.png": "false", "torn.png": ""}
 
 
-def test_several_folders_and_a_list_are_learnt_from_together(
-    discs: Folder, out: Path, tmp_path: Path
-) -> None:
+def test_several_folders_and_a_list_are_learnt_from_together(discs, out, tmp_path):
     listed = tmp_path / "list.txt"
     listed.write_text("\n".join(map(str, discs(3, name="c").iterdir())))
     result = adgan(
@@ -240,12 +227,12 @@ def test_several_folders_and_a_list_are_learnt_from_together(
     assert "12 pictures" in result.stderr
 
 
-def test_a_folder_that_is_not_there_is_refused_by_name(tmp_path: Path, out: Path) -> None:
+def test_a_folder_that_is_not_there_is_refused_by_name(tmp_path, out):
     line = refused("train", tmp_path / "no\nfolder\udcff", *TINY, "-o", out, code=2)
     assert r"no\nfolder\udcff does not exist" in line
 
 
-def test_broken_pictures_are_named_and_the_others_learnt_from(discs: Folder, out: Path) -> None:
+def test_broken_pictures_are_named_and_the_others_learnt_from(discs, out):
     folder = discs()
     whole = (folder / "disc-000.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -258,7 +245,7 @@ def test_broken_pictures_are_named_and_the_others_learnt_from(discs: Folder, out
     assert load_model(out).provenance["data"]["pictures"] == 12
 
 
-def test_many_broken_pictures_do_not_fill_the_screen(discs: Folder, out: Path) -> None:
+def test_many_broken_pictures_do_not_fill_the_screen(discs, out):
     folder = discs()
     for index in range(9):
         (folder / f"empty-{index}.png").touch()
@@ -267,7 +254,7 @@ def test_many_broken_pictures_do_not_fill_the_screen(discs: Folder, out: Path) -
     assert "warning: left out 4 more files" in result.stderr
 
 
-def test_pictures_of_any_shape_and_name_are_learnt_from(tmp_path: Path, out: Path) -> None:
+def test_pictures_of_any_shape_and_name_are_learnt_from(tmp_path, out):
     folder = tmp_path / "odd"
     folder.mkdir()
     Image.new("L", (1, 1), 9).save(folder / "dot.png")
@@ -281,7 +268,7 @@ def test_pictures_of_any_shape_and_name_are_learnt_from(tmp_path: Path, out: Pat
     assert load_model(out).provenance["data"]["pictures"] == 7
 
 
-def test_a_model_among_the_pictures_is_not_learnt_from(discs: Folder) -> None:
+def test_a_model_among_the_pictures_is_not_learnt_from(discs):
     folder = discs()
     adgan("train", folder, *TINY, "-o", folder / "model")
     adgan("train", folder, *TINY, "-o", folder / "again")
@@ -291,7 +278,7 @@ def test_a_model_among_the_pictures_is_not_learnt_from(discs: Folder) -> None:
 # where the model goes
 
 
-def test_a_folder_with_files_is_left_alone(discs: Folder, out: Path) -> None:
+def test_a_folder_with_files_is_left_alone(discs, out):
     out.mkdir()
     (out / "thesis.txt").write_text("mine")
     line = refused("train", discs(), *TINY, "-o", out, code=2)
@@ -299,7 +286,7 @@ def test_a_folder_with_files_is_left_alone(discs: Folder, out: Path) -> None:
     assert content(out) == {"thesis.txt": b"mine"}
 
 
-def test_overwrite_replaces_the_model_and_keeps_other_files(discs: Folder, out: Path) -> None:
+def test_overwrite_replaces_the_model_and_keeps_other_files(discs, out):
     folder = discs()
     adgan("train", folder, *TINY, "--iters", "4", "-o", out)
     before = load_model(out).digest
@@ -312,7 +299,7 @@ def test_overwrite_replaces_the_model_and_keeps_other_files(discs: Folder, out: 
     assert "samples/000004.png" not in after, "a grid of the model that is gone"
 
 
-def test_overwrite_does_not_touch_a_folder_without_a_model(discs: Folder, out: Path) -> None:
+def test_overwrite_does_not_touch_a_folder_without_a_model(discs, out):
     # named as ours are, but somebody else's
     (out / "samples").mkdir(parents=True)
     for name in ("config.json", "history.csv", "samples/001.png", "samples/real.png"):
@@ -323,7 +310,7 @@ def test_overwrite_does_not_touch_a_folder_without_a_model(discs: Folder, out: P
     assert content(out) == before
 
 
-def test_overwrite_starts_anew_after_a_run_that_was_killed_early(discs: Folder, out: Path) -> None:
+def test_overwrite_starts_anew_after_a_run_that_was_killed_early(discs, out):
     folder = discs()
     adgan("train", folder, *TINY, "-o", out)
     for name in ("model.safetensors", "config.json", "checkpoint.safetensors"):
@@ -332,7 +319,7 @@ def test_overwrite_starts_anew_after_a_run_that_was_killed_early(discs: Folder, 
     assert load_model(out)
 
 
-def test_a_run_cut_short_by_the_clock_says_that_its_model_is_weak(discs: Folder, out: Path) -> None:
+def test_a_run_cut_short_by_the_clock_says_that_its_model_is_weak(discs, out):
     options = [*TINY, "--iters", "100000", "--max-time", "2s"]
     said = adgan("train", discs(), *options, "-o", out).stderr
     assert "weak model" in said and "--resume" in said
@@ -340,16 +327,14 @@ def test_a_run_cut_short_by_the_clock_says_that_its_model_is_weak(discs: Folder,
     assert "weak model" not in said  # three steps are what was asked for
 
 
-def test_a_file_in_place_of_the_model_is_refused(discs: Folder, out: Path) -> None:
+def test_a_file_in_place_of_the_model_is_refused(discs, out):
     out.write_text("mine")
     line = refused("train", discs(), *TINY, "-o", out, code=2)
     assert line.startswith(f"-o {out} is a file")
     assert out.read_text() == "mine"
 
 
-def test_a_read_only_place_is_found_out_before_any_work(
-    discs: Folder, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_place_is_found_out_before_any_work(discs, out, monkeypatch):
     # permissions do not bind root, who may run this
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
     result = adgan("train", discs(), *TINY, "-o", out, code=1)
@@ -358,9 +343,7 @@ def test_a_read_only_place_is_found_out_before_any_work(
     assert "pictures in" not in result.stderr, "pictures were read in vain"
 
 
-def test_a_full_disk_costs_the_new_model_and_not_the_old_one(
-    discs: Folder, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_costs_the_new_model_and_not_the_old_one(discs, out, monkeypatch):
     folder = discs()
     adgan("train", folder, *TINY, "-o", out)
     before = {name: data for name, data in content(out).items() if name.endswith("safetensors")}
@@ -383,9 +366,7 @@ def test_a_full_disk_costs_the_new_model_and_not_the_old_one(
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_history_that_cannot_grow_is_one_line(
-    discs: Folder, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_history_that_cannot_grow_is_one_line(discs, out, monkeypatch):
     monkeypatch.setattr(model_directory, "_cut_history", lambda out, step: (Path("/dev/full"), 0.0))
     line = refused("train", discs(), *TINY, "-o", out, code=1)
     assert line.startswith("cannot write /dev/full: No space left on device")
@@ -425,34 +406,32 @@ def test_a_history_that_cannot_grow_is_one_line(
         ("--resume --overwrite", "--resume goes on and --overwrite starts anew"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_by_its_flag(
-    discs: Folder, out: Path, given: str, line: str
-) -> None:
+def test_a_setting_that_cannot_be_is_refused_by_its_flag(discs, out, given, line):
     said = refused("train", discs(), *TINY, "-o", out, *given.split(), code=2)
     assert said.startswith(line)
     assert not out.exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
-def test_cuda_that_was_asked_for_is_never_replaced_by_the_cpu(discs: Folder, out: Path) -> None:
+def test_cuda_that_was_asked_for_is_never_replaced_by_the_cpu(discs, out):
     line = refused("train", discs(), *TINY, "--device", "cuda", "-o", out, code=2)
     assert "this machine shows 0 CUDA devices; try cpu" in line
 
 
-def test_the_device_can_come_from_the_environment(discs: Folder, out: Path) -> None:
+def test_the_device_can_come_from_the_environment(discs, out):
     given = [word for word in TINY if word not in ("--device", "cpu")]
     line = refused("train", discs(), *given, "-o", out, code=2, env={"ADGAN_DEVICE": "abacus"})
     assert "got abacus" in line
 
 
 @pytest.mark.parametrize("words", [[], ["a", "--no-such-option"], ["a", "--seed", "x"]])
-def test_a_command_line_that_makes_no_sense_is_a_usage_error(words: list[str]) -> None:
+def test_a_command_line_that_makes_no_sense_is_a_usage_error(words):
     result = adgan("train", *words, code=2)
     assert one_error(result.stderr)
     assert "adgan train --help" in result.stderr
 
 
-def test_no_time_at_all_still_leaves_a_model_to_go_on_with(discs: Folder, out: Path) -> None:
+def test_no_time_at_all_still_leaves_a_model_to_go_on_with(discs, out):
     folder = discs()
     result = adgan("train", folder, *TINY, "--max-time", "0s", "-o", out)
     assert "0 of 3 steps" in result.stderr and "with --resume" in result.stderr
@@ -462,7 +441,7 @@ def test_no_time_at_all_still_leaves_a_model_to_go_on_with(discs: Folder, out: P
     assert load_model(out).provenance["training"]["iters"] == 3
 
 
-def test_dry_run_prints_the_plan_and_writes_nothing(discs: Folder, out: Path) -> None:
+def test_dry_run_prints_the_plan_and_writes_nothing(discs, out):
     result = adgan("train", discs(), *TINY, "-o", out, "--dry-run")
     plan = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if "  " in line)
     assert plan["pictures"] == "12 to train on, 0 held out"
@@ -470,7 +449,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(discs: Folder, out: Path) ->
     assert not out.exists()
 
 
-def test_dry_run_keeps_the_model_that_overwrite_would_replace(discs: Folder, out: Path) -> None:
+def test_dry_run_keeps_the_model_that_overwrite_would_replace(discs, out):
     folder = discs()
     adgan("train", folder, *TINY, "-o", out)
     before = content(out)
@@ -478,7 +457,7 @@ def test_dry_run_keeps_the_model_that_overwrite_would_replace(discs: Folder, out
     assert content(out) == before
 
 
-def test_a_plan_for_a_folder_with_an_odd_name_can_be_printed(tmp_path: Path, out: Path) -> None:
+def test_a_plan_for_a_folder_with_an_odd_name_can_be_printed(tmp_path, out):
     folder = tmp_path / "new\nline\udcff"
     folder.mkdir()
     draw_disc(folder / "disc.png", 0)
@@ -486,7 +465,7 @@ def test_a_plan_for_a_folder_with_an_odd_name_can_be_printed(tmp_path: Path, out
     assert r"new\nline\udcff" in result.stdout
 
 
-def test_a_run_that_diverges_keeps_the_model_there_was(discs: Folder, out: Path) -> None:
+def test_a_run_that_diverges_keeps_the_model_there_was(discs, out):
     folder, wild = discs(), [*TINY, "--objective", "wgan-gp", "--penalty", "1e60"]
     first = refused("train", folder, *wild, "-o", out, code=5)
     assert "diverged" in first and "no model was saved yet" in first
@@ -500,7 +479,7 @@ def test_a_run_that_diverges_keeps_the_model_there_was(discs: Folder, out: Path)
 # going on
 
 
-def test_resuming_is_the_same_as_never_having_stopped(discs: Folder, tmp_path: Path) -> None:
+def test_resuming_is_the_same_as_never_having_stopped(discs, tmp_path):
     folder, halves, whole = discs(), tmp_path / "halves", tmp_path / "whole"
     adgan("train", folder, *TINY, "-o", halves)
     adgan("train", folder, "--resume", "--iters", "5", "--device", "cpu", "-o", halves)
@@ -511,7 +490,7 @@ def test_resuming_is_the_same_as_never_having_stopped(discs: Folder, tmp_path: P
     assert steps == ["step", "1", "2", "3", "4", "5"]
 
 
-def test_resuming_a_finished_run_changes_nothing(discs: Folder, out: Path) -> None:
+def test_resuming_a_finished_run_changes_nothing(discs, out):
     folder = discs()
     adgan("train", folder, *TINY, "-o", out)
     before = content(out)
@@ -530,9 +509,7 @@ def test_resuming_a_finished_run_changes_nothing(discs: Folder, out: Path) -> No
         ("--iters 2", "--iters 2: 3 steps are done already"),
     ],
 )
-def test_resuming_with_other_settings_is_refused(
-    discs: Folder, out: Path, given: str, line: str
-) -> None:
+def test_resuming_with_other_settings_is_refused(discs, out, given, line):
     folder = discs()
     adgan("train", folder, *TINY, "-o", out)
     before = content(out)
@@ -543,7 +520,7 @@ def test_resuming_with_other_settings_is_refused(
     assert content(out) == before
 
 
-def test_resuming_on_other_pictures_is_refused(discs: Folder, out: Path) -> None:
+def test_resuming_on_other_pictures_is_refused(discs, out):
     folder = discs()
     adgan("train", folder, *TINY, "-o", out)
     (folder / "disc-000.png").unlink()
@@ -551,15 +528,13 @@ def test_resuming_on_other_pictures_is_refused(discs: Folder, out: Path) -> None
     assert "trained on other pictures (12 then, 11 now" in line
 
 
-def test_resuming_where_there_is_nothing_is_refused(discs: Folder, out: Path) -> None:
+def test_resuming_where_there_is_nothing_is_refused(discs, out):
     line = refused("train", discs(), *TINY, "-o", out, "--resume", code=4)
     assert f"no checkpoint at {out / 'checkpoint.safetensors'}" in line
 
 
 @pytest.mark.parametrize("left", [0, 7, 1000])
-def test_resuming_from_a_truncated_checkpoint_is_refused(
-    discs: Folder, out: Path, left: int
-) -> None:
+def test_resuming_from_a_truncated_checkpoint_is_refused(discs, out, left):
     folder = discs()
     adgan("train", folder, *TINY, "-o", out)
     os.truncate(out / "checkpoint.safetensors", left)
@@ -568,7 +543,7 @@ def test_resuming_from_a_truncated_checkpoint_is_refused(
     assert load_model(out), "the model is still there"
 
 
-def test_a_spoilt_history_does_not_keep_a_run_from_going_on(discs: Folder, out: Path) -> None:
+def test_a_spoilt_history_does_not_keep_a_run_from_going_on(discs, out):
     folder = discs()
     adgan("train", folder, *TINY, "-o", out)
     with open(out / "history.csv", "ab") as file:
@@ -591,9 +566,7 @@ def endless(folder: Path, out: Path, *more: str) -> "subprocess.Popen[str]":
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_saves_and_can_go_on(
-    discs: Folder, out: Path, number: signal.Signals
-) -> None:
+def test_a_stopped_run_saves_and_can_go_on(discs, out, number):
     folder = discs()
     process = endless(folder, out)
     process.send_signal(number)
@@ -613,7 +586,7 @@ def test_a_stopped_run_saves_and_can_go_on(
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_from_its_last_save(discs: Folder, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_from_its_last_save(discs, tmp_path):
     folder, out = discs(), tmp_path / "model"
     process = endless(folder, out, "--save-every", "0s")
     process.kill()
@@ -626,9 +599,7 @@ def test_a_killed_run_goes_on_from_its_last_save(discs: Folder, tmp_path: Path) 
     assert load_model(out).digest == load_model(tmp_path / "whole").digest
 
 
-def test_a_model_is_searched_as_its_preset_says_also_after_it_was_resumed(
-    discs: Folder, out: Path
-) -> None:
+def test_a_model_is_searched_as_its_preset_says_also_after_it_was_resumed(discs, out):
     folder = discs()
     adgan("train", folder, *TINY, "-o", out)
     assert load_model(out).search == SearchConfig()
@@ -639,9 +610,7 @@ def test_a_model_is_searched_as_its_preset_says_also_after_it_was_resumed(
     assert load_model(out).search == PAPER_SEARCH
 
 
-def test_iters_auto_stops_when_pictures_held_out_fare_no_better(
-    discs: Folder, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_iters_auto_stops_when_pictures_held_out_fare_no_better(discs, out, monkeypatch):
     monkeypatch.setattr(training, "VALIDATE_EVERY", 1)
     monkeypatch.setattr(import_module("adgan_cli.cli.train_options"), "AUTO_PATIENCE", 0.1)
     tiny = [*TINY[: TINY.index("--iters")], *TINY[TINY.index("--iters") + 2 :]]

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -51,13 +50,13 @@ def options_of(command: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_says_what_it_does(name: str) -> None:
+def test_every_command_says_what_it_does(name):
     first = COMMANDS[name].help.splitlines()[0]
     assert first[0].isupper() and first.endswith(".")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_shows_an_example_that_its_parser_takes(name: str) -> None:
+def test_every_command_shows_an_example_that_its_parser_takes(name):
     found = re.search(r"Example: adgan (.+)", " ".join(COMMANDS[name].help.split()))
     assert found, "no example"
     words = shlex.split(found[1])
@@ -67,19 +66,19 @@ def test_every_command_shows_an_example_that_its_parser_takes(name: str) -> None
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_has_a_sentence_of_help(name: str) -> None:
+def test_every_option_has_a_sentence_of_help(name):
     helps = {param.name: param.help or "" for param in COMMANDS[name].params}
     assert {n: text for n, text in helps.items() if not re.fullmatch(r"[A-Z].*\.", text)} == {}
 
 
 @pytest.mark.parametrize(("command", "config"), SETTINGS)
-def test_every_setting_is_an_option_of_its_command(command: str, config: type) -> None:
+def test_every_setting_is_an_option_of_its_command(command, config):
     options = options_of(command)
     assert [f.name for f in settings_of(command, config) if flag(f.name) not in options] == []
 
 
 @pytest.mark.parametrize(("command", "config"), SETTINGS)
-def test_a_setting_is_one_declaration_wherever_it_is_an_option(command: str, config: type) -> None:
+def test_a_setting_is_one_declaration_wherever_it_is_an_option(command, config):
     options = options_of(command)
     for field in settings_of(command, config):
         option = options[flag(field.name)]
@@ -89,7 +88,7 @@ def test_a_setting_is_one_declaration_wherever_it_is_an_option(command: str, con
             assert option.default == (field.default if command == "train" else None)
 
 
-def test_options_of_one_name_are_one_declaration_unless_they_are_of_other_things() -> None:
+def test_options_of_one_name_are_one_declaration_unless_they_are_of_other_things():
     helps: dict[str, set[str]] = {}
     for name in COMMANDS:
         for spelling, option in options_of(name).items():
@@ -105,35 +104,35 @@ def test_options_of_one_name_are_one_declaration_unless_they_are_of_other_things
     }  # fmt: skip
 
 
-def test_the_version_stands_in_one_form_everywhere() -> None:
+def test_the_version_stands_in_one_form_everywhere():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert f'\nversion = "{adgan_cli.__version__}"\n' in project
 
 
-def test_the_changelog_begins_with_this_version() -> None:
+def test_the_changelog_begins_with_this_version():
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     versions = re.findall(r"^## \[?v?(\d+\.\d+\S*?)\]?(?=\s|$)", changelog, re.M)
     assert versions[:1] == [adgan_cli.__version__]
 
 
-def test_all_is_sorted_and_every_name_in_it_is_there() -> None:
+def test_all_is_sorted_and_every_name_in_it_is_there():
     assert adgan_cli.__all__ == sorted(set(adgan_cli.__all__))
     assert [n for n in adgan_cli.__all__ if getattr(adgan_cli, n, None) is None] == []
     assert dir(adgan_cli) == adgan_cli.__all__
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+def test_a_name_that_is_not_there_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         adgan_cli.nothing  # noqa: B018
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_stands_in_the_readme(name: str) -> None:
+def test_every_command_stands_in_the_readme(name):
     assert f"adgan {name}" in README.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_stands_in_readme_or_a_guide(name: str) -> None:
+def test_every_option_stands_in_readme_or_a_guide(name):
     text = "".join(path.read_text(encoding="utf-8") for path in [README, *GUIDES])
     words = set(re.findall(r"-[-\w]+", text))
     # arguments have names without a dash
@@ -141,11 +140,11 @@ def test_every_option_stands_in_readme_or_a_guide(name: str) -> None:
     assert [spellings for spellings in options if not words & set(spellings)] == []
 
 
-def test_the_readme_is_read_in_two_screens() -> None:
+def test_the_readme_is_read_in_two_screens():
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 180
 
 
-def test_links_lead_to_files_and_headings() -> None:
+def test_links_lead_to_files_and_headings():
     for page in [README, *GUIDES, *(ROOT / "examples/results").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
             if "://" not in target:
@@ -161,12 +160,7 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def test_the_readme_s_python_runs(
-    discs: Callable[..., Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_readme_s_python_runs(discs, tmp_path, monkeypatch, capsys):
     discs(24, name="bedrooms")
     discs(5, shape="square", name="val")
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)

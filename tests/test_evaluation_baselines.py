@@ -31,13 +31,13 @@ def with_contrast(pictures: np.ndarray, factor: int) -> np.ndarray:
     return scaled.astype(np.uint8)
 
 
-def test_mean_image_is_the_squared_distance_to_the_mean() -> None:
+def test_mean_image_is_the_squared_distance_to_the_mean():
     train = np.array([0, 255], dtype=np.uint8).reshape(2, 1, 1, 1)  # mean 0 in [-1, 1]
     test = np.array([0, 255, 153], dtype=np.uint8).reshape(3, 1, 1, 1)
     np.testing.assert_allclose(mean_image(make_task(train, test)).scores, [1, 1, 0.04], rtol=1e-6)
 
 
-def test_relative_mean_image_divides_by_the_deviation_from_the_channel_means() -> None:
+def test_relative_mean_image_divides_by_the_deviation_from_the_channel_means():
     train, test = near_grey(20), near_grey(5, seed=1)
     mean = (train / 127.5 - 1).mean(0)
     x = test / 127.5 - 1
@@ -48,7 +48,7 @@ def test_relative_mean_image_divides_by_the_deviation_from_the_channel_means() -
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
-def test_pca_has_no_error_in_the_span_and_all_of_it_outside() -> None:
+def test_pca_has_no_error_in_the_span_and_all_of_it_outside():
     rng = np.random.default_rng(0)
     train = np.full((60, 8, 8, 1), 128, dtype=np.uint8)
     train[:, :2, :8, 0] = rng.integers(0, 256, (60, 2, 8))  # 16 pixels vary: 16 components
@@ -59,14 +59,14 @@ def test_pca_has_no_error_in_the_span_and_all_of_it_outside() -> None:
     assert outcome.settings["components"] == 16
 
 
-def test_pca_of_a_few_pictures_takes_the_components_there_are() -> None:
+def test_pca_of_a_few_pictures_takes_the_components_there_are():
     outcome = pca(make_task(near_grey(5), near_grey(3, seed=1)))
     assert outcome.settings["components"] == 4
     assert np.all(outcome.scores > 0)
 
 
 @pytest.mark.parametrize("method", [mean_image, pca])
-def test_an_outlier_scores_above_the_inliers(method: Method) -> None:
+def test_an_outlier_scores_above_the_inliers(method):
     test = near_grey(10, seed=1)
     test[7, :, :3] = 20
     assert method(make_task(near_grey(40), test)).scores.argmax() == 7
@@ -74,9 +74,7 @@ def test_an_outlier_scores_above_the_inliers(method: Method) -> None:
 
 @pytest.mark.parametrize("relative", [False, True])
 @pytest.mark.parametrize("method", [mean_image, pca])
-def test_contrast_cancels_where_the_error_is_relative(
-    method: Callable[..., MethodResult], relative: bool
-) -> None:
+def test_contrast_cancels_where_the_error_is_relative(method, relative):
     train, test = near_grey(40), near_grey(8, seed=1)
     flat = method(make_task(train, test), relative=relative).scores
     bold = method(
@@ -85,7 +83,7 @@ def test_contrast_cancels_where_the_error_is_relative(
     np.testing.assert_allclose(bold, flat * (1 if relative else 25), rtol=1e-4)
 
 
-def test_deviation_ignores_the_channels_means_and_grows_with_contrast() -> None:
+def test_deviation_ignores_the_channels_means_and_grows_with_contrast():
     pictures = near_grey(4)
     tinted = pictures + np.array([0, 40, 90], dtype=np.uint8)
     np.testing.assert_allclose(deviation(tinted), deviation(pictures), rtol=1e-9)
@@ -95,14 +93,14 @@ def test_deviation_ignores_the_channels_means_and_grows_with_contrast() -> None:
 
 
 @pytest.mark.parametrize("method", RELATIVE)
-def test_a_constant_picture_has_a_finite_relative_score(method: Method) -> None:
+def test_a_constant_picture_has_a_finite_relative_score(method):
     test = np.full((1, 6, 6, 3), 30, dtype=np.uint8)
     np.testing.assert_allclose(deviation(test), 6 * 6 * 3 / 127.5**2)
     score = method(make_task(near_grey(40), test)).scores[0]
     assert np.isfinite(score) and score > 1
 
 
-def test_file_complexity_counts_bytes_of_a_png() -> None:
+def test_file_complexity_counts_bytes_of_a_png():
     flat = np.full((1, 32, 32, 1), 9, dtype=np.uint8)
     ramp = np.arange(32, dtype=np.uint8).repeat(32).reshape(1, 32, 32, 1)
     noise = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 1), dtype=np.uint8)
@@ -115,7 +113,7 @@ def test_file_complexity_counts_bytes_of_a_png() -> None:
 
 @pytest.mark.parametrize("method", ALL)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_scores_repeat_and_follow_the_order_of_the_pictures(method: Method, channels: int) -> None:
+def test_scores_repeat_and_follow_the_order_of_the_pictures(method, channels):
     train, test = near_grey(30, channels=channels), near_grey(9, channels=channels, seed=1)
     first = method(make_task(train, test)).scores
     assert first.dtype == np.float64 and first.shape == (9,)
@@ -124,6 +122,6 @@ def test_scores_repeat_and_follow_the_order_of_the_pictures(method: Method, chan
 
 
 @pytest.mark.parametrize("method", [mean_image, pca])
-def test_nothing_to_learn_from_is_said(method: Method) -> None:
+def test_nothing_to_learn_from_is_said(method):
     with pytest.raises(NotApplicableError, match="training pictures"):
         method(make_task(near_grey(0), near_grey(2)))

@@ -63,7 +63,7 @@ def picture_task(seed: int = 0) -> Task:
     return Task(draw(np.zeros(120, dtype=bool)), draw(labels), draw(labels), labels, seed)
 
 
-def test_densities_are_the_formula() -> None:
+def test_densities_are_the_formula():
     x, centres = points(4, 3), points(6, 3, seed=1)
     for row, h in enumerate(BANDWIDTHS):
         distances = np.square(x[:, None] - centres).sum(-1)
@@ -73,7 +73,7 @@ def test_densities_are_the_formula() -> None:
 
 
 @pytest.mark.parametrize("dimensions", [1, 20, 100])
-def test_densities_are_scikit_learns_also_far_away(dimensions: int) -> None:
+def test_densities_are_scikit_learns_also_far_away(dimensions):
     centres, near = points(300, dimensions), points(300, dimensions, seed=1)
     x = np.concatenate([near, near[:5] + 1000.0])
     ours = log_densities(x, centres)
@@ -84,7 +84,7 @@ def test_densities_are_scikit_learns_also_far_away(dimensions: int) -> None:
 
 
 @pytest.mark.parametrize("scale", [1.0, 4.0, 9.0])
-def test_the_bandwidth_is_grid_searchs(scale: float) -> None:
+def test_the_bandwidth_is_grid_searchs(scale):
     train, test = points(90, 4, scale=scale), points(10, 4, seed=1)
     outcome = kde(make_task(), features=make_features(train, test), tuned=False)
     search = GridSearchCV(
@@ -96,14 +96,14 @@ def test_the_bandwidth_is_grid_searchs(scale: float) -> None:
     np.testing.assert_allclose(outcome.scores, -search.score_samples(test), atol=1e-6)
 
 
-def test_ocsvm_is_scikit_learns() -> None:
+def test_ocsvm_is_scikit_learns():
     train, test = points(80, 20), points(10, 20, seed=1)
     outcome = ocsvm(make_task(), features=make_features(train, test), tuned=False)
     model = OneClassSVM(gamma="scale", nu=NU).fit(train)
     np.testing.assert_allclose(outcome.scores, -model.score_samples(test), rtol=1e-6)
 
 
-def test_gmm_has_the_least_bic() -> None:
+def test_gmm_has_the_least_bic():
     corners = np.array([[0, 0], [30, 0], [0, 30]])
     train = np.concatenate([corner + points(60, 2, scale=1.0, seed=7) for corner in corners])
     outcome = gmm(make_task(), features=make_features(train, train[:5]), tuned=False)
@@ -112,7 +112,7 @@ def test_gmm_has_the_least_bic() -> None:
     assert outcome.settings["converged"] is True
 
 
-def test_gmm_has_no_more_components_than_full_covariances_allow() -> None:
+def test_gmm_has_no_more_components_than_full_covariances_allow():
     few = make_features(points(70, 30), points(5, 30))  # two times (20 + 1), not three
     assert gmm(make_task(), features=few, tuned=False).settings["components"] in (2, 3)
     fewer = make_features(points(41, 20), points(5, 20))
@@ -121,7 +121,7 @@ def test_gmm_has_no_more_components_than_full_covariances_allow() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_tuned_takes_the_dimension_that_tells_the_holdout_apart(method: Method) -> None:
+def test_tuned_takes_the_dimension_that_tells_the_holdout_apart(method):
     # components 21 to 40 show the anomaly; the first 20 and the last 60 hide it
     train, holdout = points(250, 100), points(60, 100, seed=1)
     labels = np.arange(60) % 2 == 1
@@ -135,7 +135,7 @@ def test_tuned_takes_the_dimension_that_tells_the_holdout_apart(method: Method) 
     assert outcome.settings["holdout_auc"] == roc_auc(list(labels), list(outcome.scores)) > 0.9
 
 
-def test_tuned_gamma_has_the_best_auc_on_the_holdout() -> None:
+def test_tuned_gamma_has_the_best_auc_on_the_holdout():
     train, holdout = points(100, 5, scale=3.0), points(50, 5, scale=3.0, seed=1)
     labels = np.arange(50) % 2 == 1
     holdout[labels] *= 1.5
@@ -149,7 +149,7 @@ def test_tuned_gamma_has_the_best_auc_on_the_holdout() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_without_tuning_the_holdout_is_not_looked_at(method: Method) -> None:
+def test_without_tuning_the_holdout_is_not_looked_at(method):
     train, test = points(100, 30), points(20, 30, seed=1)
     features = make_features(train, test, np.full((4, 30), np.nan))
     labels = np.array([True, False, True, False])
@@ -161,7 +161,7 @@ def test_without_tuning_the_holdout_is_not_looked_at(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_tuning_needs_a_holdout_of_both_kinds(method: Method) -> None:
+def test_tuning_needs_a_holdout_of_both_kinds(method):
     features = make_features(points(100, 20), points(5, 20), points(3, 20))
     with pytest.raises(NotApplicableError, match="smaller --n-test"):
         method(make_task(), features=features)
@@ -171,7 +171,7 @@ def test_tuning_needs_a_holdout_of_both_kinds(method: Method) -> None:
 
 @pytest.mark.parametrize("tuned", [True, False])
 @pytest.mark.parametrize("method", METHODS)
-def test_pictures_in_plain_scores_out(method: Method, tuned: bool) -> None:
+def test_pictures_in_plain_scores_out(method, tuned):
     task = picture_task()
     outcome = method(task, tuned=tuned)
     assert outcome.scores.shape == (40,) and outcome.scores.dtype == np.float64
@@ -180,7 +180,7 @@ def test_pictures_in_plain_scores_out(method: Method, tuned: bool) -> None:
     np.testing.assert_array_equal(method(task, tuned=tuned).scores, outcome.scores)
 
 
-def test_the_seed_decides_what_is_random() -> None:
+def test_the_seed_decides_what_is_random():
     task = picture_task()
     other = replace(task, seed=1)
     assert not np.array_equal(iforest(task, tuned=False).scores, iforest(other, tuned=False).scores)

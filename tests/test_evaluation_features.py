@@ -49,14 +49,14 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_pixels_are_flat_and_in_the_papers_range() -> None:
+def test_pixels_are_flat_and_in_the_papers_range():
     flat = pixels(np.array([0, 51, 255], dtype=np.uint8).reshape(1, 1, 1, 3))
     np.testing.assert_allclose(flat, [[-1.0, -0.6, 1.0]], atol=1e-7)
     assert flat.dtype == np.float32
 
 
 @pytest.mark.parametrize("d", [20, 100])
-def test_the_first_columns_are_pca_to_that_dimension(d: int) -> None:
+def test_the_first_columns_are_pca_to_that_dimension(d):
     from sklearn.decomposition import PCA
 
     task = make_task(noise(150), noise(7, seed=1))
@@ -71,20 +71,20 @@ def test_the_first_columns_are_pca_to_that_dimension(d: int) -> None:
     assert result.train.shape == (150, 100) and result.holdout.shape == (0, 100)
 
 
-def test_components_come_from_the_normal_class_alone() -> None:
+def test_components_come_from_the_normal_class_alone():
     train = noise(60)
     one = pixel_features(make_task(train, noise(5, seed=1)))
     other = pixel_features(make_task(train, np.full_like(train, 255)))
     np.testing.assert_array_equal(one.train, other.train)
 
 
-def test_a_small_set_offers_the_dimensions_it_has() -> None:
+def test_a_small_set_offers_the_dimensions_it_has():
     assert pixel_features(make_task(noise(150), noise(1))).dimensions == DIMENSIONS
     assert pixel_features(make_task(noise(50), noise(1))).dimensions == (20, 40)
     assert pixel_features(make_task(noise(9), noise(1))).dimensions == (8,)
 
 
-def test_dimensions_that_hold_nothing_are_left_out() -> None:
+def test_dimensions_that_hold_nothing_are_left_out():
     rng = np.random.default_rng(0)
     train = np.zeros((150, 8, 8, 1), dtype=np.uint8)
     train[:, 2:7, 2:7] = rng.integers(0, 256, (150, 5, 5, 1))  # 25 pixels that vary
@@ -97,21 +97,19 @@ def test_dimensions_that_hold_nothing_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("kept_by_40", "kept_by_60", "expected"), [(0.96, 0.97, 40), (0.9, 0.95, 60), (0.5, 0.6, 80)]
 )
-def test_without_labels_the_least_dimension_that_keeps_95_percent(
-    kept_by_40: float, kept_by_60: float, expected: int
-) -> None:
+def test_without_labels_the_least_dimension_that_keeps_95_percent(kept_by_40, kept_by_60, expected):
     kept = np.concatenate([np.full(39, 0.1), [kept_by_40] * 20, [kept_by_60] * 31])
     empty = np.zeros((1, 90))
     assert Features(empty, empty, empty, kept).label_free_dimension == expected
 
 
-def test_equal_training_pictures_have_no_components() -> None:
+def test_equal_training_pictures_have_no_components():
     for train in (np.full((30, 8, 8, 1), 7, dtype=np.uint8), noise(1), noise(0)):
         with pytest.raises(NotApplicableError, match="training pictures"):
             pixel_features(make_task(train, noise(2, size=8)))
 
 
-def test_a_large_set_is_sampled_by_the_seed_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_set_is_sampled_by_the_seed_in_order(monkeypatch):
     pictures = np.arange(200, dtype=np.uint8).reshape(200, 1, 1, 1)
     assert sample(pictures, 0) is pictures
     monkeypatch.setattr(features, "MAX_TRAIN", 50)
@@ -121,7 +119,7 @@ def test_a_large_set_is_sampled_by_the_seed_in_order(monkeypatch: pytest.MonkeyP
     assert list(drawn) != list(sample(pictures, 1).ravel())
 
 
-def test_alexnet_is_its_last_convolution_on_a_normalised_picture(weights: Path) -> None:
+def test_alexnet_is_its_last_convolution_on_a_normalised_picture(weights):
     pictures = noise(2, size=16, channels=3)
     got = alexnet(pictures, load_alexnet(weights))
     reference = nn.Sequential(
@@ -144,14 +142,14 @@ def test_alexnet_is_its_last_convolution_on_a_normalised_picture(weights: Path) 
     np.testing.assert_allclose(got, expected, atol=1e-4)
 
 
-def test_alexnet_sees_grey_as_three_equal_channels(weights: Path) -> None:
+def test_alexnet_sees_grey_as_three_equal_channels(weights):
     network = load_alexnet(weights)
     grey = noise(1, size=16)
     three = np.repeat(grey, 3, axis=-1)
     np.testing.assert_allclose(alexnet(grey, network), alexnet(three, network), atol=1e-4)
 
 
-def test_alexnet_features_are_components_of_it(weights: Path) -> None:
+def test_alexnet_features_are_components_of_it(weights):
     task = make_task(noise(4, size=8), noise(2, size=8, seed=1))
     result = alexnet_features(task, weights, device=CPU)
     assert result.train.shape == (4, 3) and result.test.shape == (2, 3)
@@ -164,19 +162,19 @@ def test_alexnet_features_are_components_of_it(weights: Path) -> None:
     )
 
 
-def test_alexnet_without_a_file_says_what_it_needs() -> None:
+def test_alexnet_without_a_file_says_what_it_needs():
     with pytest.raises(NotApplicableError, match="--alexnet-weights"):
         load_alexnet(None)
 
 
-def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+def test_a_pickle_is_never_opened(tmp_path):
     path = tmp_path / "alexnet.pth"
     torch.save({"features.0.weight": torch.zeros(1)}, path)
     with pytest.raises(ConfigError, match=r"alexnet\.pth.*\.safetensors.*save_file"):
         load_alexnet(path)
 
 
-def test_other_files_are_refused_by_name(tmp_path: Path, weights: Path) -> None:
+def test_other_files_are_refused_by_name(tmp_path, weights):
     other = tmp_path / "other.safetensors"
     save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, other)
     broken = tmp_path / "broken.safetensors"
@@ -186,7 +184,7 @@ def test_other_files_are_refused_by_name(tmp_path: Path, weights: Path) -> None:
             load_alexnet(path)
 
 
-def test_loading_alexnet_draws_no_random_numbers(weights: Path) -> None:
+def test_loading_alexnet_draws_no_random_numbers(weights):
     before = torch.get_rng_state()
     network = load_alexnet(weights)
     assert torch.equal(before, torch.get_rng_state())

@@ -55,7 +55,7 @@ def run(out: Path, methods: tuple[str, ...], **plan: object) -> list[protocol.Re
 
 
 @pytest.mark.slow
-def test_classes_side_by_side_give_the_same_results_in_the_same_order(tmp_path: Path) -> None:
+def test_classes_side_by_side_give_the_same_results_in_the_same_order(tmp_path):
     plan = Plan((2, 0), ("pca", "adgan", "dcae"), FAST, runs=2)
     one, two = (list(evaluate(labelled(), plan, tmp_path / str(n), jobs=n)) for n in (1, 2))
     assert len(one) == 12
@@ -72,9 +72,7 @@ def die(cell: tuple[int, int]) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_process_of_several_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_process_of_several_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(protocol, "_run_job", die)
     with pytest.raises(ConfigError, match="--jobs"):
         list(evaluate(labelled(), Plan((0, 1), ("pca",), FAST), tmp_path, jobs=2))
@@ -98,9 +96,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     [(10_000, 5000, 5000, HOLDOUT), (10_000, None, 10_000, 0), (5999, 5000, 5000, 0),
      (6000, 5000, 5000, HOLDOUT), (300, 5000, 300, 0)],
 )  # fmt: skip
-def test_items_and_holdout_are_drawn_apart(
-    count: int, n_test: int | None, tested: int, held_out: int
-) -> None:
+def test_items_and_holdout_are_drawn_apart(count, n_test, tested, held_out):
     test, holdout = draw_items(count, n_test, seed=3)
     assert (len(test), len(holdout)) == (tested, held_out)
     together = np.concatenate([test, holdout])
@@ -112,7 +108,7 @@ def test_items_and_holdout_are_drawn_apart(
         assert (draw_items(count, n_test, seed=4)[0] != test).any()
 
 
-def test_a_result_is_what_its_kept_scores_say(tmp_path: Path) -> None:
+def test_a_result_is_what_its_kept_scores_say(tmp_path):
     (result,) = run(tmp_path, ("mean-image",))
     table = tmp_path / "scores" / "00-dark" / "run-0" / "mean-image.csv"
     truth, scores = read_kept_scores(table)
@@ -125,25 +121,21 @@ def test_a_result_is_what_its_kept_scores_say(tmp_path: Path) -> None:
     assert {row["class"] for row in rows if row["anomalous"] == "false"} == {"dark"}
 
 
-def test_what_is_there_is_not_made_again(tmp_path: Path, calls: list[str]) -> None:
+def test_what_is_there_is_not_made_again(tmp_path, calls):
     first = run(tmp_path, ("mean-image", "pca"))
     assert run(tmp_path, ("mean-image", "pca")) == first
     assert calls == ["mean-image", "pca"]
 
 
 @pytest.mark.parametrize("plan", [{"seed": 1}, {"n_test": 20}, {"classes": (1,)}])
-def test_another_plan_is_another_result(
-    tmp_path: Path, calls: list[str], plan: dict[str, object]
-) -> None:
+def test_another_plan_is_another_result(tmp_path, calls, plan):
     run(tmp_path, ("pca",))
     run(tmp_path, ("pca",), **plan)
     assert calls == ["pca", "pca"]
 
 
 @pytest.mark.parametrize("spoil", ["", "{", '{"made_by": {}}', "[]"])
-def test_scores_without_a_sound_record_count_for_nothing(
-    tmp_path: Path, calls: list[str], spoil: str
-) -> None:
+def test_scores_without_a_sound_record_count_for_nothing(tmp_path, calls, spoil):
     first = run(tmp_path, ("pca",))
     folder = tmp_path / "scores" / "00-dark" / "run-0"
     (folder / "pca.json").write_text(spoil)
@@ -153,7 +145,7 @@ def test_scores_without_a_sound_record_count_for_nothing(
     assert calls == ["pca"] * 3
 
 
-def test_a_method_that_cannot_says_why_and_the_others_run(tmp_path: Path) -> None:
+def test_a_method_that_cannot_says_why_and_the_others_run(tmp_path):
     results = run(tmp_path, ("kde", "kde-alexnet", "mean-image"))
     assert [result.auc is None for result in results] == [True, True, False]
     assert "1,000 test items left over" in results[0].note
@@ -161,7 +153,7 @@ def test_a_method_that_cannot_says_why_and_the_others_run(tmp_path: Path) -> Non
     assert not (tmp_path / "scores" / "00-dark" / "run-0" / "kde.csv").exists()
 
 
-def test_every_method_that_trains_leaves_models_that_serve_again(tmp_path: Path) -> None:
+def test_every_method_that_trains_leaves_models_that_serve_again(tmp_path):
     results = run(tmp_path, GAN_METHODS)
     assert [result.note for result in results] == [""] * len(GAN_METHODS)
     models = tmp_path / "models" / "00-dark" / "run-0"
@@ -183,12 +175,12 @@ def test_every_method_that_trains_leaves_models_that_serve_again(tmp_path: Path)
     assert first == kept()
 
 
-def test_one_gan_serves_all_that_need_one(tmp_path: Path) -> None:
+def test_one_gan_serves_all_that_need_one(tmp_path):
     results = run(tmp_path, ("adgan", "discriminator", "anogan"))
     assert len({json.loads(result.settings)["gan"] for result in results}) == 1
 
 
-def test_the_tuned_gan_is_its_own(tmp_path: Path) -> None:
+def test_the_tuned_gan_is_its_own(tmp_path):
     paper, tuned = run(tmp_path, ("adgan", "adgan-tuned"))
     models = tmp_path / "models" / "00-dark" / "run-0"
     cpu = torch.device("cpu")
@@ -197,7 +189,7 @@ def test_the_tuned_gan_is_its_own(tmp_path: Path) -> None:
     assert json.loads(paper.settings)["gan"] != json.loads(tuned.settings)["gan"]
 
 
-def test_runs_differ_by_their_seed(tmp_path: Path) -> None:
+def test_runs_differ_by_their_seed(tmp_path):
     results = run(tmp_path, ("adgan",), runs=2)
     assert [result.run for result in results] == [0, 1]
     folders = [tmp_path / "scores" / "00-dark" / f"run-{index}" for index in (0, 1)]
@@ -207,9 +199,7 @@ def test_runs_differ_by_their_seed(tmp_path: Path) -> None:
     assert seeds == [0, 1]
 
 
-def test_methods_see_labels_only_in_the_holdout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_methods_see_labels_only_in_the_holdout(tmp_path, monkeypatch):
     seen: list[Cell] = []
 
     def spy(cell: Cell) -> MethodResult:
@@ -224,11 +214,11 @@ def test_methods_see_labels_only_in_the_holdout(
     assert len(cell.task.holdout) == len(cell.task.holdout_labels) == 0
 
 
-def test_the_methods_of_a_first_look_exist() -> None:
+def test_the_methods_of_a_first_look_exist():
     assert set(DEFAULT_METHODS) <= set(METHODS)
 
 
 @pytest.mark.parametrize("wrong", [{"n_test": 1}, {"runs": 0}])
-def test_a_plan_that_cannot_be_is_refused(wrong: dict[str, int]) -> None:
+def test_a_plan_that_cannot_be_is_refused(wrong):
     with pytest.raises(ConfigError, match="must be at least"):
         Plan((0,), ("pca",), FAST, **wrong)  # type: ignore[arg-type]

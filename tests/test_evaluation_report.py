@@ -3,7 +3,6 @@
 import csv
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,18 +15,18 @@ from adgan_cli.evaluation.report import averaged, markdown, table, write_results
 RESULT = Result("mnist", 0, "0", 0, "adgan", 0.9, 0.88, 0.92, 0.99, 0.4, 100, 50, 40, 3.5)
 
 
-def test_one_class_shows_its_interval_and_the_papers_number() -> None:
+def test_one_class_shows_its_interval_and_the_papers_number():
     header, rows = table([RESULT])
     assert header == ["method", "0"]
     assert rows == [["adgan", "0.900 [0.880, 0.920] (0.995)"]]
 
 
-def test_runs_show_their_spread() -> None:
+def test_runs_show_their_spread():
     other = replace(RESULT, run=1, auc=0.8)
     assert table([RESULT, other])[1] == [["adgan", "0.850 ± 0.071 (0.995)"]]
 
 
-def test_a_mean_over_missing_classes_is_not_shown() -> None:
+def test_a_mean_over_missing_classes_is_not_shown():
     results = [RESULT, replace(RESULT, index=1, name="1", auc=None, note="why not")]
     results += [replace(r, method="pca", auc=0.5, note="") for r in results]
     header, rows = table(results)
@@ -36,24 +35,24 @@ def test_a_mean_over_missing_classes_is_not_shown() -> None:
     assert "adgan: why not." in markdown(results, {})
 
 
-def test_the_papers_mean_stands_beside_all_ten_classes_only() -> None:
+def test_the_papers_mean_stands_beside_all_ten_classes_only():
     ten = [replace(RESULT, index=i, name=str(i)) for i in range(10)]
     assert table(ten)[1][0][-1] == "0.900 (0.947)"
     assert table(ten[:9])[1][0][-1] == "0.900"
 
 
-def test_more_classes_than_fit_are_told_by_their_mean() -> None:
+def test_more_classes_than_fit_are_told_by_their_mean():
     many = [replace(RESULT, dataset="cifar100", index=i, name=str(i)) for i in range(100)]
     assert table(many) == (["method", "mean"], [["adgan", "0.900"]])
 
 
-def test_methods_tuned_with_labels_are_marked_and_explained() -> None:
+def test_methods_tuned_with_labels_are_marked_and_explained():
     text = markdown([replace(RESULT, method="kde", tuned_with_labels=True)], {"dataset": "mnist"})
     assert "| kde* |" in text and "* tuned with labels: " in text
     assert "tuned with labels" not in markdown([RESULT], {})
 
 
-def test_files_hold_every_result_and_how_it_was_made(tmp_path: Path) -> None:
+def test_files_hold_every_result_and_how_it_was_made(tmp_path):
     failed = replace(RESULT, method="vae", auc=None, auc_low=None, auc_high=None, note='a "b", c')
     write_results(tmp_path, [RESULT, failed], {"dataset": "mnist", "command": "adgan evaluate"})
     rows = list(csv.DictReader((tmp_path / "results.csv").read_text("utf-8").splitlines()))
@@ -65,7 +64,7 @@ def test_files_hold_every_result_and_how_it_was_made(tmp_path: Path) -> None:
     assert "`adgan evaluate`" in (tmp_path / "table.md").read_text("utf-8")
 
 
-def test_curves_are_averaged_at_equal_false_positive_rates() -> None:
+def test_curves_are_averaged_at_equal_false_positive_rates():
     truth = np.array([False] * 10 + [True] * 10)
     perfect, reversed_ = (truth, truth.astype(float)), (truth, 1.0 - truth)
     assert averaged([perfect]).mean() == 1
@@ -75,7 +74,7 @@ def test_curves_are_averaged_at_equal_false_positive_rates() -> None:
     np.testing.assert_allclose(guess, np.linspace(0, 1, 501))
 
 
-def test_the_figure_is_a_picture_and_equal_results_give_equal_bytes(tmp_path: Path) -> None:
+def test_the_figure_is_a_picture_and_equal_results_give_equal_bytes(tmp_path):
     truth = np.arange(20) % 2 == 0
     curves = {f"method-{i}": [(truth, np.arange(20.0) * i)] for i in range(25)} | {"none": []}
     for name in ("a.png", "b.png"):
@@ -86,9 +85,7 @@ def test_the_figure_is_a_picture_and_equal_results_give_equal_bytes(tmp_path: Pa
 
 
 @pytest.mark.parametrize("dataset", PAPER)
-def test_the_papers_means_are_those_of_its_columns_but_for_the_two_that_are_not(
-    dataset: str,
-) -> None:
+def test_the_papers_means_are_those_of_its_columns_but_for_the_two_that_are_not(dataset):
     odd = {("mnist", "ocsvm"), ("cifar10", "dcae")}
     for method, column in PAPER[dataset].items():
         assert len(column) == 11
@@ -96,7 +93,7 @@ def test_the_papers_means_are_those_of_its_columns_but_for_the_two_that_are_not(
         assert close is ((dataset, method) not in odd), method
 
 
-def test_cells_the_paper_does_not_have_are_none() -> None:
+def test_cells_the_paper_does_not_have_are_none():
     assert paper_auc("mnist", "adgan", 8, "8") == 0.854
     assert paper_auc("lsun", "adgan", 3, "bedroom") == 0.641
     assert paper_auc("lsun", "adgan", 3, "bridge") is None

@@ -18,9 +18,7 @@ def run(monkeypatch: pytest.MonkeyPatch, script: Path, *words: str) -> None:
     runpy.run_path(str(script), run_name="__main__")
 
 
-def test_every_script_explains_itself(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_script_explains_itself(monkeypatch, capsys):
     for script in SCRIPTS:
         if "parse_args" in script.read_text("utf-8"):
             with pytest.raises(SystemExit, match="0"):
@@ -29,9 +27,7 @@ def test_every_script_explains_itself(
 
 
 @pytest.mark.slow
-def test_a_generator_of_ones_own_can_be_searched(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_generator_of_ones_own_can_be_searched(monkeypatch, capsys):
     run(monkeypatch, EXAMPLES / "own_generator.py")
     search, projection = capsys.readouterr().out.splitlines()
     assert float(search.split()[2].rstrip(",")) > 0.95
@@ -39,5 +35,5 @@ def test_a_generator_of_ones_own_can_be_searched(
 
 
 @pytest.mark.parametrize("script", sorted(EXAMPLES.rglob("*.sh")), ids=lambda path: path.name)
-def test_every_shell_script_parses(script: Path) -> None:
+def test_every_shell_script_parses(script):
     subprocess.run(["bash", "-n", script], check=True)

@@ -34,9 +34,7 @@ def model(folder: Path) -> Model:
     return replace(made, search=SEARCH)
 
 
-def test_every_picture_is_scored_by_a_model_that_has_not_seen_it(
-    folder: Path, model: Model, tmp_path: Path
-) -> None:
+def test_every_picture_is_scored_by_a_model_that_has_not_seen_it(folder, model, tmp_path):
     listing = list_inputs([folder])
     part_of: dict[str, int] = {}
     rows = cross_fit(
@@ -57,9 +55,7 @@ def test_every_picture_is_scored_by_a_model_that_has_not_seen_it(
     assert all((m.provenance["data"]["pictures"] + 5) <= 28 for m in seen.values())
 
 
-def test_an_interrupted_run_goes_on_with_what_it_has(
-    folder: Path, model: Model, tmp_path: Path
-) -> None:
+def test_an_interrupted_run_goes_on_with_what_it_has(folder, model, tmp_path):
     listing, out = list_inputs([folder]), tmp_path / "fits"
     scored: list[ScoreRow] = []
     stopped = cross_fit(
@@ -84,13 +80,11 @@ def test_an_interrupted_run_goes_on_with_what_it_has(
     assert again == cross_fit(listing, model, SEARCH, 3, tmp_path / "anew")
 
 
-def test_too_many_parts_are_refused(folder: Path, model: Model, tmp_path: Path) -> None:
+def test_too_many_parts_are_refused(folder, model, tmp_path):
     with pytest.raises(ConfigError, match="--cross-fit 50"):
         cross_fit(list_inputs([folder]), model, SEARCH, 50, tmp_path)
 
 
-def test_a_model_that_was_not_trained_here_is_refused(
-    folder: Path, model: Model, tmp_path: Path
-) -> None:
+def test_a_model_that_was_not_trained_here_is_refused(folder, model, tmp_path):
     with pytest.raises(ConfigError, match="how it was trained"):
         cross_fit(list_inputs([folder]), replace(model, provenance={}), SEARCH, 2, tmp_path)

@@ -1,6 +1,5 @@
 """The images of a run: what is held out, what is left, and where they lie."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +28,13 @@ def loaded(folder: Path) -> PixelSet:
     return load_training_images(list_inputs([folder]), reader, detect_grey=True)
 
 
-def test_a_share_is_held_out_and_nothing_is_lost() -> None:
+def test_a_share_is_held_out_and_nothing_is_lost():
     trained, held = hold_out(pictures(50), TrainConfig(holdout=0.2))
     assert len(held) == 10
     assert sorted(trained.names + held.names) == sorted(pictures(50).names)
 
 
-def test_the_choice_goes_by_content_not_by_order() -> None:
+def test_the_choice_goes_by_content_not_by_order():
     whole = pictures(50)
     turned = whole.subset(np.ones(50, bool))
     order = np.arange(50)[::-1]
@@ -49,18 +48,18 @@ def test_the_choice_goes_by_content_not_by_order() -> None:
     assert hold_out(whole, TrainConfig())[1].names != hold_out(whole, TrainConfig(seed=1))[1].names
 
 
-def test_copies_of_a_picture_are_never_on_both_sides() -> None:
+def test_copies_of_a_picture_are_never_on_both_sides():
     trained, held = hold_out(pictures(30, copies=3), TrainConfig(holdout=0.3))
     assert len(held) == 27 and not set(trained.fingerprints) & set(held.fingerprints)
 
 
 @pytest.mark.parametrize(("count", "share"), [(10, 0.1), (50, 0.0)])
-def test_one_picture_is_not_held_out_alone(count: int, share: float) -> None:
+def test_one_picture_is_not_held_out_alone(count, share):
     trained, held = hold_out(pictures(count), TrainConfig(holdout=share))
     assert (len(trained), len(held)) == (count, 0)
 
 
-def test_no_more_are_held_out_than_p_values_need() -> None:
+def test_no_more_are_held_out_than_p_values_need():
     many = PixelSet(
         np.zeros((3 * MAX_HELD_OUT, 1, 1, 1), np.uint8), tuple(map(str, range(3 * MAX_HELD_OUT))),
         (), None,
@@ -69,7 +68,7 @@ def test_no_more_are_held_out_than_p_values_need() -> None:
     assert len(hold_out(many, TrainConfig(holdout=0.9))[1]) == MAX_HELD_OUT
 
 
-def test_grey_and_colour_are_told_apart_by_content(discs: Callable[..., Path]) -> None:
+def test_grey_and_colour_are_told_apart_by_content(discs):
     from PIL import Image
 
     folder = discs(3)
@@ -86,16 +85,14 @@ def test_grey_and_colour_are_told_apart_by_content(discs: Callable[..., Path]) -
         ({"a.png": b""}, "all 1 failed.*a.png"),
     ],
 )
-def test_a_folder_without_usable_pictures_is_an_error(
-    tmp_path: Path, content: dict[str, bytes], said: str
-) -> None:
+def test_a_folder_without_usable_pictures_is_an_error(tmp_path, content, said):
     for name, data in content.items():
         (tmp_path / name).write_bytes(data)
     with pytest.raises(NoImagesError, match=said):
         loaded(tmp_path)
 
 
-def test_training_samples_the_pictures_of_the_set_wherever_they_lie() -> None:
+def test_training_samples_the_pictures_of_the_set_wherever_they_lie():
     whole = pictures(6)
     odd = whole.subset(np.arange(6) % 2 == 1)
     data = training_data(odd, whole.subset(np.arange(6) == 0), torch.device("cpu"))

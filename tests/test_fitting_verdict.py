@@ -52,14 +52,14 @@ def trained_state(**changes: Any) -> TrainState:
         ({}, "train longer"),
     ],
 )
-def test_the_verdict_names_the_gravest_thing(numbers: dict[str, Any], word: str) -> None:
+def test_the_verdict_names_the_gravest_thing(numbers, word):
     harmless = {"variety": 0.9, "trained_on": 900, "gap": 0.1, "no_improvement_for": 0.0}
     harmless["reconstruction"] = 1.05
     chosen, advice = verdict(harmless | numbers, 2000)
     assert chosen == word and advice and not advice.endswith(".")
 
 
-def test_a_generator_that_draws_one_picture_is_called_collapsed() -> None:
+def test_a_generator_that_draws_one_picture_is_called_collapsed():
     state = trained_state()
     flat = make_generator(channels=1)
     for norm in flat.norms:
@@ -71,7 +71,7 @@ def test_a_generator_that_draws_one_picture_is_called_collapsed() -> None:
     assert "reconstruction" not in judged.provenance["verdict"], "nothing tells what they score"
 
 
-def test_reconstruction_compares_pictures_held_out_with_those_trained_on() -> None:
+def test_reconstruction_compares_pictures_held_out_with_those_trained_on():
     state = trained_state()
     flat = PixelSet(np.full((5, 16, 16, 1), 255, np.uint8), tuple("abcde"), ())
     known = with_calibration(model(), pixel_tensor(flat))
@@ -84,7 +84,7 @@ def test_reconstruction_compares_pictures_held_out_with_those_trained_on() -> No
 
 
 @pytest.mark.parametrize("objective", ["mmd", "vae", "glo"])
-def test_without_a_critic_there_is_no_gap_to_go_by(objective: str) -> None:
+def test_without_a_critic_there_is_no_gap_to_go_by(objective):
     state = trained_state(objective=objective)
     numbers = with_verdict(model(), state, pictures(40), pictures(5, seed=1)).provenance["verdict"]
     assert "gap" not in numbers and "variety" in numbers

@@ -143,7 +143,7 @@ def test_flipping_draws_mirrored_pictures_too():
     assert {picture[0, 0, 0].item() for picture in batches} == {-1.0, 1.0}
 
 
-def test_indices_say_where_the_pictures_lie() -> None:
+def test_indices_say_where_the_pictures_lie():
     state = fresh()
     pixels = torch.arange(9, dtype=torch.uint8).view(9, 1, 1, 1).expand(9, 16, 16, 1)
     data = TrainingData(pixels, torch.tensor([8, 2]))
