@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from container_samples import MAKERS, make_folder, make_lmdb, make_tar, make_zip, tar_member
+from container_samples import make_folder, make_lmdb, make_tar, make_zip, tar_member
 
 from adgan_cli.errors import ConfigError, ImageError
 from adgan_cli.images import archives
@@ -19,32 +19,23 @@ from adgan_cli.images.refs import Folder
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("make", "name", "kind"),
     [
-        ("folder", Folder),
-        ("set.zip", ZipArchive),
-        ("set.tar", TarArchive),
-        ("set_lmdb", LmdbDatabase),
+        (make_folder, "folder", Folder),
+        (make_folder, "a.zip", Folder),
+        (make_folder, "a.tar.gz", Folder),
+        (make_zip, "set.zip", ZipArchive),
+        (make_zip, "A.ZIP", ZipArchive),
+        (make_tar, "set.tar", TarArchive),
+        (make_tar, "a.Tar", TarArchive),
+        (make_lmdb, "set_lmdb", LmdbDatabase),
+        (Path.touch, "a.png", type(None)),
+        (Path.exists, "nowhere.zip", type(None)),
     ],
 )
-def test_a_source_is_known_by_what_it_is(tmp_path, name, kind):
-    assert type(open_container(MAKERS[name](tmp_path / name))) is kind
-
-
-def test_an_archives_extension_counts_in_any_case(tmp_path):
-    assert isinstance(open_container(make_zip(tmp_path / "A.ZIP")), ZipArchive)
-    assert isinstance(open_container(make_tar(tmp_path / "a.Tar")), TarArchive)
-
-
-def test_a_folder_named_like_an_archive_is_a_folder(tmp_path):
-    for name in ("a.zip", "a.tar.gz"):
-        assert open_container(make_folder(tmp_path / name)) == Folder(tmp_path / name)
-
-
-def test_other_files_and_nothing_are_no_source(tmp_path):
-    make_folder(tmp_path)
-    assert open_container(tmp_path / "a.png") is None
-    assert open_container(tmp_path / "nowhere.zip") is None
+def test_a_source_is_known_by_what_it_is(tmp_path, make, name, kind):
+    make(tmp_path / name)
+    assert type(open_container(tmp_path / name)) is kind
 
 
 @pytest.mark.parametrize(

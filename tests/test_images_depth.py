@@ -31,34 +31,26 @@ def test_every_16_bit_value_goes_to_the_nearest_level():
 
 
 @pytest.mark.parametrize(
-    ("values", "expected", "notes"),
+    ("stored", "values", "expected", "notes"),
     [
-        ([0, 65535, 257, 514], [0, 255, 1, 2], "[0..65535]"),
-        ([-32768, 32767, 0, -1], [0, 255, 128, 127], "[-32768..32767]"),
-        ([0, 2**31 - 1, 2**30, 70000], [0, 255, 128, 0], "[0..2147483647]"),
-        ([0, 2**32 - 1, 2**31, 0], [0, 255, 128, 0], "[0..4294967295]"),
-        ([-(2**31), 2**31 - 1, 0, 0], [0, 255, 128, 128], "[-2147483648..2147483647]"),
+        ("I", [0, 65535, 257, 514], [0, 255, 1, 2], "[0..65535]"),
+        ("I", [-32768, 32767, 0, -1], [0, 255, 128, 127], "[-32768..32767]"),
+        ("I", [0, 2**31 - 1, 2**30, 70000], [0, 255, 128, 0], "[0..2147483647]"),
+        ("I", [0, 2**32 - 1, 2**31, 0], [0, 255, 128, 0], "[0..4294967295]"),
+        ("I", [-(2**31), 2**31 - 1, 0, 0], [0, 255, 128, 128], "[-2147483648..2147483647]"),
+        ("F", [0, 1, 0.5, 0.25], [0, 255, 128, 64], "[0..1]"),
+        ("F", [0, 255, 1, 2], [0, 255, 1, 2], "[0..255]"),
+        ("F", [-1, 3, 1, 0], [0, 255, 128, 64], "[-1..3]"),
+        ("F", [7e9, 7e9], [0, 0], "[7000000000..7000000000]"),
+        ("F", [np.nan, 1], [0, 255], "[0..1]"),
+        ("F", [np.nan, 1, np.inf, -np.inf], [0, 255, 255, 0], "[0..1]+clip"),
+        ("F", [np.nan, np.nan], [0, 0], "[0..1]"),
+        ("F", [np.inf, np.inf], [255, 255], "[0..1]+clip"),
     ],
 )
-def test_integers_take_the_first_range_that_holds_them(values, expected, notes):
-    assert levels(Deep(row(*values, kind="i8"), "I", None)) == (expected, notes)
-
-
-@pytest.mark.parametrize(
-    ("values", "expected", "notes"),
-    [
-        ([0, 1, 0.5, 0.25], [0, 255, 128, 64], "[0..1]"),
-        ([0, 255, 1, 2], [0, 255, 1, 2], "[0..255]"),
-        ([-1, 3, 1, 0], [0, 255, 128, 64], "[-1..3]"),
-        ([7e9, 7e9], [0, 0], "[7000000000..7000000000]"),
-        ([np.nan, 1], [0, 255], "[0..1]"),
-        ([np.nan, 1, np.inf, -np.inf], [0, 255, 255, 0], "[0..1]+clip"),
-        ([np.nan, np.nan], [0, 0], "[0..1]"),
-        ([np.inf, np.inf], [255, 255], "[0..1]+clip"),
-    ],
-)
-def test_floats_take_the_first_range_that_holds_them(values, expected, notes):
-    assert levels(Deep(row(*values, kind="f4"), "F", None)) == (expected, notes)
+def test_numbers_take_the_first_range_that_holds_them(stored, values, expected, notes):
+    deep = Deep(row(*values, kind={"I": "i8", "F": "f4"}[stored]), stored, None)
+    assert levels(deep) == (expected, notes)
 
 
 def test_the_widest_floats_do_not_overflow():
@@ -107,9 +99,8 @@ def test_white_is_least_in_an_inverted_picture():
 
 
 def test_values_of_the_upper_byte_alone_say_so():
-    assert levels(Deep(np.zeros((1, 1, 3), np.uint16), "RGB;16", upper_byte_only=True))[1].endswith(
-        "+high8"
-    )
+    deep = Deep(np.zeros((1, 1, 3), np.uint16), "RGB;16", upper_byte_only=True)
+    assert levels(deep)[1].endswith("+high8")
 
 
 def test_alpha_keeps_its_own_range():
@@ -127,10 +118,10 @@ def test_only_the_exact_transparent_colour_is_transparent(upper_byte_only):
         values = values // 256 * 257
     image = Image.new("RGB", (2, 1))
     image.info["transparency"] = colour
-    found = np.asarray(
-        to_eight_bits(Deep(values, "RGB;16", upper_byte_only=upper_byte_only), image)[0]
+    deep = Deep(values, "RGB;16", upper_byte_only=upper_byte_only)
+    assert np.asarray(to_eight_bits(deep, image)[0])[0, :, 3].tolist() == (
+        [0, 0] if upper_byte_only else [0, 255]
     )
-    assert found[0, :, 3].tolist() == ([0, 0] if upper_byte_only else [0, 255])
 
 
 def test_a_large_picture_is_scaled_like_its_parts():

@@ -14,13 +14,8 @@ def test_pictures_are_laid_out_row_by_row(tmp_path, channels, mode):
     with Image.open(tmp_path / "grid.png") as grid:
         assert (grid.mode, grid.size) == (mode, (3 * 6 - 2, 2 * 6 - 2))
         sheet = np.asarray(grid.convert("L"))
-    assert [sheet[0, 0], sheet[0, 6], sheet[0, 12], sheet[6, 0], sheet[6, 6]] == [
-        0,
-        40,
-        80,
-        120,
-        160,
-    ]
+    corners = [sheet[0, 0], sheet[0, 6], sheet[0, 12], sheet[6, 0], sheet[6, 6]]
+    assert corners == [0, 40, 80, 120, 160]
     assert sheet[6, 12] == sheet[0, 4] == 255  # an empty place, and the gap
 
 

@@ -44,23 +44,15 @@ def test_patterns_choose_as_in_gitignore_in_folders_and_archives_alike(
 
 def test_a_folder_is_entered_unless_it_is_excluded_whatever_is_included():
     patterns = Patterns(Selection(include=("*.png",), exclude=("cats/", "old")))
-    assert [patterns.matches_folder(name) for name in ("dogs", "cats", "dogs/old")] == [
-        True,
-        False,
-        False,
-    ]
-    assert [patterns.matches_file(name) for name in ("cats", "a.png", "old")] == [
-        False,
-        True,
-        False,
-    ]
+    folders = [patterns.matches_folder(name) for name in ("dogs", "cats", "dogs/old")]
+    assert folders == [True, False, False]
+    files = [patterns.matches_file(name) for name in ("cats", "a.png", "old")]
+    assert files == [False, True, False]
 
 
-@pytest.mark.parametrize("pattern", ["", " ", "# a comment", "/", "!", "[z-a].png", "***/"])
+@pytest.mark.parametrize("pattern", ["", " ", "# a comment", "/", "!", "[z-a].png"])
 def test_what_is_no_pattern_is_refused_with_its_option(pattern):
     for option in ("include", "exclude"):
-        if pattern == "***/":
-            Selection(**{option: (pattern,)})  # odd, but one
-            continue
+        Selection(**{option: ("***/",)})  # odd, but one
         with pytest.raises(ConfigError, match=f"^--{option}: .* is no pattern; write one as in"):
             Selection(**{option: ("*.png", pattern)})

@@ -116,21 +116,21 @@ def test_inks_without_a_profile_that_works_are_converted_plainly(profile):
     assert np.abs(found - expected).max() <= 1
 
 
+ADOBE_PROFILE = matrix_profile(ADOBE, GAMMA)
+
+
 @pytest.mark.parametrize(
-    "profile",
-    [b"garbage", matrix_profile(ADOBE, GAMMA)[:200], ink_profile(corners()), grey_profile(256)],
+    ("pixels", "profile"),
+    [
+        *((COLOURS, bad) for bad in (b"garbage", ADOBE_PROFILE[:200], ink_profile(corners()))),
+        (COLOURS, grey_profile(256)),
+        *((COLOURS[..., 0], profile) for profile in (grey_profile(256), ADOBE_PROFILE)),
+    ],
 )
-def test_a_profile_that_does_not_fit_is_left_out(profile):
-    found, notes = finished(with_profile(COLOURS, profile))
+def test_a_profile_that_does_not_fit_is_left_out_and_greys_are_left_as_they_are(pixels, profile):
+    found, notes = finished(with_profile(pixels, profile))
     assert notes == ""
-    np.testing.assert_array_equal(found, COLOURS)
-
-
-@pytest.mark.parametrize("profile", [grey_profile(256), matrix_profile(ADOBE, GAMMA)])
-def test_greys_are_left_as_they_are(profile):
-    found, notes = finished(with_profile(COLOURS[..., 0], profile))
-    assert notes == ""
-    np.testing.assert_array_equal(found, COLOURS[..., 0])
+    np.testing.assert_array_equal(found, pixels)
 
 
 def test_a_transform_is_made_once_and_for_its_thread_only(monkeypatch):

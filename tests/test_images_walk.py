@@ -147,21 +147,6 @@ def test_fifos_and_sockets_are_never_opened_and_missed_if_named_like_pictures(
     assert walked(tmp_path, Selection(exclude=("*.png",))) == ([], [], 0)
 
 
-def test_a_folder_without_permission_is_reported_and_the_rest_is_found(tmp_path, monkeypatch):
-    touch(tmp_path, "a/in.png", "locked/out.png")
-    scandir = os.scandir
-
-    def refuse(folder):  # chmod would not stop root, who runs many a test
-        if Path(folder).name == "locked":
-            raise PermissionError(13, "Permission denied", str(folder))
-        return scandir(folder)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    why = "Permission denied"
-    assert walked(tmp_path) == (["a/in.png"], [("locked", why)], 0)
-    assert walked(tmp_path / "locked") == ([], [("", why)], 0)
-
-
 @pytest.mark.parametrize(
     "signs",
     [
