@@ -85,7 +85,19 @@ def is_database(folder: str | Path) -> bool:
     return os.path.isfile(os.path.join(folder, "data.mdb"))
 
 
-class ZipArchive:
+class _OneFile:
+    """A container whose entries all lie in one file."""
+
+    path: Path
+
+    def stamp(self, key: str) -> FileStamp:
+        return stamp_of(self.path)
+
+    def file(self, key: str) -> Path | None:
+        return None
+
+
+class ZipArchive(_OneFile):
     """The members of a .zip file: regular ones, by normal name; of equal names the last counts.
 
     Raises ConfigError for a file that is no zip archive or is damaged.
@@ -128,12 +140,6 @@ class ZipArchive:
         content.seek(0)
         return content
 
-    def stamp(self, key: str) -> FileStamp:
-        return stamp_of(self.path)
-
-    def file(self, key: str) -> Path | None:
-        return None
-
     def _info(self, key: str) -> ZipInfo:
         if key not in self._members:
             raise missing(key)
@@ -165,7 +171,7 @@ class ZipArchive:
             raise ImageError(f"damaged in its archive: {_message(error)}") from error
 
 
-class TarArchive:
+class TarArchive(_OneFile):
     """The members of an uncompressed .tar file: regular ones and hard links, by normal name.
 
     Of equal names the last counts. Raises ConfigError for a file that is no such archive or is
@@ -200,12 +206,6 @@ class TarArchive:
             raise ImageError(f"{_too_large(size)}: too large for a picture")
         return io.BytesIO(self._read(offset, size))
 
-    def stamp(self, key: str) -> FileStamp:
-        return stamp_of(self.path)
-
-    def file(self, key: str) -> Path | None:
-        return None
-
     def _locate(self, key: str) -> tuple[int, int]:
         index = bisect_left(self._names, walk_order(key), key=walk_order)
         if self._names[index : index + 1] != [key]:
@@ -224,7 +224,7 @@ class TarArchive:
         return content
 
 
-class LmdbDatabase:
+class LmdbDatabase(_OneFile):
     """The values of an LMDB database, as LSUN comes; every key counts.
 
     Keys are UTF-8, other bytes in them surrogate escapes. Raises ConfigError for a damaged
@@ -258,9 +258,6 @@ class LmdbDatabase:
 
     def stamp(self, key: str) -> FileStamp:
         return stamp_of(self.path / "data.mdb")
-
-    def file(self, key: str) -> Path | None:
-        return None
 
     @contextmanager
     def _errors(self, kind: type[ConfigError] | type[ImageError], what: str) -> Iterator[None]:
@@ -296,16 +293,12 @@ def _tar_members(path: Path) -> dict[str, tuple[int, int]]:
             elif member.islnk():
                 target = members.get(_normal(member.linkname), (0, _DANGLING))
                 members[_normal(member.name)] = target
-        _require_end(path, tar.offset)
+        # tarfile takes a header it cannot read for the end, and all behind it would be lost
+        with open(path, "rb") as file:
+            file.seek(tar.offset)
+            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                raise tarfile.ReadError(f"no header that makes sense at byte {tar.offset}")
     return members
-
-
-def _require_end(path: Path, offset: int) -> None:
-    # tarfile takes a header it cannot read for the end, and all behind it would be lost
-    with open(path, "rb") as file:
-        file.seek(offset)
-        if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
-            raise tarfile.ReadError(f"no header that makes sense at byte {offset}")
 
 
 # LMDB refuses to open a database twice in one process: everybody shares, and the last one closes

@@ -10,11 +10,11 @@ import os
 import re
 import sys
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import IO, Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
+from PIL.ExifTags import Base as Tag
 from PIL.ImageFile import ImageFile
 
 from adgan_cli.errors import ImageError
@@ -36,18 +36,7 @@ _LIBTIFF_ORDER = {
 _GREY_STEP = {"L;2": 85, "L;4": 17}
 
 _GREY_ALPHA = "LA;16B"
-
 _PHOTOMETRIC_YCBCR = 6
-
-
-class _Tag(IntEnum):
-    """Tags of TIFF 6.0."""
-
-    BITS = 258
-    PHOTOMETRIC = 262
-    PLANES = 284
-    SAMPLE_FORMAT = 339
-    SUBSAMPLING = 530
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +78,7 @@ def decode(image: ImageFile, file: IO[bytes], wanted: tuple[int, int] | None = N
 def exif_orientation(image: Image.Image) -> int:
     """Read the EXIF orientation: 2 to 8 where a turn is due, else 1."""
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        value = image.getexif().get(Tag.Orientation, 1)
     except PILLOW_ERRORS:
         return 1  # broken EXIF data says nothing about the pixels
     return value if isinstance(value, int) and 2 <= value <= 8 else 1
@@ -131,7 +120,7 @@ def _tags(image: Image.Image) -> Any:
 
 
 def _signed_bytes(image: ImageFile) -> bool:
-    return image.mode == "L" and _tags(image).get(_Tag.SAMPLE_FORMAT, (1,))[0] == 2
+    return image.mode == "L" and _tags(image).get(Tag.SampleFormat, (1,))[0] == 2
 
 
 def _codec(image: ImageFile) -> str:
@@ -168,16 +157,16 @@ def _fix_raw_modes(image: ImageFile) -> None:
         if raw in _LIBTIFF_ORDER:
             _set_raw_modes(image, [_LIBTIFF_ORDER[raw]])
         return
-    _refuse_gaps(image, in_planes=tags.get(_Tag.PLANES) == 2)
-    if tags.get(_Tag.PLANES) == 2 and set(tags.get(_Tag.BITS, ())) == {16}:
+    _refuse_gaps(image, in_planes=tags.get(Tag.PlanarConfiguration) == 2)
+    if tags.get(Tag.PlanarConfiguration) == 2 and set(tags.get(Tag.BitsPerSample, ())) == {16}:
         # tiles of one colour after those of another, which Pillow takes for 8 bits
         if image.mode != "RGB":
             raise ImageError(f"16-bit {image.mode} TIFF with a plane a colour: interleave them")
         order = "L" if tags.prefix == b"II" else "B"
         _set_raw_modes(image, [f"{_raw_of(tile)[0]};16{order}" for tile in image.tile])
-    elif tags.get(_Tag.PHOTOMETRIC) == _PHOTOMETRIC_YCBCR and raw in ("YCbCr", "RGBX"):
+    elif tags.get(Tag.PhotometricInterpretation) == _PHOTOMETRIC_YCBCR and raw in ("YCbCr", "RGBX"):
         # Pillow before 11 finds 4 bytes a pixel, and none heeds that colours may be subsampled
-        if raw == "RGBX" or tags.get(_Tag.SUBSAMPLING, (1, 1)) != (1, 1):
+        if raw == "RGBX" or tags.get(Tag.YCbCrSubSampling, (1, 1)) != (1, 1):
             raise ImageError("uncompressed YCbCr TIFF that Pillow cannot read: save it as RGB")
 
 
@@ -237,7 +226,8 @@ def _colours(image: ImageFile, file: IO[bytes], raw: str) -> Deep:
     image.load()
     upper = _rgb_or_rgba(image)
     lower = None
-    if codec != "libtiff" or _tags(image).get(_Tag.PLANES) != 2:  # else Pillow chooses later on
+    # Pillow chooses later on for the planes of libtiff
+    if codec != "libtiff" or _tags(image).get(Tag.PlanarConfiguration) != 2:
         lower = _lower(image, file, [raw[:-1] + _OTHER_ORDER[raw[-1]] for raw in raws])
     upper_byte_only = lower is None or lower.shape != upper.shape
     # a byte alone stands for the value whose two bytes are equal
@@ -276,7 +266,7 @@ def _unmultiplied(values: np.ndarray) -> np.ndarray:
 
 def _numbers(image: ImageFile, raw: str) -> Deep:
     values = np.asarray(image)  # (H, W)
-    inverted = _tags(image).get(_Tag.PHOTOMETRIC) == 0
+    inverted = _tags(image).get(Tag.PhotometricInterpretation) == 0
     if image.mode == "F":
         return Deep(values, "F", None, inverted)
     if image.mode == "I" and image.format not in ("PNG", "PPM"):  # these have 16 bits at most

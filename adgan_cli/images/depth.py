@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 Ranges = tuple[tuple[str, float, float], ...]  # (kind, black, white), sorted by kind
-KINDS = ("F", "I", "I;16", "RGB;16")
 
 _INTEGER_RANGES = (
     (0, 2**16 - 1),

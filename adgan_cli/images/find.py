@@ -3,6 +3,7 @@
 Nothing is lost silently: what cannot be looked at is a failure with its name and reason.
 """
 
+import io
 import os
 import stat
 import sys
@@ -103,8 +104,12 @@ def find_inputs(
                 yield from _images_in(container, name, selection, notes)
         yield from _listed_images(listed, base, notes)
 
-    # a set of all the names: nothing for the one folder of a million files
-    items = list(everything() if alone else _each_name_once(everything()))
+    items = list(everything())
+    if not alone:  # a table of all the names: nothing for the one folder of a million files
+        first: dict[str, ImageRef] = {}
+        for item in items:
+            first.setdefault(item.name, item)
+        items = list(first.values())
     return Listing(root, items, list(dict.fromkeys(notes.failures)), notes.links)
 
 
@@ -206,14 +211,6 @@ def _below(base: str, path: str | Path) -> str:
     return name if os.sep == "/" else name.replace(os.sep, "/")
 
 
-def _each_name_once(items: Iterable[ImageRef]) -> Iterator[ImageRef]:
-    seen: set[str] = set()
-    for item in items:
-        if item.name not in seen:
-            seen.add(item.name)
-            yield item
-
-
 def _images_in(
     container: Container, name: str, selection: Selection, notes: _Notes
 ) -> Iterator[ImageRef]:
@@ -271,16 +268,10 @@ def _checked(listed: bytes) -> bytes:
 
 
 def _lines(listed: bytes) -> Iterator[str]:
-    """Yield the paths in a list: a million of them need no list of their own."""
     by_nul = b"\0" in listed
-    start = 0
-    while start < len(listed):
-        end = listed.find(b"\0" if by_nul else b"\n", start)
-        end = len(listed) if end < 0 else end
-        line = listed[start:end]
+    for line in listed.split(b"\0") if by_nul else io.BytesIO(listed):
         if not by_nul:
-            line = line.removesuffix(b"\r")
+            line = line.removesuffix(b"\n").removesuffix(b"\r")
         if line.strip():
             # os.fsdecode, but never strict: what is no name on this system does not exist
             yield line.decode(sys.getfilesystemencoding(), "surrogateescape")
-        start = end + 1

@@ -53,7 +53,10 @@ class OpenFile:
 def open_image(item: Item) -> Iterator[OpenFile]:
     """Open an item as a file. Everything that goes wrong in the block becomes an ImageError."""
     try:
-        with _quiet(), _open(item) as stream:
+        with (
+            _quiet(),
+            item.open() if isinstance(item, ImageRef) else open_regular(os.fspath(item)) as stream,
+        ):
             header = stream.read(HEADER_BYTES)
             if not header:
                 raise ImageError("empty file")
@@ -73,10 +76,6 @@ def fingerprint(file: IO[bytes]) -> bytes:
         hasher.update(chunk)
     file.seek(position)
     return hasher.digest()
-
-
-def _open(item: Item) -> IO[bytes]:
-    return item.open() if isinstance(item, ImageRef) else open_regular(os.fspath(item))
 
 
 def _unidentified(header: bytes) -> str:

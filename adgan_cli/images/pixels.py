@@ -10,8 +10,8 @@ import numpy as np
 
 from adgan_cli.errors import ImageError, OutputError
 from adgan_cli.images.cache import PixelCache
+from adgan_cli.images.depth import Ranges
 from adgan_cli.images.find import Listing
-from adgan_cli.images.read import Ranges
 from adgan_cli.images.reader import Reader
 from adgan_cli.images.refs import ImageRef
 
@@ -94,7 +94,7 @@ def load_pixels(
                     pixels[len(read)] = result.pixels
                 read.append(item)
                 fingerprints += result.fingerprint
-                all_grey = all_grey and _is_grey(result.pixels)
+                all_grey = all_grey and bool((result.pixels == result.pixels[..., :1]).all())
             if on_progress:
                 on_progress(done)
         indices = None
@@ -121,11 +121,6 @@ def _map_cached(cache: PixelCache, items: Sequence[ImageRef]) -> tuple[np.ndarra
             "free space, raise --cache-limit, or hold them in memory with --no-cache"
         )
     return mapped
-
-
-def _is_grey(pixels: np.ndarray) -> bool:
-    red = pixels[..., :1]  # (H, W, 1)
-    return bool((pixels == red).all())
 
 
 def _shrink(pixels: np.ndarray, number: int, *, grey: bool) -> None:

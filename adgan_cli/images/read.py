@@ -50,16 +50,6 @@ from adgan_cli.images.transform import (
     window,
 )
 
-__all__ = [
-    "DecodedImage",
-    "Ranges",
-    "Preprocessing",
-    "read_image",
-    "decode_image",
-    "read_thumbnail",
-    "value_range",
-]
-
 _TINY = 64  # pixels
 _SMALLER = 0.8  # of the side, at each attempt to get a thumbnail into its bytes
 
@@ -96,11 +86,11 @@ def read_image(
 
 def decode_image(item: Item, preprocessing: Preprocessing) -> DecodedImage:
     """Read a file as pixels and facts; raise ImageError with the reason if it fails."""
-    size, fit, alpha = preprocessing.size, preprocessing.fit, preprocessing.alpha
+    size, alpha = preprocessing.size, preprocessing.alpha
     with open_image(item) as file, file.identify() as image:
         content = fingerprint(file.stream)
-        decoded = decode(image, file.stream, decoder_size(image.size, size, fit))
-        small, stored, notes = _transform(decoded, size, fit, alpha, preprocessing.ranges)
+        decoded = decode(image, file.stream, decoder_size(image.size, size, preprocessing.fit))
+        small, stored, notes = _transform(decoded, preprocessing)
         frames = _frame_note(image)  # moves through the file, so it comes last
     if preprocessing.channels == 1 and small.mode != "L":
         notes += ">L"
@@ -128,7 +118,8 @@ def read_thumbnail(
     """
     with open_image(item) as file, file.identify() as image:
         decoded = decode(image, file.stream, decoder_size(image.size, side, "within"))
-        small = _transform(decoded, side, "within", alpha, ranges)[0].convert("RGB")
+        small = _transform(decoded, Preprocessing(side, 3, "within", alpha, ranges))[0]
+    small = small.convert("RGB")
     small.info.pop("icc_profile", None)  # that of sRGB, with the time of day in it
     if max(decoded.size) <= _TINY:
         return image_bytes(small, "PNG")
@@ -157,19 +148,17 @@ def value_range(item: Item) -> tuple[str, float, float] | None:
             return (deep.kind, *ends) if deep and ends else None
 
 
-def _transform(
-    decoded: Decoded, side: int, fit: str, alpha: str, ranges: Ranges
-) -> tuple[Image.Image, str, str]:
+def _transform(decoded: Decoded, to: Preprocessing) -> tuple[Image.Image, str, str]:
     """Make an upright L or RGB image of a decoded file; with its stored mode and notes to it."""
     image, stored = decoded.image, decoded.image.mode
     if decoded.deep is not None:
-        image, notes = to_eight_bits(decoded.deep, image, ranges)
+        image, notes = to_eight_bits(decoded.deep, image, to.ranges)
         stored = decoded.deep.stored + notes
     image = turn_upright(image, decoded.orientation)
     size = displayed_size(decoded.size, decoded.orientation)
-    part, box = crop(image, window(size, image.size, fit, decoded.orientation))
-    flat = flatten(part, alpha)
-    return flat.finish(resize(flat.image, box, side, fit, size)), stored, flat.notes
+    part, box = crop(image, window(size, image.size, to.fit, decoded.orientation))
+    flat = flatten(part, to.alpha)
+    return flat.finish(resize(flat.image, box, to.size, to.fit, size)), stored, flat.notes
 
 
 def _frame_note(image: Image.Image) -> str:

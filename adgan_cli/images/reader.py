@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from adgan_cli.errors import ImageError
 from adgan_cli.images.cache import CacheConfig, PixelCache
-from adgan_cli.images.read import DecodedImage, Preprocessing, Ranges, decode_image, value_range
+from adgan_cli.images.depth import Ranges
+from adgan_cli.images.read import DecodedImage, Preprocessing, decode_image, value_range
 from adgan_cli.images.refs import FileStamp, ImageRef
 
 _AHEAD = 3  # images under way for each worker: enough to keep it busy, few enough to hold

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adgan_cli.errors import ImageError
+from adgan_cli.images.depth import Ranges
 from adgan_cli.images.find import Listing
-from adgan_cli.images.read import Ranges
 from adgan_cli.images.reader import Reader
 
 

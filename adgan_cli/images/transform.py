@@ -68,10 +68,6 @@ def decoder_size(size: Size, side: int, fit: str) -> Size:
     return max(1, size[0] // scale), max(1, size[1] // scale)
 
 
-def _scaled(size: Size, scale: int) -> Size:
-    return -(-size[0] // scale), -(-size[1] // scale)
-
-
 def window(size: Size, decoded: Size, fit: str, orientation: int = 1) -> Box:
     """Find what will be shown in an upright image that its decoder may have scaled down.
 
@@ -84,7 +80,8 @@ def window(size: Size, decoded: Size, fit: str, orientation: int = 1) -> Box:
         side = min(size)
         left, top = (width - side) // 2, (height - side) // 2
         box = (left, top, left + side, top + side)
-    scale = next((s for s in (1, 2, 4, 8) if decoded == _scaled(size, s)), 1)
+    scales = (s for s in (1, 2, 4, 8) if decoded == (-(-width // s), -(-height // s)))
+    scale = next(scales, 1)
     # the decoder fills its last column and row up; turned images have them in front
     x = decoded[0] - width / scale if orientation in _MIRRORED else 0.0
     y = decoded[1] - height / scale if orientation in _UPSIDE_DOWN else 0.0
@@ -159,7 +156,8 @@ def flatten(image: Image.Image, alpha: str) -> Flat:
         flat = _composite(image, background_colour(alpha), transform)
         return Flat(flat, note + ("" if transform is None else "+icc"))
     if note:
-        image = _without_transparency(image)
+        image = _straight(image).copy()
+        image.info.pop("transparency", None)
     if mode in _GREY:
         return Flat(image.convert("L"), note)
     if mode in ("LAB", "HSV"):  # a profile describes neither
@@ -182,12 +180,6 @@ def _composite(image: Image.Image, colour: Colour, transform: Transform | None) 
         over = colours
     flat = Image.alpha_composite(Image.new("RGBA", over.size, (*colour, 255)), over)
     return flat.convert("RGB").convert("L") if grey else flat.convert("RGB")
-
-
-def _without_transparency(image: Image.Image) -> Image.Image:
-    image = _straight(image).copy()
-    image.info.pop("transparency", None)
-    return image
 
 
 def _straight(image: Image.Image) -> Image.Image:

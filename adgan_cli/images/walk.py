@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
+from itertools import accumulate
 from pathlib import Path
 
 from adgan_cli.errors import ImageError
@@ -100,7 +101,10 @@ class Walk:
     def _behind(self, key: str) -> _Kind:
         """Tell what a link leads to; LINK if it is left alone or leads nowhere."""
         if not self._follow_links:
-            self._count_link(key)
+            if has_image_extension(key):
+                self.links += self._patterns.matches_file(key)
+            elif self._patterns.matches_folder(key):
+                self.links += os.path.isdir(self._at(key))
             return _Kind.LINK
         try:
             mode = os.stat(self._at(key)).st_mode
@@ -112,12 +116,6 @@ class Walk:
         if stat.S_ISDIR(mode):
             return _Kind.FOLDER
         return _Kind.FILE if stat.S_ISREG(mode) else _Kind.OTHER
-
-    def _count_link(self, key: str) -> None:
-        if has_image_extension(key):
-            self.links += self._patterns.matches_file(key)
-        elif self._patterns.matches_folder(key):
-            self.links += os.path.isdir(self._at(key))
 
     def _is_new(self, key: str) -> bool:
         """Tell whether a folder was not entered before; only links could lead there twice."""
@@ -151,7 +149,7 @@ def members(
             last = folder
             entered = all(
                 not _is_hidden(part) and part not in own and patterns.matches_folder(part)
-                for part in _above(key)
+                for part in accumulate(key.split("/")[:-1], "{}/{}".format)
             )
         if key.startswith("../"):
             if has_image_extension(key):
@@ -187,14 +185,6 @@ def _is_junction(entry: os.DirEntry[str]) -> bool:
     # DirEntry.is_junction came with Python 3.12
     tag = entry.stat(follow_symlinks=False).st_reparse_tag
     return bool(tag == stat.IO_REPARSE_TAG_MOUNT_POINT)
-
-
-def _above(key: str) -> Iterator[str]:
-    """Yield the folders above a member, the highest first."""
-    slash = key.find("/")
-    while slash >= 0:
-        yield key[:slash]
-        slash = key.find("/", slash + 1)
 
 
 def _is_hidden(key: str) -> bool:

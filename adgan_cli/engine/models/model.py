@@ -9,7 +9,8 @@ import numpy as np
 
 from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig
 from adgan_cli.engine.models.dcgan import Critic, Encoder, Generator
-from adgan_cli.images.read import Preprocessing, Ranges
+from adgan_cli.images.depth import Ranges
+from adgan_cli.images.read import Preprocessing
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from adgan_cli.config import SearchConfig
 from adgan_cli.engine.losses import LossFunction
-from adgan_cli.engine.search.algorithm1 import PairResult, search_pairs
+from adgan_cli.engine.search.algorithm1 import search_pairs
 from adgan_cli.engine.search.generators import FirstForward, GeneratorBank, make_bank
 
 MAX_FIRST_PASSES = 64  # starting points whose first pass is kept, a megabyte each at 64 pixels
@@ -64,19 +64,6 @@ class SearchProblem:
             return shared
         return torch.cat([shared, self.encoder(x).float()[:, None]], 1)
 
-    def search(
-        self,
-        bank: GeneratorBank,
-        x: Tensor,
-        z0: Tensor,
-        first: FirstForward,
-        cancelled: threading.Event | None = None,
-    ) -> PairResult:
-        """Run Algorithm 1 for pairs, see search_pairs."""
-        return search_pairs(
-            bank, x, z0, first, config=self.config, loss=self.loss, cancelled=cancelled
-        )
-
 
 class Execution(Protocol):
     """An order to search for many images in; it keeps its memory from one call to the next."""
@@ -119,13 +106,16 @@ class ThreadPerImage:
             return [ended.result() for ended in running]
 
     def _search_image(self, image: Tensor, cancelled: threading.Event) -> ImageResult:
-        bank = self._take_bank()
+        problem, bank = self.problem, self._take_bank()
         x = image[None]
         results = []
-        for index, z0 in enumerate(self.problem.starting_points(x)[0].split(self.pairs_at_once)):
+        for index, z0 in enumerate(problem.starting_points(x)[0].split(self.pairs_at_once)):
             is_cached = index < len(self.first_passes)
             first = self.first_passes[index] if is_cached else bank.first_forward(z0)
-            results.append(self.problem.search(bank, x, z0, first, cancelled))
+            result = search_pairs(
+                bank, x, z0, first, config=problem.config, loss=problem.loss, cancelled=cancelled
+            )
+            results.append(result)
         self.idle_banks.append(bank)
         trace = torch.cat([result.trace for result in results])
         z = torch.cat([result.z for result in results])
@@ -176,7 +166,9 @@ class PaddedBatches:
         if problem.encoder is not None or self.first_pass is None:
             self.first_pass = self.bank.first_forward(z0)
         x = padded.repeat_interleave(n_points, 0)  # (P, C, H, W)
-        pairs = problem.search(self.bank, x, z0, self.first_pass)
+        pairs = search_pairs(
+            self.bank, x, z0, self.first_pass, config=problem.config, loss=problem.loss
+        )
         trace, z, y = (t.unflatten(0, (count, n_points)) for t in (pairs.trace, pairs.z, pairs.y))
         best = y[torch.arange(count, device=y.device), trace[..., -1].argmin(1)]
         results = map(ImageResult, trace.cpu(), z.cpu(), best.cpu())
