@@ -1,7 +1,4 @@
-"""Write files whole: under a temporary name in their folder, then moved with os.replace.
-
-A reader sees the old file or the new one, never half of one, also after kill -9 or a full disk.
-"""
+"""Write files whole: a reader sees the old or the new one, also after kill -9 or a full disk."""
 
 import os
 import tempfile
@@ -14,10 +11,10 @@ from adgan_cli.errors import OutputError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` to write to; move it over `path` if the block succeeds.
+    """Yield a temporary path beside `path`; move it over `path` if the block succeeds.
 
     Makes the parent folder if it is missing. Raises OutputError, naming `path`, when the file
-    system refuses; the old file is then untouched and no temporary file stays behind.
+    system refuses; the old file is then untouched.
     """
     temporary: Path | None = None
     with writing(path):

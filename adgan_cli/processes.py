@@ -82,10 +82,7 @@ class Processes:
         return done[0] if done else work()
 
     def require_equal(self, about: Mapping[str, Any]) -> None:
-        """Require that what all processes are about to do is the same, by its description.
-
-        Raises ConfigError, naming the first difference, where it is not.
-        """
+        """Raise ConfigError, naming a difference, unless all processes are about to do the same."""
         if self.is_main:
             self.broadcast("about", canonical_json(about).encode())
         different = first_difference(json.loads(self.receive("about")), about)
@@ -98,10 +95,7 @@ class Processes:
         self.barrier("agreed")
 
     def require_shared(self, folder: Path, patience: float = TIMEOUT) -> None:
-        """Require that all processes see one and the same `folder`, whatever machine they are on.
-
-        Raises ConfigError where one does not.
-        """
+        """Raise ConfigError unless all processes, whatever their machines, see one `folder`."""
         if self.is_main:
             name = f".adgan-{os.getpid()}-{time.time_ns()}.tmp"
             with writing(folder):
@@ -134,10 +128,7 @@ SINGLE = Processes()
 
 @cache
 def join() -> Processes:
-    """Join the processes that torchrun started; a single one where it was not used.
-
-    Raises ConfigError where torchrun's environment is there and cannot be made use of.
-    """
+    """Join the processes that torchrun started; a single one where it was not used."""
     rank, world_size = rank_from_env()
     if world_size == 1:
         return SINGLE

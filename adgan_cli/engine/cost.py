@@ -14,10 +14,7 @@ _SEARCH_SHARE, _FIXED_SEARCH_SHARE = 0.25, 0.6
 
 
 def generator_operations(config: ModelConfig) -> int:
-    """Count a forward pass of one image, in floating-point operations.
-
-    The generator's mirror images, critic and encoder, take nearly the same.
-    """
+    """Count a forward pass of one image; its mirror images, critic and encoder, take as many."""
     maps = config.feature_maps()
     products = config.latent_dim * maps[0] * 16
     side = 4
@@ -43,11 +40,7 @@ def training_operations(model: ModelConfig, train: TrainConfig) -> int:
 
 
 def search_operations(model: ModelConfig, search: SearchConfig) -> int:
-    """Count the search for one image: k steps from each starting point, and the final loss.
-
-    The first pass is the same for every image. A backward pass to z alone costs one forward pass,
-    to theta as well two.
-    """
+    """Count one image's search; a backward pass to z is worth one forward pass, to theta two."""
     passes = search.k * (3 if search.moves_theta else 2)
     return search.n_points * passes * generator_operations(model)
 

@@ -104,10 +104,7 @@ def sync_batch_norm(networks: Iterable[nn.Module], shared: bool) -> Iterator[Non
 
 @contextmanager
 def process_group(processes: Processes, device: torch.device) -> Iterator[None]:
-    """Let the processes sum within the block: over gloo, and on GPUs over NCCL.
-
-    Raises ConfigError where this build of torch, or the device, cannot.
-    """
+    """Let the processes sum within the block: over gloo, and on GPUs over NCCL."""
     if processes.world_size == 1:
         yield
         return

@@ -23,9 +23,6 @@ def to_uint8(x: Tensor) -> np.ndarray:
 
 
 def pixel_tensor(images: "PixelSet", max_images: int | None = None) -> Tensor:
-    """Copy a set's images to a uint8 tensor (N, S, S, C).
-
-    max_images: take no more than that, at equal distances from all over the set.
-    """
+    """Copy a set, or max_images from all over it, to a uint8 tensor (N, S, S, C)."""
     stride = 1 if max_images is None else max(1, math.ceil(len(images) / max_images))
     return torch.from_numpy(np.ascontiguousarray(images.take(slice(None, None, stride))))

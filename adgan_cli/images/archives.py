@@ -1,7 +1,4 @@
-"""Read images inside a .zip or .tar archive or an LMDB database, without unpacking it.
-
-Several threads may read from one of them at once.
-"""
+"""Read images inside .zip and .tar archives and LMDB databases in place, in several threads."""
 
 import errno
 import io
@@ -98,10 +95,7 @@ class _OneFile:
 
 
 class ZipArchive(_OneFile):
-    """The members of a .zip file: regular ones, by normal name; of equal names the last counts.
-
-    Raises ConfigError for a file that is no zip archive or is damaged.
-    """
+    """The members of a .zip file: regular ones, by normal name; of equal names the last counts."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -172,11 +166,7 @@ class ZipArchive(_OneFile):
 
 
 class TarArchive(_OneFile):
-    """The members of an uncompressed .tar file: regular ones and hard links, by normal name.
-
-    Of equal names the last counts. Raises ConfigError for a file that is no such archive or is
-    damaged. Holds a name and two numbers for each member.
-    """
+    """The members of an uncompressed .tar, hard links too, by normal name; the last counts."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -225,11 +215,7 @@ class TarArchive(_OneFile):
 
 
 class LmdbDatabase(_OneFile):
-    """The values of an LMDB database, as LSUN comes; every key counts.
-
-    Keys are UTF-8, other bytes in them surrogate escapes. Raises ConfigError for a damaged
-    database and where the library is not installed.
-    """
+    """The values of an LMDB database, as LSUN comes; keys are UTF-8, with surrogate escapes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

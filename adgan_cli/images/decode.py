@@ -51,10 +51,7 @@ class Decoded:
 
 
 def decode(image: ImageFile, file: IO[bytes], wanted: tuple[int, int] | None = None) -> Decoded:
-    """Decode the first frame; a decoder that can scale gives no less than `wanted`.
-
-    Raises what Pillow raises, and ImageError for a layout that cannot be read rightly.
-    """
+    """Decode the first frame; a decoder that can scale gives no less than `wanted`."""
     size = image.size
     if min(size) < 1:
         raise ImageError("a picture without pixels")

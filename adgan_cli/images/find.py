@@ -131,11 +131,7 @@ def list_inputs(
 
 
 def locator(root: Path) -> Callable[[str], ImageRef]:
-    """Make a function that refers to the image of a name again, given the listing's root.
-
-    It reaches into archives and databases and opens each once. An image that is gone says so when
-    it is opened.
-    """
+    """Make a function from names below a listing's root to images, in archives too."""
     top = _reopened(root)
     containers: dict[str, Container] = {}  # by the folder part of a name
 

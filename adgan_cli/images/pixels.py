@@ -38,10 +38,7 @@ class PixelSet:
         return self.pixels[index if self.indices is None else self.indices[index]]
 
     def subset(self, selected: np.ndarray) -> "PixelSet":
-        """Select some of the images without a copy; selected: (N,) bool.
-
-        Failures stay with the whole set.
-        """
+        """Select some of the images, (N,) bool, without a copy; failures are not among them."""
         return PixelSet(
             self.pixels,
             tuple(compress(self.names, selected.tolist())),
@@ -124,10 +121,7 @@ def _map_cached(cache: PixelCache, items: Sequence[ImageRef]) -> tuple[np.ndarra
 
 
 def _shrink(pixels: np.ndarray, number: int, *, grey: bool) -> None:
-    """Reduce (M, H, W, C) in memory to the first `number` images, and to one channel if grey.
-
-    In place: gives memory back, with no second array.
-    """
+    """Reduce (M, H, W, C) in place to `number` images, and to one channel if grey."""
     _, height, width, channels = pixels.shape
     if grey and number:
         channels = 1

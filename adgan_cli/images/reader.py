@@ -88,10 +88,7 @@ class Reader:
 
 
 def scan_value_ranges(items: Iterable[ImageRef], *, workers: int) -> Ranges:
-    """Find the least and the greatest value of each kind of images deeper than 8 bits.
-
-    Passes over what cannot be read; reading it says why.
-    """
+    """Find the range of each kind of images deeper than 8 bits; pass over what cannot be read."""
 
     def ranged(item: ImageRef) -> tuple[str, float, float] | None:
         try:

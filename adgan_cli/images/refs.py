@@ -1,7 +1,4 @@
-"""Refer to images: in a folder, or in any other container that offers what a folder does.
-
-Several threads may read from one container at once.
-"""
+"""Refer to images: in a folder, or in any other container; threads may share one."""
 
 import errno
 import os
@@ -80,10 +77,7 @@ class Folder:
 
 
 def open_regular(path: str | Path) -> IO[bytes]:
-    """Open a file for reading, if it is one: a FIFO would wait for ever, a device do anything.
-
-    Raises OSError, or ImageError where there is something else than a regular file.
-    """
+    """Open a file for reading, if it is one: a FIFO would wait for ever, a device do anything."""
     try:
         mode = _status(path).st_mode
     except FileNotFoundError:

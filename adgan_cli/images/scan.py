@@ -30,11 +30,7 @@ class Scan:
 def scan(
     listing: Listing, reader: Reader, *, on_progress: Callable[[int], None] | None = None
 ) -> Scan:
-    """Decode everything in full and count it.
-
-    `train` with the same reader then finds it cached. on_progress is given how many images are
-    done.
-    """
+    """Decode everything in full and count it; `train` with the same reader then finds it cached."""
     reader = reader.with_ranges_of(listing.items)
     formats: Counter[str] = Counter()
     modes: Counter[str] = Counter()

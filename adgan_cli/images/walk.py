@@ -160,10 +160,7 @@ def members(
 
 
 def is_own_output(names: AbstractSet[str]) -> bool:
-    """Tell from a folder's entries whether adgan wrote it: a model directory or a report.
-
-    Its sample grids and figures are images, but never images to learn from or to score.
-    """
+    """Tell from a folder's entries whether adgan wrote it: there is nothing to learn from."""
     return any(signs <= names for signs in _OWN_OUTPUTS)
 
 

@@ -158,10 +158,7 @@ def overlay_heatmap(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def encode(pixels: np.ndarray, max_bytes: float = math.inf) -> bytes:
-    """Write an image (S, S, 1 or 3) uint8 as a small file that looks the same.
-
-    One that would take more than max_bytes, such as noise, becomes coarser.
-    """
+    """Write an image (S, S, 1 or 3) uint8 as a small file; one above max_bytes becomes coarser."""
     image = from_pixels(pixels)
     if max(image.size) <= _LOSSLESS_SIDE:
         data = image_bytes(image, "PNG", optimize=True)

@@ -90,10 +90,7 @@ def report_info(
 
 
 def read_search(info: ReportInfo, model: Model, scores: Path) -> SearchConfig:
-    """Read the search that the table `scores` came from, to do it again in `model`.
-
-    Raises ConfigError where it was another model that was searched in.
-    """
+    """Read the search that the table `scores` came from; ConfigError if it was in another model."""
     if info.model.get("cross_fit"):
         raise ConfigError(
             f"--explain: {scores} was scored by models without the pictures, which are no more; "

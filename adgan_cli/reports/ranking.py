@@ -3,6 +3,7 @@
 import json
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,11 +23,11 @@ class RankedRow(NamedTuple):
 
 def rank_rows(rows: Iterable[ScoreRow]) -> list[RankedRow]:
     """Sort by falling score, equal scores by path; files without a score last, by path."""
-    rows = sorted(rows, key=_path)
+    rows = sorted(rows, key=attrgetter("path"))
     scored = [row for row in rows if row.score is not None]
     # by two sorts, the second of which keeps what the first did: a pair for each row takes more
     # memory than the row
-    scored.sort(key=_score, reverse=True)
+    scored.sort(key=attrgetter("score"), reverse=True)
     return [
         *(RankedRow(rank, row) for rank, row in enumerate(scored, start=1)),
         *(RankedRow(None, row) for row in rows if row.score is None),
@@ -36,10 +37,7 @@ def rank_rows(rows: Iterable[ScoreRow]) -> list[RankedRow]:
 def write_ranking(
     path: Path, ranked: Iterable[RankedRow], flagged: Collection[str] | None = None
 ) -> None:
-    """Write ranking.csv: the columns of `score` behind a rank.
-
-    flagged: paths beyond the cut that was chosen; a last column then says true or false.
-    """
+    """Write ranking.csv; a last column says which paths are `flagged`, where there is a cut."""
     more_columns = [] if flagged is None else ["flagged"]
     with replacing(path) as temporary:
         with open(temporary, "w", encoding="utf-8", newline="") as stream:
@@ -73,7 +71,7 @@ def write_summary(
     """
     rows = list(rows)
     counts = count_rows(rows, found=found)
-    failed = sorted((row for row in rows if row.score is None), key=_path)
+    failed = sorted((row for row in rows if row.score is None), key=attrgetter("path"))
     failures = [{"path": row.path, "error": row.error} for row in failed]
     summary = {
         "root": root,
@@ -97,23 +95,11 @@ def write_summary(
     write_text(path, text + "\n")
 
 
-def _path(row: ScoreRow) -> str:
-    return row.path
-
-
-def _score(row: ScoreRow) -> float:
-    assert row.score is not None
-    return row.score
-
-
 def _quantiles(scores: Sequence[float]) -> dict[str, float] | None:
     if not scores:
         return None
-    return {
-        "min": float(min(scores)),
-        "median": float(statistics.median(scores)),
-        "max": float(max(scores)),
-    }
+    values = {"min": min(scores), "median": statistics.median(scores), "max": max(scores)}
+    return {name: float(value) for name, value in values.items()}
 
 
 def _escape_throughout(value: object) -> object:

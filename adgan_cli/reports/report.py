@@ -140,10 +140,7 @@ def prepare_report(out: Path, items: Iterable[ImageRef] = ()) -> None:
 def make_report(
     rows: Sequence[ScoreRow], info: ReportInfo, options: ReportOptions | None = None
 ) -> Report:
-    """Rank rows, choose what is shown and flagged, and note what p-values and correlations say.
-
-    Raises ConfigError for a false discovery rate where no row has a p-value.
-    """
+    """Rank rows, choose what is shown and flagged, and note what p-values and correlations say."""
     options = options or ReportOptions()
     has_p_values = any(row.p_value is not None for row in rows)
     require_p_values(has_p_values, options.fdr)
@@ -190,10 +187,7 @@ def top_and_bottom(
 def write_report(
     out: Path, report: Report, explanations: Mapping[str, Explanation] = MappingProxyType({})
 ) -> None:
-    """Write the four files of a report into `out`.
-
-    explanations: what stands beside the images, by their paths.
-    """
+    """Write the four files of a report; explanations stand beside the images of these paths."""
     info, rows = report.info, report.rows
     # ranking and summary first: they mark the folder as ours, should the rest not be written
     write_ranking(out / RANKING_FILE, report.ranked, report.flagged)
@@ -220,10 +214,7 @@ def write_report(
 
 
 def read_report_info(scores: Path, root: Path | None = None) -> ReportInfo:
-    """Read where the rows of an earlier table came from, as far as its summary.json has it.
-
-    root: where their images are; beside the table when neither says.
-    """
+    """Read where an earlier table's rows came from; root: where their images are, if it moved."""
     try:
         info = _parse_summary(scores.parent)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError):
@@ -304,9 +295,8 @@ def _parse_summary(folder: Path) -> ReportInfo:
         int(summary.get("held_out_pictures", 0)),
         {str(name): float(value) for name, value in summary.get("confounds", {}).items()},
     )
-    if not isinstance(info.model, dict) or not isinstance(info.settings, dict):
-        raise TypeError("not what write_summary writes")
-    if not all(map(math.isfinite, (*info.held_out, *info.confounds.values()))):
+    are_settings = isinstance(info.model, dict) and isinstance(info.settings, dict)
+    if not are_settings or not all(map(math.isfinite, [*info.held_out, *info.confounds.values()])):
         raise TypeError("not what write_summary writes")
     # what is drawn with later must be valid too
     ReadConfig(alpha=info.model.get("alpha", ReadConfig.alpha))

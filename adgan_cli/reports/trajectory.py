@@ -93,12 +93,6 @@ class SearchTrajectory:
         """The starting points that are shown: all, or those that came nearest, in their order."""
         return sorted(map(int, np.argsort(self.losses[:, -1], kind="stable")[:MAX_POINTS]))
 
-    @property
-    def loss_range(self) -> tuple[float, float]:
-        """The least and the greatest loss of the points that are shown."""
-        shown = self.losses[self.points]
-        return float(shown.min()), float(shown.max())
-
 
 @dataclass(frozen=True)
 class ExplainedImage:
@@ -150,7 +144,11 @@ def write_explanation(
             explained.append(_explained(model, row, item, config, figure=figure, out=out))
         if on_image is not None:
             on_image(len(rows))
-    _write_losses(out / LOSSES_FILE, explained)  # first: it marks the folder as ours
+    with replacing(out / LOSSES_FILE) as path:  # first: it marks the folder as ours
+        with open(path, "w", encoding="utf-8", newline="") as stream:
+            write_losses = trace_writer(stream)
+            for image in explained:
+                write_losses(image.row.path, image.trajectory.losses.tolist())
     for image in explained:
         write_trajectory_figure(out / image.figure, image.row, image.trajectory)
     write_trajectory_page(
@@ -211,10 +209,7 @@ def write_trajectory_page(
     failures: Sequence[tuple[str, str]] = (),
     adjusted: str = "",
 ) -> None:
-    """Write the page: images in the order given, failures as (name, reason).
-
-    adjusted: how the scores are adjusted, if they are.
-    """
+    """Write the page: images in order, failures as (name, reason), and how scores are adjusted."""
     count = len(explained)
     write_page(
         path,
@@ -287,7 +282,8 @@ def _drawable(text: str) -> str:
 
 
 def _table(trajectory: SearchTrajectory) -> list[_TableRow]:
-    low, high = trajectory.loss_range
+    shown = trajectory.losses[trajectory.points]
+    low, high = shown.min(), shown.max()
     width = max(1, trajectory.losses.shape[1] - 1)
 
     def line(losses: np.ndarray) -> str:
@@ -317,10 +313,3 @@ def _explained(
     explanation = explain(model, [nearest])[row.path]
     thumbnail, href = read_preview(item, out, alpha=model.reading.alpha, ranges=model.ranges)
     return ExplainedImage(row, href, thumbnail, figure, explanation, trajectory)
-
-
-def _write_losses(path: Path, explained: Sequence[ExplainedImage]) -> None:
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
-        write_losses = trace_writer(stream)
-        for image in explained:
-            write_losses(image.row.path, image.trajectory.losses.tolist())

@@ -23,10 +23,7 @@ Adjust = Callable[[np.ndarray, np.ndarray], np.ndarray]  # scores (n,), statisti
 
 
 def adjustment(model: Model, config: SearchConfig) -> Adjust | None:
-    """Return the function that adjusts scores; None where the settings ask for none.
-
-    Raises ConfigError where the model holds too few scores of images not trained on.
-    """
+    """Return the function that adjusts scores, if asked for; ConfigError for too few held out."""
     if config.adjust == "none":
         return None
     regression, _ = _fit(_required_calibration(model, config))

@@ -66,13 +66,9 @@ class Journal:
         return len(self.keys)
 
     def __getitem__(self, index: int) -> JournalEntry:
-        return JournalEntry(
-            content=int(self.contents[index]).to_bytes(8, "big"),
-            score=self.scores[index],
-            width=self.widths[index],
-            height=self.heights[index],
-            mode=self.modes[index],
-        )
+        content = int(self.contents[index]).to_bytes(8, "big")
+        size = self.widths[index], self.heights[index]
+        return JournalEntry(content, self.scores[index], *size, self.modes[index])
 
     def indices_of(self, listing: Listing) -> np.ndarray:
         """Return the index of each image that has not changed since, or -1: (N,) int64."""
@@ -114,8 +110,8 @@ def scoring_key(model: Model, config: SearchConfig) -> dict[str, Any]:
 def read_journal(folder: Path, expected: Mapping[str, Any]) -> Journal:
     """Read the entries of all processes in `folder`; none where there is no such folder.
 
-    Raises ConfigError for a journal whose scoring_key is not the expected one, and ScoresError for
-    a file that cannot be read or is not adgan's.
+    Raises ConfigError for a scoring_key that is not the expected one, ScoresError for a file that
+    is not ours.
     """
     keys, contents, scores = array("Q"), array("Q"), array("d")
     widths, heights, modes = array("i"), array("i"), list[str]()
@@ -240,10 +236,7 @@ def _key(root: bytes, item: ImageRef, stamp: FileStamp | None) -> int:
 
 
 def _lookup(values: np.ndarray, order: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """Return the index of each query among values (R,), or -1: (M,) -> (M,) int64.
-
-    order: (R,), which sorts the values.
-    """
+    """Return the index of each query among values, (R,), that `order` sorts, or -1: (M,) int64."""
     if not len(values):
         return np.full(len(queries), -1)
     position = np.searchsorted(values, queries, sorter=order)

@@ -214,7 +214,11 @@ class ScoringRun:
         reading = self._reader.read(stamped(), self.listing.root, expected=len(items))
         with self._writer() as append:
             # no more at once than are searched at once: rows come, and a stop is heeded, after each
-            while batch := self._next(reading, scorer.batch_size):
+            while True:
+                with self._timed(WAITING):
+                    batch = list(islice(reading, scorer.batch_size))
+                if not batch:
+                    return
                 with self._timed(SEARCHING):
                     outcomes = list(_batch_outcomes([image for _, image in batch], scorer, cached))
                 for (item, _), (entry, _) in zip(batch, outcomes, strict=True):
@@ -227,12 +231,6 @@ class ScoringRun:
         if self._journal is None:
             return nullcontext()
         return journal_writer(self._journal, self._key, self.listing.root, self._processes.rank)
-
-    def _next(
-        self, reading: Iterator[tuple[ImageRef, DecodedImage | ImageError]], count: int
-    ) -> list[tuple[ImageRef, DecodedImage | ImageError]]:
-        with self._timed(WAITING):
-            return list(islice(reading, count))
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

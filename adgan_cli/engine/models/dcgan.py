@@ -69,11 +69,7 @@ class Critic(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The generator's mirror: x: (N, C, S, S) -> (N, outputs).
-
-    Convolutions that halve the side, each followed by batch norm and ReLU; the last one, from
-    4 x 4 to the latent vector, is linear.
-    """
+    """The generator's mirror image, x: (N, C, S, S) -> (N, outputs); linear in its last layer."""
 
     def __init__(self, shape: ModelConfig, outputs: int) -> None:
         super().__init__()
@@ -89,10 +85,7 @@ class Encoder(nn.Module):
 
 
 def mean_encoder(encoder: Encoder, shape: ModelConfig) -> Encoder:
-    """Slice a VAE's encoder to its means: (N, 2 Z) with log-variances -> (N, Z).
-
-    Returns a copy in eval mode, without gradients: it gives an image's likeliest latent vector.
-    """
+    """Copy of a VAE's encoder what gives the means, (N, 2 Z) -> (N, Z); eval mode, no gradients."""
     state = encoder.state_dict()
     for name in ("last.weight", "last.bias"):
         state[name] = state[name][: shape.latent_dim]
@@ -115,11 +108,7 @@ def init_weights(network: nn.Module, rng: torch.Generator) -> None:
 
 
 def fold_batch_norm(generator: Generator) -> nn.Sequential:
-    """Merge batch norm into the convolutions: the generator as it computes in eval mode.
-
-    There batch norm only scales feature maps and shifts them, which weights and biases can do as
-    well. Laid out channels last, where convolutions are fastest.
-    """
+    """Merge batch norm, as it is in eval mode, into the convolutions; channels last is fastest."""
     layers: list[nn.Module] = [nn.Unflatten(1, (-1, 1, 1))]
     for convolution, norm in zip([generator.first, *generator.ups], generator.norms, strict=False):
         assert isinstance(norm, nn.BatchNorm2d)

@@ -49,10 +49,7 @@ def save_model(model: Model, path: str | Path) -> str:
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
-    """Load a model folder or a .safetensors file, checking every key and shape.
-
-    Raises ModelFileError, saying in one line what is wrong.
-    """
+    """Load a model folder or a .safetensors file; raise ModelFileError for what is wrong in it."""
     file = model_path(path)
     content = read_header(file, "model").content
     with _settings_of(file):
@@ -94,10 +91,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
 
 
 def read_search_config(path: str | Path) -> SearchConfig | None:
-    """Read the search settings that a model was saved with; None where there is no model yet.
-
-    Raises ModelFileError for one that is damaged.
-    """
+    """Read the search settings that a model was saved with; None where there is no model yet."""
     file = model_path(path)
     if not file.exists():
         return None
@@ -120,10 +114,7 @@ def state_tensors(network: nn.Module) -> dict[str, Tensor]:
 
 
 def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], file: Path) -> None:
-    """Fill `network`, after comparing every name, shape and type with what it has.
-
-    Raises ModelFileError naming the first that does not fit, or a weight that is not finite.
-    """
+    """Fill `network`; raise ModelFileError for the first name, shape or weight that is wrong."""
     expected = network.state_dict()
     for name in sorted({*expected, *tensors}):
         if name not in tensors:

@@ -42,11 +42,7 @@ def metadata(kind: str, content: dict[str, Any]) -> dict[str, str]:
 
 
 def read_header(path: Path, kind: str) -> Header:
-    """Read and check the header of a file of ours.
-
-    Raises ModelFileError, naming the file, if it is missing, unreadable, corrupt, truncated, from
-    another program, of another kind or of another format.
-    """
+    """Read the header of a file of ours; raise ModelFileError if it is missing or damaged."""
     try:
         with safe_open(path, framework="numpy") as file:
             written = file.metadata() or {}

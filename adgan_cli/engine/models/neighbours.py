@@ -35,10 +35,7 @@ class Neighbours:
 
 
 def write_neighbours(folder: Path, images: PixelSet) -> None:
-    """Keep images from all over the training set in `folder`, MAX_BYTES at most.
-
-    Of files with the same content, the first.
-    """
+    """Keep images from all over the training set in `folder`, MAX_BYTES of them, none twice."""
     size, channels = images.pixels.shape[-2:]
     side = min(size, SIDE)
     distinct = np.arange(len(images))
@@ -58,10 +55,7 @@ def write_neighbours(folder: Path, images: PixelSet) -> None:
 
 
 def read_neighbours(model_file: Path | None, digest: str) -> Neighbours | None:
-    """Read what lies beside a model's file, if it is of the training set with this digest.
-
-    A file that is missing, damaged or another model's gives None: there is less to show, is all.
-    """
+    """Read what lies beside a model's file; None if missing, damaged or of other images."""
     if model_file is None or not digest:
         return None
     path = model_file.parent / NEIGHBOURS_FILE

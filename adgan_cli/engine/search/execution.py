@@ -177,11 +177,7 @@ class PaddedBatches:
 
 @contextmanager
 def single_threaded_torch() -> Iterator[None]:
-    """Give each of our own threads one torch thread.
-
-    Pairs share no sums, so nothing is gained by splitting one; and a sum split differently would be
-    another sum.
-    """
+    """Give each of our threads one torch thread: a sum split differently would be another sum."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -160,10 +160,7 @@ class _LayerNorm:
 
 
 class _BatchNorms:
-    """Batch norm of all layers in eval mode: gamma and beta, small enough to move together.
-
-    L below is the sum of all layers' feature maps.
-    """
+    """Batch norm of all layers in eval mode; L below is the sum of their feature maps."""
 
     def __init__(self, generator: Generator, n_copies: int, lr: float) -> None:
         norms = [norm for norm in generator.norms if isinstance(norm, nn.BatchNorm2d)]

@@ -33,10 +33,7 @@ class GeneratorBank(Protocol):
         """Set every copy to the trained theta, moments to zero; return its images (P, C, H, W)."""
 
     def forward(self, z: Tensor) -> Tensor:
-        """Generate images, z: (P, Z) -> (P, C, H, W), without a graph.
-
-        The next call may overwrite them.
-        """
+        """Generate images, (P, Z) -> (P, C, H, W), no graph; the next call may overwrite them."""
 
     def backward_and_update(self, dy: Tensor, lr_scale: float) -> Tensor:
         """Take dL/dy of the last images, (P, C, H, W), move theta and return dL/dz, (P, Z).

@@ -42,10 +42,7 @@ def search(
     encoder: nn.Module | None = None,
     batch_size: int | None = None,
 ) -> SearchResult:
-    """Run Algorithm 1 for the images x: (N, C, H, W) in [-1, 1].
-
-    See Searcher, which keeps its memory from one call to the next.
-    """
+    """Run Algorithm 1 for the images x: (N, C, H, W) in [-1, 1]; see Searcher."""
     return Searcher(generator, config, z0=z0, loss=loss, encoder=encoder, batch_size=batch_size)(x)
 
 
@@ -103,10 +100,7 @@ class Searcher:
         return cls(model.generator, config, loss=loss, encoder=model.encoder, batch_size=batch_size)
 
     def __call__(self, x: Tensor) -> SearchResult:
-        """Search for the images x: (N, C, H, W) in [-1, 1], N at least 1.
-
-        Raises ConfigError when memory does not suffice for one image.
-        """
+        """Search for the images x, (N, C, H, W); ConfigError when memory is too small for one."""
         while True:
             try:
                 with full_float32():
