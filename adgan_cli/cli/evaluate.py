@@ -22,7 +22,7 @@ from adgan_cli.cli.console import (
 )
 from adgan_cli.cli.evaluate_options import DataOptions, MethodOptions
 from adgan_cli.cli.options import MACHINE, ReaderOptions
-from adgan_cli.cli.signature import with_options
+from adgan_cli.cli.signature import option, with_options
 from adgan_cli.errors import ConfigError
 from adgan_cli.processes import join
 
@@ -53,11 +53,10 @@ def evaluate(
     reading: ReaderOptions,
     jobs: Annotated[
         int | None,
-        typer.Option(
+        option(
+            MACHINE,
+            "Classes evaluated side by side, each in a process of its own; default: 1, on a GPU 4.",
             min=1,
-            help="Classes evaluated side by side, each in a process of its own; default: 1, on a "
-            "GPU 4.",
-            rich_help_panel=MACHINE,
         ),
     ] = None,
 ) -> None:

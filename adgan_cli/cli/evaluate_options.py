@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from adgan_cli.cli.console import Reporter, parse_duration
-from adgan_cli.cli.options import MACHINE, Device, ReaderOptions
-from adgan_cli.cli.signature import Fields, Overrides, field_option
+from adgan_cli.cli.options import Device, ReaderOptions, TrainingPrecision
+from adgan_cli.cli.signature import Fields, Overrides, field_option, option
 from adgan_cli.config import (
     PAPER_SEARCH,
     SEARCH,
@@ -36,44 +34,29 @@ class DataOptions:
 
     dataset: Annotated[
         str,
-        typer.Option(
-            help="One of mnist, fashion-mnist, cifar10, cifar100, lsun and digits, or a folder of "
+        option(
+            DATA,
+            "One of mnist, fashion-mnist, cifar10, cifar100, lsun and digits, or a folder of "
             "classes.",
-            rich_help_panel=DATA,
         ),
     ] = ""
     normal_class: Annotated[
-        str,
-        typer.Option(
-            help="Index or name of the normal class, several with commas, or all.",
-            rich_help_panel=DATA,
-        ),
+        str, option(DATA, "Index or name of the normal class, several with commas, or all.")
     ] = ""
     normal: Annotated[
-        Path | None,
-        typer.Option(help="Folder of normal pictures, instead of --dataset.", rich_help_panel=DATA),
+        Path | None, option(DATA, "Folder of normal pictures, instead of --dataset.")
     ] = None
     anomalous: Annotated[
-        Path | None,
-        typer.Option(help="Folder of anomalous pictures, with --normal.", rich_help_panel=DATA),
+        Path | None, option(DATA, "Folder of anomalous pictures, with --normal.")
     ] = None
-    n_test: Annotated[
-        str, typer.Option(help="Test items drawn at random, or all.", rich_help_panel=DATA)
-    ] = "5000"
+    n_test: Annotated[str, option(DATA, "Test items drawn at random, or all.")] = "5000"
     data_root: Annotated[
         Path | None,
-        typer.Option(
-            envvar="ADGAN_DATA_ROOT",
-            help="Folder of the data sets; default: ./data.",
-            rich_help_panel=DATA,
-        ),
+        option(DATA, "Folder of the data sets; default: ./data.", envvar="ADGAN_DATA_ROOT"),
     ] = None
-    download: Annotated[
-        bool,
-        typer.Option(
-            "--download", help="Fetch a data set that is not there.", rich_help_panel=DATA
-        ),
-    ] = False
+    download: Annotated[bool, option(DATA, "Fetch a data set that is not there.", "--download")] = (
+        False
+    )
     size: Annotated[
         Size | None,
         field_option(
@@ -114,19 +97,10 @@ class MethodOptions:
 
     model: Annotated[
         Path | None,
-        typer.Option(
-            "-m",
-            "--model",
-            help="Score with this model instead of training one.",
-            rich_help_panel=TRAINING,
-        ),
+        option(TRAINING, "Score with this model instead of training one.", "-m", "--model"),
     ] = None
     max_time: Annotated[
-        str,
-        typer.Option(
-            help="End the training of each model after this time: 10m, 2h, or none.",
-            rich_help_panel=TRAINING,
-        ),
+        str, option(TRAINING, "End the training of each model after this time: 10m, 2h, or none.")
     ] = "30m"
     training: Annotated[
         Overrides[TrainConfig], Fields(PAPER_GAN.train, only=("objective", "iters", "flip"))
@@ -143,21 +117,14 @@ class MethodOptions:
         int, field_option(TrainConfig, "encoder_iters", note="Only adgan-tuned has one.")
     ] = TrainConfig.encoder_iters
     alexnet_weights: Annotated[
-        Path | None,
-        typer.Option(help="AlexNet's weights as .safetensors.", rich_help_panel=TRAINING),
+        Path | None, option(TRAINING, "AlexNet's weights as .safetensors.")
     ] = None
     search: Annotated[
         Overrides[SearchConfig],
         Fields(PAPER_SEARCH, panel=SEARCH, only=("k", "lr_z", "lr_theta", "theta")),
     ] = Overrides({})
     device: Device = "auto"
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16"],
-        typer.Option(
-            help="Number format of training; auto: bf16 where the hardware multiplies it.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = "auto"
+    precision: TrainingPrecision = "auto"
 
     def settings(self) -> Settings:
         """Return the settings of all methods."""

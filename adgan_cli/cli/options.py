@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from adgan_cli.cli.console import Reporter, Stopwatch, VerboseReporter, parse_size
-from adgan_cli.cli.signature import Fields, Overrides
+from adgan_cli.cli.signature import Fields, Overrides, option
 from adgan_cli.config import PICTURES, SEARCHES, SearchConfig, SearchName
 from adgan_cli.errors import ConfigError
 from adgan_cli.processes import join
@@ -36,12 +36,7 @@ Paths = Annotated[
     ),
 ]
 Device = Annotated[
-    str,
-    typer.Option(
-        envvar="ADGAN_DEVICE",
-        help="Where to compute: auto, cpu, cuda, cuda:N or mps.",
-        rich_help_panel=MACHINE,
-    ),
+    str, option(MACHINE, "Where to compute: auto, cpu, cuda, cuda:N or mps.", envvar="ADGAN_DEVICE")
 ]
 ModelPath = Annotated[
     Path,
@@ -49,13 +44,13 @@ ModelPath = Annotated[
         "-m", "--model", envvar="ADGAN_MODEL", help="A model directory or .safetensors file."
     ),
 ]
+TrainingPrecision = Annotated[
+    Literal["auto", "fp32", "bf16"],
+    option(MACHINE, "Number format of training; auto: bf16 where the hardware multiplies it."),
+]
 CacheDir = Annotated[
     Path | None,
-    typer.Option(
-        envvar="ADGAN_CACHE_DIR",
-        help="Folder for decoded pictures; see adgan cache info.",
-        rich_help_panel=CACHE,
-    ),
+    option(CACHE, "Folder for decoded pictures; see adgan cache info.", envvar="ADGAN_CACHE_DIR"),
 ]
 
 
@@ -65,37 +60,23 @@ class InputOptions:
 
     paths: Paths = None
     recursive: Annotated[
-        bool,
-        typer.Option(
-            "--recursive/--no-recursive", help="Look into sub-folders.", rich_help_panel=PICTURES
-        ),
+        bool, option(PICTURES, "Look into sub-folders.", "--recursive/--no-recursive")
     ] = True
     include: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Take only what this pattern matches, as in .gitignore; may be repeated.",
-            rich_help_panel=PICTURES,
-        ),
+        option(PICTURES, "Take only what this pattern matches, as in .gitignore; may be repeated."),
     ] = None
     exclude: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Leave out what this pattern matches, as in .gitignore; may be repeated.",
-            rich_help_panel=PICTURES,
-        ),
+        option(PICTURES, "Leave out what this pattern matches, as in .gitignore; may be repeated."),
     ] = None
     files_from: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Read paths from FILE, one a line; - is standard input.",
-            rich_help_panel=PICTURES,
-        ),
+        option(PICTURES, "Read paths from FILE, one a line; - is standard input.", metavar="FILE"),
     ] = None
-    follow_links: Annotated[
-        bool,
-        typer.Option("--follow-links", help="Follow symbolic links.", rich_help_panel=PICTURES),
-    ] = False
+    follow_links: Annotated[bool, option(PICTURES, "Follow symbolic links.", "--follow-links")] = (
+        False
+    )
 
     def __bool__(self) -> bool:
         return bool(self.paths) or self.files_from is not None
@@ -120,25 +101,21 @@ class ReaderOptions:
     """How images are read: by how many threads, and where decoded ones are kept."""
 
     cache_dir: CacheDir = None
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Keep no decoded pictures.", rich_help_panel=CACHE)
-    ] = False
+    no_cache: Annotated[bool, option(CACHE, "Keep no decoded pictures.", "--no-cache")] = False
     cache_limit: Annotated[
         str,
-        typer.Option(
-            envvar="ADGAN_CACHE_LIMIT",
-            help="Bytes to keep at most; the longest unused go first.",
-            rich_help_panel=CACHE,
+        option(
+            CACHE, "Bytes to keep at most; the longest unused go first.", envvar="ADGAN_CACHE_LIMIT"
         ),
     ] = "10GB"
     workers: Annotated[
         int | None,
-        typer.Option(
+        option(
+            MACHINE,
+            "Threads that read pictures; default: one a core, at most 8.",
             "-j",
             "--workers",
             min=1,
-            help="Threads that read pictures; default: one a core, at most 8.",
-            rich_help_panel=MACHINE,
         ),
     ] = None
 
@@ -167,10 +144,7 @@ class SearchOptions:
 
     preset: Annotated[
         SearchName | None,
-        typer.Option(
-            help="Search with these settings instead; options beside it win.",
-            rich_help_panel=SEARCH_PANEL,
-        ),
+        option(SEARCH_PANEL, "Search with these settings instead; options beside it win."),
     ] = None
     settings: Annotated[Overrides[SearchConfig], Fields(panel=SEARCH_PANEL)] = Overrides({})
 
@@ -195,12 +169,12 @@ class ScoringOptions:
     reading: ReaderOptions
     batch_size: Annotated[
         int | None,
-        typer.Option(
+        option(
+            MACHINE,
+            "Pictures searched for at once; default: as many as fit.",
             "-b",
             "--batch-size",
             min=1,
-            help="Pictures searched for at once; default: as many as fit.",
-            rich_help_panel=MACHINE,
         ),
     ] = None
     device: Device = "auto"

@@ -69,6 +69,11 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     return parsed
 
 
+def option(panel: str, help: str, *spellings: str, **more: Any) -> Any:
+    """Build a Typer option that stands in a panel of --help."""
+    return typer.Option(*spellings, help=help, rich_help_panel=panel, **more)
+
+
 def field_option(config: type[Any], name: str, *, panel: str = "", note: str = "") -> Any:
     """Build the Typer option of a field of a config class; note: a sentence more for its help."""
     field = config.__dataclass_fields__[name]
@@ -78,7 +83,7 @@ def field_option(config: type[Any], name: str, *, panel: str = "", note: str = "
         note, metavar = f"One of {choices}.", name.upper()
     help = " ".join(filter(None, [field.metadata["help"], note]))
     panel = panel or field.metadata["group"]
-    return typer.Option(*spellings, help=help, metavar=metavar, rich_help_panel=panel)
+    return option(panel, help, *spellings, metavar=metavar)
 
 
 def _parameters(name: str, hint: Any, default: Any) -> Iterator[inspect.Parameter]:

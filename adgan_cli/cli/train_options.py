@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from adgan_cli.cli.console import parse_duration
-from adgan_cli.cli.options import MACHINE, OUTPUT, Device
-from adgan_cli.cli.signature import Fields, Overrides, Shown, field_option
+from adgan_cli.cli.options import OUTPUT, Device, TrainingPrecision
+from adgan_cli.cli.signature import Fields, Overrides, Shown, field_option, option
 from adgan_cli.config import (
     PRESETS,
     TRAINING,
@@ -41,10 +41,7 @@ class TrainingOptions:
     iters: Annotated[str | None, ITERS, Shown(str(TrainConfig.iters))] = None
     max_time: Annotated[
         str | None,
-        typer.Option(
-            help="End the steps after this time, such as 90s, 30m or 2h; none: no limit.",
-            rich_help_panel=TRAINING,
-        ),
+        option(TRAINING, "End the steps after this time, such as 90s, 30m or 2h; none: no limit."),
         Shown(PRESETS["default"].max_time),
     ] = None
     training: Annotated[Overrides[TrainConfig], Fields(TrainConfig(), without=("iters",))] = (
@@ -56,28 +53,18 @@ class TrainingOptions:
     channels: Annotated[Literal["auto", "1", "3"], CHANNELS] = "auto"
     reading: Annotated[Overrides[ReadConfig], Fields(ReadConfig())] = Overrides({})
     save_every: Annotated[
-        str,
-        typer.Option(
-            help="Time between checkpoints and samples; none: only at the end.",
-            rich_help_panel=OUTPUT,
-        ),
+        str, option(OUTPUT, "Time between checkpoints and samples; none: only at the end.")
     ] = "2m"
     keep_critic: Annotated[
         bool,
-        typer.Option(
+        option(
+            OUTPUT,
+            "Save the critic with the model, which --loss critic-features needs.",
             "--keep-critic",
-            help="Save the critic with the model, which --loss critic-features needs.",
-            rich_help_panel=OUTPUT,
         ),
     ] = False
     device: Device = "auto"
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16"],
-        typer.Option(
-            help="Number format of training; auto: bf16 where the hardware multiplies it.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = "auto"
+    precision: TrainingPrecision = "auto"
 
     def given(self) -> dict[str, Any]:
         """Return the settings that the command line insists on."""
