@@ -109,7 +109,7 @@ def test_an_archive_is_ranked_in_place_and_drawn_again(tree, tiny_model, tmp_pat
 def test_decoded_pictures_are_kept_where_told_and_not_when_told(discs, tiny_model, tmp_path):
     kept, never = tmp_path / "kept", tmp_path / "never"
     first = adgan("score", discs(3), "-m", tiny_model, *FAST, "--cache-dir", kept).stdout
-    assert [(one.pictures, Path(one.root).name) for one in cached_sets(kept)] == [(3, "discs")]
+    assert [(one.images, Path(one.root).name) for one in cached_sets(kept)] == [(3, "discs")]
     again = adgan("score", discs(3), "-m", tiny_model, *FAST, "--cache-dir", kept).stdout
     plain = ["score", discs(3), "-m", tiny_model, *FAST, "--cache-dir", never, "--no-cache"]
     assert first == again == adgan(*plain).stdout
