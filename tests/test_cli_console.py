@@ -4,14 +4,7 @@ import signal
 
 import pytest
 
-from adgan_cli.cli.console import (
-    counting_bar,
-    escape_control,
-    format_duration,
-    parse_duration,
-    status,
-    stop_on_signal,
-)
+from adgan_cli.cli.console import Reporter, escape_control, format_duration, parse_duration, status
 from adgan_cli.errors import ConfigError
 
 
@@ -74,14 +67,14 @@ def test_a_name_with_line_ends_and_broken_bytes_is_said_on_one_line(capsys):
 
 
 def test_there_is_no_bar_where_there_is_no_terminal(capsys):
-    with counting_bar() as bar:
+    with Reporter().counting_bar() as bar:
         bar.update(bar.add_task("reading", total=3), completed=3)
     assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_only_asks_to_stop(number, capsys):
-    with stop_on_signal("stopping...") as stop_requested:
+    with Reporter().stop_on_signal("stopping...") as stop_requested:
         assert not stop_requested()
         signal.raise_signal(number)
         assert stop_requested()
@@ -89,21 +82,21 @@ def test_the_first_signal_only_asks_to_stop(number, capsys):
 
 
 def test_the_second_ctrl_c_ends_the_command():
-    with pytest.raises(KeyboardInterrupt), stop_on_signal("stopping..."):
+    with pytest.raises(KeyboardInterrupt), Reporter().stop_on_signal("stopping..."):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
 
 def test_signals_mean_what_they_meant_before_once_the_block_is_left():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(ValueError), stop_on_signal("stopping..."):
+    with pytest.raises(ValueError), Reporter().stop_on_signal("stopping..."):
         assert signal.getsignal(signal.SIGINT) is not before[0]
         raise ValueError
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_a_quiet_command_stops_without_a_word(capsys):
-    with stop_on_signal("stopping...", quiet=True) as stop_requested:
+    with Reporter(quiet=True).stop_on_signal("stopping...") as stop_requested:
         signal.raise_signal(signal.SIGINT)
         assert stop_requested()
     assert capsys.readouterr() == ("", "")

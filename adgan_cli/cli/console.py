@@ -4,8 +4,9 @@ import re
 import signal
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -80,16 +81,49 @@ class Reporter:
         """Print a line if --verbose, which not every command has."""
 
     def progress_bar(self, *columns: ProgressColumn | str) -> Progress:
-        """Show a bar, unless --quiet."""
-        return progress_bar(*columns, quiet=self.quiet)
+        """Show a description, a bar and `columns` on a terminal; nothing elsewhere.
+
+        Where it shows nothing (its `disable` is true), callers print sparse lines instead.
+        """
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            *columns,
+            console=stderr,
+            disable=self.quiet or stderr.quiet or not stderr.is_terminal,
+        )
 
     def counting_bar(self, *columns: ProgressColumn | str) -> Progress:
-        """Show a bar of things that are counted, unless --quiet."""
-        return counting_bar(*columns, quiet=self.quiet)
+        """Show the same for things that are counted: how many of how many, and the time left."""
+        left = TimeRemainingColumn(compact=True, elapsed_when_finished=True)
+        return self.progress_bar(MofNCompleteColumn(), *columns, left)
 
-    def stop_on_signal(self, message: str) -> AbstractContextManager[Callable[[], bool]]:
-        """Take Ctrl-C as a request to stop, and print `message` then, unless --quiet."""
-        return stop_on_signal(message, quiet=self.quiet)
+    @contextmanager
+    def stop_on_signal(self, message: str) -> Iterator[Callable[[], bool]]:
+        """Let Ctrl-C and SIGTERM only make the yielded function true within the block, once.
+
+        The second Ctrl-C ends the command as if this were not here.
+        """
+        stop_requested = threading.Event()
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        # what was started to ignore a signal (nohup, a background job) goes on ignoring it
+        before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
+
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+        def stop(number: int, frame: object) -> None:
+            stop_requested.set()
+            restore()
+            self.info(message)
+
+        for number in before:
+            signal.signal(number, stop)
+        try:
+            yield stop_requested.is_set
+        finally:
+            restore()
 
 
 @dataclass(frozen=True)
@@ -117,20 +151,6 @@ def escape_control(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in safe)
 
 
-def progress_bar(*columns: ProgressColumn | str, quiet: bool = False) -> Progress:
-    """Show a description, a bar and `columns` on a terminal; nothing elsewhere.
-
-    Where it shows nothing (its `disable` is true), callers print sparse lines instead.
-    """
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        *columns,
-        console=stderr,
-        disable=quiet or stderr.quiet or not stderr.is_terminal,
-    )
-
-
 @contextmanager
 def with_table(bar: Progress, table: Callable[[], RenderableType | None]) -> Iterator[None]:
     """Show what `table` gives below the bar, drawn anew four times a second, within the block.
@@ -149,55 +169,17 @@ def with_table(bar: Progress, table: Callable[[], RenderableType | None]) -> Ite
         yield
 
 
-def counting_bar(*columns: ProgressColumn | str, quiet: bool = False) -> Progress:
-    """Show the same for things that are counted: how many of how many, and the time left."""
-    left = TimeRemainingColumn(compact=True, elapsed_when_finished=True)
-    return progress_bar(MofNCompleteColumn(), *columns, left, quiet=quiet)
-
-
-@contextmanager
-def stop_on_signal(message: str, *, quiet: bool = False) -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C and SIGTERM only make the yielded function true within the block, once.
-
-    The second Ctrl-C ends the command as if this were not here.
-    """
-    stop_requested = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # what was started to ignore a signal (nohup, a shell's background job) goes on ignoring it
-    before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def stop(number: int, frame: object) -> None:
-        stop_requested.set()
-        restore()
-        if not quiet:
-            status(message)
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield stop_requested.is_set
-    finally:
-        restore()
-
-
 class Stopwatch:
     """Measure where a command's time goes: seconds by stage, in the order the stages came."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+        self.seconds: dict[str, float] = defaultdict(float)
         self.started = time.perf_counter()
-
-    def add(self, stage: str, seconds: float) -> None:
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     def add_all(self, seconds: Mapping[str, float]) -> None:
         """Add the stages of something that measured its own time."""
         for stage, spent in seconds.items():
-            self.add(stage, spent)
+            self.seconds[stage] += spent
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -205,7 +187,7 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.add(stage, time.perf_counter() - began)
+            self.seconds[stage] += time.perf_counter() - began
 
     def report(self) -> None:
         """Print the stages, the rest, and the whole, a line each."""

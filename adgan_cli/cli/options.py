@@ -1,7 +1,7 @@
 """Options that several commands share, and what they amount to."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +135,10 @@ class ReaderOptions:
         """Return what reads images like this, and mentions when the cache had to be given up."""
         from adgan_cli.images.reader import Reader
 
-        return Reader(preprocessing, self.workers, self.cache(), cache_disabled(reporter))
+        def cache_disabled(reason: str) -> None:
+            reporter.info(f"note: no cache of decoded pictures: {reason}")
+
+        return Reader(preprocessing, self.workers, self.cache(), cache_disabled)
 
 
 @dataclass(frozen=True)
@@ -217,11 +220,6 @@ def open_model(path: Path, device: str, reporter: Reporter) -> "Model":
     digest = model.digest[:12]
     reporter.detail(f"model {path} ({digest}), {model.config.size} px, on {chosen.type}")
     return model
-
-
-def cache_disabled(reporter: Reporter) -> Callable[[str], None]:
-    """Return what mentions why decoded images are not kept."""
-    return lambda reason: reporter.info(f"note: no cache of decoded pictures: {reason}")
 
 
 @contextmanager

@@ -139,19 +139,18 @@ class _Evaluation:
         self, run: int, index: int, on_progress: OnProgress | None = None
     ) -> Iterator[Result]:
         """Yield the result of each method for one class in one run."""
-        test, holdout = draw_items(
-            len(self.labelled.test.labels), self.plan.n_test, self._seed(run)
-        )
+        seed = self.plan.seed + run
+        test, holdout = draw_items(len(self.labelled.test.labels), self.plan.n_test, seed)
         items = CellItems.of(self.labelled, test, index)
         task = Task(
             train=self.labelled.train.of_class(index),
             test=self.labelled.test.pixels[test],
             holdout=self.labelled.test.pixels[holdout],
             holdout_labels=self.labelled.test.labels[holdout] != index,
-            seed=self._seed(run),
+            seed=seed,
         )
         data = self._data_key(task, test, index)
-        settings = self.plan.settings.with_seed(task.seed)
+        settings = self.plan.settings.with_seed(seed)
         for method in self.plan.methods:
             empty = Result(
                 self.labelled.name,
@@ -192,9 +191,6 @@ class _Evaluation:
             for _ in part.results(run, index, on_progress):
                 pass
         processes.barrier("evaluated")
-
-    def _seed(self, run: int) -> int:
-        return self.plan.seed + run
 
     def _data_key(self, task: Task, test: np.ndarray, index: int) -> dict[str, Any]:
         """List what scores depend on besides the method."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from adgan_cli.config import TrainConfig
 from adgan_cli.engine.device import free_memory
@@ -67,7 +66,11 @@ def training_data(
     kept = None if held_out is None else pixel_tensor(held_out)
     shape = len(images), *images.pixels.shape[1:]
     if device.type == "cuda" and 3 * math.prod(shape) < free_memory(device):
-        return TrainingData(_copied_to(device, images, shape), held_out=kept)
+        pixels = torch.empty(shape, dtype=torch.uint8, device=device)
+        for start in range(0, len(images), 4096):  # a set may be larger than memory
+            part = images.take(slice(start, start + 4096))
+            pixels[start : start + len(part)] = torch.from_numpy(np.ascontiguousarray(part))
+        return TrainingData(pixels, held_out=kept)
     indices = None if images.indices is None else torch.from_numpy(images.indices)
     return TrainingData(torch.from_numpy(images.pixels), indices, kept)
 
@@ -75,11 +78,3 @@ def training_data(
 def data_provenance(images: PixelSet) -> dict[str, Any]:
     """Describe the images that a model was trained on: how many, and their digest."""
     return {"pictures": len(images), "digest": images.digest}
-
-
-def _copied_to(device: torch.device, images: PixelSet, shape: tuple[int, ...]) -> Tensor:
-    pixels = torch.empty(shape, dtype=torch.uint8, device=device)
-    for start in range(0, len(images), 4096):  # a set may be larger than memory
-        part = images.take(slice(start, start + 4096))
-        pixels[start : start + len(part)] = torch.from_numpy(np.ascontiguousarray(part))
-    return pixels

@@ -103,8 +103,7 @@ def seconds_spent(out: Path) -> float:
 
 def write_samples(out: Path, generator: Generator, step: int) -> None:
     """Write a grid of generated images, always of the same latent vectors."""
-    device = generator.first.weight.device
-    z = starting_points(SAMPLES, generator.config.latent_dim, seed=0).to(device)
+    z = starting_points(SAMPLES, generator.config.latent_dim, seed=0).to(generator.device)
     with torch.no_grad():
         write_grid(out / SAMPLES_FOLDER / f"{step:06d}.png", to_uint8(generator(z)))
 

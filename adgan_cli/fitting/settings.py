@@ -15,7 +15,7 @@ from adgan_cli.config import (
     to_dict,
 )
 from adgan_cli.engine.models.files import read_search_config
-from adgan_cli.engine.training.checkpoint import read_checkpoint, read_config_of
+from adgan_cli.engine.training.checkpoint import read_checkpoint
 from adgan_cli.errors import ConfigError, ModelFileError
 from adgan_cli.images.read import Preprocessing
 
@@ -60,10 +60,10 @@ def resumed_settings(
         train = from_dict(TrainConfig, saved["training"])
         values = {"precision": saved["precision"], **to_dict(model), **to_dict(train)}
         step = int(saved["step"])
+        reading = from_dict(ReadConfig, saved["data"]["reading"])
         _ = saved["data"]["pictures"]  # read later on
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"the checkpoint is corrupt ({error}); use --overwrite") from error
-    reading = read_config_of(saved)
     _refuse_other_values(given, values | to_dict(reading), step)
     goals = {name: given[name] for name in GOALS if name in given}
     return replace(

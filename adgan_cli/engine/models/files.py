@@ -60,8 +60,8 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
         searches = [from_dict(SearchConfig, values) for values in content["calibrations"]]
     tensors = read_tensors(file)
     fingerprints = _fingerprints(tensors.pop(TRAINING_FINGERPRINTS, None), file)
-    of_critic, of_encoder = _pop_prefixed(tensors, CRITIC), _pop_prefixed(tensors, ENCODER)
-    calibrations = _calibrations(searches, _pop_prefixed(tensors, CALIBRATION), file)
+    of_critic, of_encoder = pop_prefixed(tensors, CRITIC), pop_prefixed(tensors, ENCODER)
+    calibrations = _calibrations(searches, pop_prefixed(tensors, CALIBRATION), file)
 
     def filled(network: Network, tensors: Mapping[str, Tensor]) -> Network:
         load_tensors(network, tensors, file)
@@ -184,7 +184,7 @@ def _settings_of(file: Path) -> Iterator[None]:
         raise ModelFileError(f"{file} is corrupt: its settings do not hold ({error})") from error
 
 
-def _pop_prefixed(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def pop_prefixed(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Remove the tensors whose names start with `prefix`; return them by the rest of the name."""
     names = [name for name in tensors if name.startswith(prefix)]
     return {name.removeprefix(prefix): tensors.pop(name) for name in names}

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from adgan_cli.atomic import replacing
-from adgan_cli.config import ModelConfig, ReadConfig, TrainConfig, from_dict, to_dict
-from adgan_cli.engine.models.files import load_tensors, read_tensors, state_tensors
+from adgan_cli.config import ModelConfig, TrainConfig, from_dict, to_dict
+from adgan_cli.engine.models.files import load_tensors, pop_prefixed, read_tensors, state_tensors
 from adgan_cli.engine.models.header import CHECKPOINT_FILE, metadata, read_header
 from adgan_cli.engine.training.state import TrainState, new_state
 from adgan_cli.errors import ConfigError, ModelFileError
@@ -42,22 +42,8 @@ def save_checkpoint(state: TrainState, folder: Path, data: dict[str, Any]) -> No
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """Read the header of a checkpoint, as saved: model, training, precision, step, data.
-
-    Raises ModelFileError, as does load_checkpoint.
-    """
+    """Read the header of a checkpoint, as saved: model, training, precision, step, data."""
     return read_header(folder / CHECKPOINT_FILE, "checkpoint").content
-
-
-def read_config_of(content: dict[str, Any]) -> ReadConfig:
-    """Build the settings by which images were read from what read_checkpoint gave.
-
-    Raises ModelFileError where it says nothing that makes sense.
-    """
-    try:
-        return from_dict(ReadConfig, content["data"]["reading"])
-    except (ConfigError, KeyError, TypeError, AttributeError) as error:
-        raise ModelFileError(f"the checkpoint is corrupt ({error}); use --overwrite") from error
 
 
 def load_checkpoint(
@@ -84,7 +70,7 @@ def load_checkpoint(
         raise ModelFileError(f"{file} is corrupt: its settings do not hold ({error})") from error
     tensors = read_tensors(file)
     for name, network in _networks(state).items():
-        load_tensors(network, _unprefixed(name, tensors), file)
+        load_tensors(network, pop_prefixed(tensors, f"{name}/"), file)
     begun = {
         "generator_optimizer": state.step > 0,
         "critic_optimizer": state.step > 0 or state.critic_step > 0,
@@ -92,7 +78,7 @@ def load_checkpoint(
     try:
         for name, optimizer in _optimizers(state).items():
             if begun[name]:
-                _load_optimizer(optimizer, _unprefixed(name, tensors))
+                _load_optimizer(optimizer, pop_prefixed(tensors, f"{name}/"))
         state.rng.set_state(tensors["rng"])
         log = tensors[VALIDATION_LOG].tolist()
         state.validation_log = [(int(step), value) for step, value in log]
@@ -145,8 +131,3 @@ def _load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
 
 def _prefixed(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"{part}/{name}": tensor for name, tensor in tensors.items()}
-
-
-def _unprefixed(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    start = f"{part}/"
-    return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
