@@ -241,10 +241,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(kind: type[Config], values: Mapping[str, Any]) -> Config:
-    """Build a `kind` from the values that `to_dict` gave.
-
-    Raises ConfigError when a field is missing, unknown or of another type.
-    """
+    """Build a `kind` from the values of `to_dict`; ConfigError for fields that are not its own."""
     types: dict[str, type[Any]] = {f.name: type(f.default) for f in fields(kind)}
     if set(values) != set(types):
         odd = ", ".join(sorted(set(values) ^ set(types)))

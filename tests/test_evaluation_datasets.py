@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from labelled_images import load
-from PIL import Image
 
 from adgan_cli.errors import ConfigError
 from adgan_cli.evaluation.datasets import DATASETS, default_data_root
@@ -38,25 +37,15 @@ def tiny_set(pixels: np.ndarray) -> LabelledDataset:
 
 def test_pictures_are_enlarged_without_smoothing_and_reduced_by_averaging():
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-    larger = adapt(tiny_set(pixels), 64, None)
+    larger = adapt(tiny_set(pixels), 64)
     np.testing.assert_array_equal(
         larger.train.pixels, np.kron(pixels, np.ones((1, 2, 2, 1), np.uint8))
     )
-    smaller = adapt(tiny_set(pixels), 16, None)
+    smaller = adapt(tiny_set(pixels), 16)
     corner = pixels[1, 2:4, 4:6, 2].astype(float).mean()
     assert smaller.test.pixels.dtype == np.uint8 and smaller.test.pixels.shape == (3, 16, 16, 3)
     assert smaller.test.pixels[1, 1, 2, 2] == int(corner + 0.5)
     assert smaller.note == "reduced from 32 to 16 pixels"
-
-
-def test_colour_becomes_grey_as_pillow_makes_it_and_grey_is_repeated():
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    grey = adapt(tiny_set(pixels), None, 1)
-    expected = np.asarray(Image.fromarray(pixels[1]).convert("L"))
-    np.testing.assert_array_equal(grey.train.pixels[1, ..., 0], expected)
-    colour = adapt(tiny_set(pixels[..., :1]), None, 3)
-    np.testing.assert_array_equal(colour.train.pixels, pixels[..., [0, 0, 0]])
-    assert adapt(tiny_set(pixels), 32, 3).note == ""
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(tmp_path):

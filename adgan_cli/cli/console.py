@@ -153,10 +153,7 @@ def escape_control(text: str) -> str:
 
 @contextmanager
 def with_table(bar: Progress, table: Callable[[], RenderableType | None]) -> Iterator[None]:
-    """Show what `table` gives below the bar, drawn anew four times a second, within the block.
-
-    Nothing of it stays on the terminal, and where the bar shows nothing, this does neither.
-    """
+    """Show what `table` gives below the bar within the block, drawn anew; nothing if it is off."""
     if bar.disable:
         yield
         return

@@ -58,10 +58,7 @@ def pixel_features(task: Task) -> Features:
 
 
 def alexnet_features(task: Task, weights: Path | None, *, device: torch.device) -> Features:
-    """Compute principal components of AlexNet's last convolution, fitted on the normal class.
-
-    weights: see `load_alexnet`. Raises NotApplicableError without them.
-    """
+    """Compute principal components of AlexNet's last convolution; weights: see `load_alexnet`."""
     network = load_alexnet(weights).to(device)
     with full_float32():
         return components(task, lambda images: alexnet(images, network))
@@ -165,10 +162,7 @@ def _alexnet_layers() -> nn.Sequential:
 
 
 def sample(images: np.ndarray, seed: int) -> np.ndarray:
-    """Take all images to learn from, or MAX_TRAIN of them drawn by the seed, in their order.
-
-    Raises NotApplicableError for fewer than two.
-    """
+    """Take all images, or MAX_TRAIN drawn by the seed; NotApplicableError for fewer than two."""
     if len(images) < 2:
         raise NotApplicableError("needs at least 2 training pictures")
     if len(images) <= MAX_TRAIN:

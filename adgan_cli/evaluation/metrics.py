@@ -18,8 +18,6 @@ def roc_auc(labels: Labels, scores: Scores) -> float:
     """Compute the area under the ROC curve, anomalies positive: in [0, 1], 0.5 for guessing.
 
     Ties count half. It is the chance that an anomalous image scores higher than a normal one.
-    labels: (N,), true for anomalous; scores: (N,). Raises ConfigError when one of the two kinds is
-    missing.
     """
     from sklearn.metrics import roc_auc_score
 

@@ -174,11 +174,7 @@ class _Evaluation:
             yield _result(empty, cell, items, store)
 
     def do_share(self, processes: Processes, on_progress: OnProgress | None) -> None:
-        """Do what no other process has begun, until all is done by one or another.
-
-        Then all scores are below `out`, which the processes must share, but for those of methods
-        that could not do a cell.
-        """
+        """Do what no other process has begun, until all of it is done and kept below `out`."""
         with writing(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
         processes.require_equal(self._agreement())

@@ -73,10 +73,7 @@ def table(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
 def write_roc(
     path: Path, curves: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], title: str
 ) -> None:
-    """Draw a ROC curve a method, averaged vertically over its (truth, scores) pairs: Fig. 2.
-
-    curves: by method; truth (M,) bool, scores (M,).
-    """
+    """Draw a ROC curve a method, averaged vertically over its (truth, scores) pairs: Fig. 2."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -25,10 +25,7 @@ def load_training_images(
     detect_grey: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> PixelSet:
-    """Decode the images of `listing` as `load_pixels` does.
-
-    Raises NoImagesError when there is none to learn from, naming what was there instead.
-    """
+    """Decode the images of a listing; NoImagesError where there is none to learn from."""
     images = load_pixels(listing, reader, detect_grey=detect_grey, on_progress=on_progress)
     if not images.names:
         name, reason = images.failures[0]

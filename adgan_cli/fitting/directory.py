@@ -32,10 +32,7 @@ SAMPLES = 64  # images on a grid
 
 
 def check_output_dir(out: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse a model directory that holds something, unless --resume or --overwrite allow it.
-
-    Raises ConfigError, or OutputError where nothing can be written. Writes nothing yet.
-    """
+    """Refuse a model directory that holds something, unless --resume or --overwrite allow it."""
     if out.is_file():
         raise ConfigError(f"-o {out} is a file; give a folder for the model")
     try:
@@ -58,10 +55,7 @@ def check_output_dir(out: Path, *, resume: bool, overwrite: bool) -> None:
 def prepare_output_dir(
     out: Path, images: PixelSet, *, clear: bool, keep_neighbours: bool = True
 ) -> None:
-    """Write what a directory holds from the first step on: a grid of real images, neighbours.
-
-    clear: remove what an earlier run left. What a kill -9 left half-written is removed anyway.
-    """
+    """Write a grid of real images and the neighbours; clear: remove an earlier run's files."""
     if clear:
         _clear(out)
     for name in (MODEL_FILE, CHECKPOINT_FILE, NEIGHBOURS_FILE):

@@ -212,10 +212,7 @@ class TrainingRun:
                 raise DivergedError(f"{error}; {kept}") from error
 
     def _trained_model(self) -> Model:
-        """Build the model that the state amounts to so far.
-
-        Raises DivergedError if it is not finite.
-        """
+        """Build the model that the state amounts to; DivergedError if it is not finite."""
         state, settings = self.state, self.settings
         generator, encoder = ema_generator(state), learned_encoder(state)
         for network in (generator, encoder):

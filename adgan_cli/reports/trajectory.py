@@ -93,6 +93,12 @@ class SearchTrajectory:
         """The starting points that are shown: all, or those that came nearest, in their order."""
         return sorted(map(int, np.argsort(self.losses[:, -1], kind="stable")[:MAX_POINTS]))
 
+    @property
+    def loss_range(self) -> tuple[float, float]:
+        """The least and the greatest loss of the points that are shown."""
+        shown = self.losses[self.points]
+        return float(shown.min()), float(shown.max())
+
 
 @dataclass(frozen=True)
 class ExplainedImage:
@@ -282,8 +288,7 @@ def _drawable(text: str) -> str:
 
 
 def _table(trajectory: SearchTrajectory) -> list[_TableRow]:
-    shown = trajectory.losses[trajectory.points]
-    low, high = shown.min(), shown.max()
+    low, high = trajectory.loss_range
     width = max(1, trajectory.losses.shape[1] - 1)
 
     def line(losses: np.ndarray) -> str:

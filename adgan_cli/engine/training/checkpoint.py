@@ -19,10 +19,7 @@ VALIDATION_LOG = "checks"  # (M, 2) float64: steps, and the distance of images h
 
 
 def save_checkpoint(state: TrainState, folder: Path, data: dict[str, Any]) -> None:
-    """Write checkpoint.safetensors: networks, their optimizers, random state, position.
-
-    data: what the run was trained on, plain JSON; read_checkpoint gives it back.
-    """
+    """Write checkpoint.safetensors; data: what the run was trained on, plain JSON."""
     log = torch.tensor(state.validation_log, dtype=torch.float64).reshape(-1, 2)
     tensors: dict[str, Tensor] = {"rng": state.rng.get_state(), VALIDATION_LOG: log}
     for name, network in _networks(state).items():

@@ -58,10 +58,7 @@ def new_state(
     precision: str,
     n_images: int = 0,
 ) -> TrainState:
-    """Initialise the networks from the seed, the optimizers at rest, at step 0.
-
-    n_images: in the training set, for objectives that learn something of each (glo).
-    """
+    """Initialise networks and optimizers from the seed; n_images: in the training set (glo)."""
     rng = torch.Generator().manual_seed(train_config.seed)
     recipe = objective(train_config)
     generator, auxiliary = Generator(model_config), recipe.new_auxiliary(model_config, n_images)

@@ -27,8 +27,7 @@ FOLDER_SIZE = 64  # pixels of images in folders, unless --size says otherwise
 class DataConfig:
     """Which labelled images to evaluate on: one of DATASETS, a folder of classes, or two folders.
 
-    size, channels: None is the set's own; images in folders become 64 pixels, and grey if all of
-    them are. Raises ConfigError for what cannot be.
+    size: None is the set's own; images in folders become 64 pixels, and grey if all of them are.
     """
 
     dataset: str = ""  # empty: `normal` and `anomalous` are given
@@ -36,7 +35,6 @@ class DataConfig:
     anomalous: Path | None = None
     normal_class: str | None = None  # leave out what other classes of a folder have to train on
     size: int | None = None
-    channels: int | None = None
     seed: int = 0  # of the split, where a set comes without one
     root: Path | None = None  # of the sets that have a name; None: `default_data_root`
     download: bool = False
@@ -56,20 +54,18 @@ def load_labelled(
 ) -> LabelledDataset:
     """Read the images and labels that `data` names.
 
-    reader: of images in folders, but for their size and channels. on_progress: gets how many files
+    reader: of images in folders, but for their size. on_progress: gets how many files
     are read, and of how many. Raises ConfigError for what is not there or not what it should be,
     and what load_pixels raises.
     """
-    preprocessing = replace(
-        reader.preprocessing, size=data.size or FOLDER_SIZE, channels=data.channels or 3
-    )
+    preprocessing = replace(reader.preprocessing, size=data.size or FOLDER_SIZE, channels=3)
 
     def read(listing: Listing) -> PixelSet:
         total = len(listing.items)
         return load_pixels(
             listing,
             reader.with_preprocessing(preprocessing),
-            detect_grey=data.channels is None,
+            detect_grey=True,
             on_progress=on_progress and (lambda done: on_progress(done, total)),
         )
 
@@ -79,11 +75,11 @@ def load_labelled(
             data.normal, data.anomalous, read, seed=data.seed, selection=data.selection
         )
     if data.dataset in MNIST_SETS:
-        return adapt(load_mnist(data.dataset, root, data.download), data.size, data.channels)
+        return adapt(load_mnist(data.dataset, root, data.download), data.size)
     if data.dataset in CIFAR_SETS:
-        return adapt(load_cifar(data.dataset, root, data.download), data.size, data.channels)
+        return adapt(load_cifar(data.dataset, root, data.download), data.size)
     if data.dataset == "digits":
-        return adapt(load_digits(data.seed), data.size, data.channels)
+        return adapt(load_digits(data.seed), data.size)
     if data.dataset == "lsun":
         return load_lsun(root, read, normal_class=data.normal_class)
     if not os.path.lexists(data.dataset):

@@ -67,11 +67,7 @@ _ALLOWED = {
 
 
 def load_cifar(name: str, root: Path, download: bool = False) -> LabelledDataset:
-    """Read one of CIFAR_SETS below `root`, in its own pixels and its own order.
-
-    Raises ConfigError for files that are missing and cannot be downloaded, or are not the published
-    ones, naming the first of them.
-    """
+    """Read one of CIFAR_SETS below `root`, in its own pixels and its own order."""
     source = _SOURCES[name]
     with reading(name, root):
         *train, test, meta = _contents(name, source, root, download)

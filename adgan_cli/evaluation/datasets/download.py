@@ -15,10 +15,7 @@ _BLOCK = 2**20  # bytes
 
 
 def fetch(name: str, url: str, path: Path, md5: str) -> None:
-    """Download a file of the data set `name`, and keep it only if its MD5 is right.
-
-    Raises ConfigError, with the remedy, and OutputError where it cannot be written.
-    """
+    """Download a file of a data set; raise ConfigError unless its MD5 is the published one."""
     digest = hashlib.md5(usedforsecurity=False)
     with replacing(path) as temporary, open(temporary, "wb") as file:
         for block in _received(name, url, path):

@@ -44,11 +44,7 @@ def numbered(pixels: np.ndarray, labels: np.ndarray) -> Split:
 
 
 def class_index(labelled: LabelledDataset, text: str) -> int:
-    """Find the class that is to be normal, by name or index.
-
-    Raises ConfigError if there is none such (naming the nearest), if it has too few images to
-    learn from, and if the test set lacks images of it or of all others.
-    """
+    """Find the class that is to be normal; ConfigError if it has too few images, or the others."""
     index = index_of(text, labelled.classes, labelled.name)
     name = labelled.classes[index]
     count = int((labelled.train.labels == index).sum())
@@ -91,10 +87,7 @@ def did_you_mean(text: str, names: Sequence[str]) -> str:
 
 
 def split_by_seed(count: int, seed: int, label: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split `count` items of a class: indices to train on and, a fifth of them, to test on.
-
-    Both are sorted, and the same for the same seed, whatever the other classes hold.
-    """
+    """Split `count` items by the seed: sorted indices to train on and, a fifth, to test on."""
     order = np.random.default_rng([seed, label]).permutation(count)
     tests = max(1, round(_TEST_SHARE * count)) if count > 1 else 0
     return np.sort(order[tests:]), np.sort(order[:tests])

@@ -55,11 +55,7 @@ MNIST_SETS = tuple(_SOURCES)
 
 
 def load_mnist(name: str, root: Path, download: bool = False) -> LabelledDataset:
-    """Read one of MNIST_SETS below `root`, in its own pixels and its own order.
-
-    Raises ConfigError for files that are missing and cannot be downloaded, or are not what they
-    should be, naming the first of them.
-    """
+    """Read one of MNIST_SETS below `root`, in its own pixels and its own order."""
     source = _SOURCES[name]
     with reading(name, root):
         paths = [_path(name, source, file, root, download=download) for file in source.md5]

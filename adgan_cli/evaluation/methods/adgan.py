@@ -55,10 +55,7 @@ def adgan_tuned(cell: Cell) -> MethodResult:
 
 
 def search_scores(arrays: Mapping[str, np.ndarray]) -> Arrays:
-    """Compute the scores of three methods from what `run_search` gave: (N,) float64 each.
-
-    Raises NotApplicableError where a score is not a number.
-    """
+    """Compute the scores of three methods from what `run_search` gave: (N,) float64 each."""
     losses = finite(arrays["losses"].astype(np.float64))
     half_norms = finite(arrays["half_norms"].astype(np.float64))
     return {"adgan": losses.mean(1), "adgan-1": losses[:, 0], "latent-prior": half_norms.mean(1)}

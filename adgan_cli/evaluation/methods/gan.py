@@ -29,10 +29,7 @@ SAVE_EVERY = 60.0  # seconds; what an interruption may cost
 
 
 def trained_gan(cell: Cell, *, tuned: bool = False) -> Model:
-    """Return the cell's GAN: the one that --model names, or was trained before, or trained now.
-
-    tuned: that of adgan-tuned, instead of that of all others.
-    """
+    """Return the cell's GAN, or that of adgan-tuned: of --model, trained before, or now."""
     device = torch.device(cell.settings.device)
     if cell.settings.model is not None:
         model = load_model(cell.settings.model, device)
@@ -59,11 +56,7 @@ def critic_of(cell: Cell, model: Model) -> Critic:
 
 
 def load_critic(path: Path, model: Model, device: torch.device) -> Critic | None:
-    """Load the critic that `model` was trained against, in eval mode, from its checkpoint.
-
-    path: the model's folder or file. None where there is no checkpoint beside it, it is of another
-    run, or the objective trains no critic. Raises ModelFileError for one that is damaged.
-    """
+    """Load the critic of `model`'s own run from the checkpoint at `path`; None without one."""
     folder = model_path(path).parent
     if not (folder / CHECKPOINT_FILE).exists():
         return None

@@ -28,10 +28,7 @@ def mmd_loss(generator: nn.Module, auxiliary: nn.Module | None, batch: Batch) ->
 
 
 def squared_mmd(real: Tensor, fake: Tensor) -> Tensor:
-    """Compute the squared maximum mean discrepancy, biased as in Li et al. (2015), eq. (5).
-
-    real, fake: (N, C, S, S) -> scalar, at least 0.
-    """
+    """Compute the squared MMD, biased as in Li et al. (2015), eq. (5): (N, C, S, S) twice."""
     x, y = real.flatten(1), fake.flatten(1)
     among_real = torch.cdist(x, x).square()
     among_fake = torch.cdist(y, y).square()
