@@ -119,7 +119,7 @@ def dcae_scores(network: Dcae, test: np.ndarray, batch_size: int = BATCH) -> np.
         return l2(network(x), x)
 
     network.eval()  # batch norm as learned: a score must not depend on its batch mates
-    return score_in_batches(test, score, device=network.decoder.device, batch_size=batch_size)
+    return score_in_batches(test, score, device=_device(network), batch_size=batch_size)
 
 
 def vae_scores(
@@ -130,7 +130,7 @@ def vae_scores(
     Its expectation is a mean over 8 samples, with the same noise for every image, so that a
     score depends on the image alone.
     """
-    device = network.decoder.device
+    device = _device(network)
     noises = starting_points(ELBO_SAMPLES, network.decoder.config.latent_dim, seed).to(device)
 
     @torch.no_grad()
@@ -238,3 +238,7 @@ def _ready(network: Network, device: torch.device) -> Network:
 def _settings(cell: Cell, trained: TrainedAutoencoder[Any]) -> dict[str, Any]:
     values = to_dict(cell.settings.autoencoder)
     return values | {"steps": trained.steps, "train_seconds": trained.seconds}
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
