@@ -102,16 +102,17 @@ def test_a_norm_that_is_not_shared_is_torchs_own_to_the_bit():
     assert not ours.shared
 
 
-def test_a_device_without_a_way_to_talk_is_refused():
-    with pytest.raises(ConfigError, match="cannot train on meta; try --device cpu"):
-        with process_group(Processes(0, 2, 0, dist.HashStore()), torch.device("meta")):
-            pass
-
-
-def test_a_torch_without_gloo_is_refused(monkeypatch):
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("meta", "cannot train on meta; try --device cpu"),
+        ("cpu", "this build of torch has no gloo"),
+    ],
+)
+def test_a_device_or_a_torch_without_a_way_to_talk_is_refused(monkeypatch, device, message):
     monkeypatch.setattr(dist, "is_backend_available", lambda name: False)
-    with pytest.raises(ConfigError, match="this build of torch has no gloo"):
-        with process_group(Processes(0, 2, 0, dist.HashStore()), CPU):
+    with pytest.raises(ConfigError, match=message):
+        with process_group(Processes(0, 2, 0, dist.HashStore()), torch.device(device)):
             pass
 
 

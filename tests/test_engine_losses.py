@@ -29,16 +29,11 @@ def noise(seed, count=2, channels=3, side=16):
     return torch.rand(count, channels, side, side, generator=rng) * 2 - 1
 
 
-def test_l2_is_the_sum_of_squares_per_picture():
+@pytest.mark.parametrize(("loss", "expected"), [(l2, [12.0, 48.0]), (l1, [24.0, 48.0])])
+def test_l2_sums_squares_and_l1_magnitudes_per_picture(loss, expected):
     x = torch.zeros(2, 3, 4, 4)
     y = torch.stack([torch.full((3, 4, 4), 0.5), torch.full((3, 4, 4), -1.0)])
-    torch.testing.assert_close(l2(y, x), torch.tensor([12.0, 48.0]))
-
-
-def test_l1_is_the_sum_of_magnitudes_per_picture():
-    x = torch.zeros(2, 3, 4, 4)
-    y = torch.stack([torch.full((3, 4, 4), 0.5), torch.full((3, 4, 4), -1.0)])
-    torch.testing.assert_close(l1(y, x), torch.tensor([24.0, 48.0]))
+    torch.testing.assert_close(loss(y, x), torch.tensor(expected))
 
 
 def test_relative_is_one_for_a_plain_picture_of_the_right_colour():

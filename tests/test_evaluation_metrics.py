@@ -33,10 +33,14 @@ def tied(count: int = 300, seed: int = 0):
     return labels, scores.round(1)
 
 
-def test_auc_of_perfect_reversed_and_constant_scores():
-    assert roc_auc(LABELS, PERFECT) == 1.0
-    assert roc_auc(LABELS, REVERSED) == 0.0
-    assert roc_auc(LABELS, CONSTANT) == 0.5
+@pytest.mark.parametrize(
+    ("scores", "auc", "fpr"), [(PERFECT, 1.0, 0.0), (REVERSED, 0.0, 1.0), (CONSTANT, 0.5, 1.0)]
+)
+def test_perfect_reversed_and_constant_scores(scores, auc, fpr):
+    assert roc_auc(LABELS, scores) == auc and fpr_at_tpr(LABELS, scores) == fpr
+    fprs, tprs = roc_curve(LABELS, scores)
+    assert (fprs[0], tprs[0], fprs[-1], tprs[-1]) == (0, 0, 1, 1)
+    assert sklearn_metrics.auc(fprs, tprs) == auc
 
 
 def test_auc_counts_pairs_and_half_of_ties():
@@ -75,13 +79,6 @@ def test_every_picture_needs_its_score(metric):
         metric(LABELS, [1.0, 2.0, 3.0])
 
 
-def test_the_curve_of_perfect_reversed_and_constant_scores():
-    for scores, area in ((PERFECT, 1.0), (REVERSED, 0.0), (CONSTANT, 0.5)):
-        fpr, tpr = roc_curve(LABELS, scores)
-        assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
-        assert sklearn_metrics.auc(fpr, tpr) == area
-
-
 def test_the_area_under_the_curve_is_the_auc():
     labels, scores = tied()
     fpr, tpr = roc_curve(labels, scores)
@@ -94,12 +91,6 @@ def test_average_precision_of_a_ranking_worked_by_hand():
     assert average_precision([True, False, True], [3.0, 2.0, 1.0]) == pytest.approx((1 + 2 / 3) / 2)
     assert average_precision(LABELS, PERFECT) == 1.0
     assert average_precision([False, False, False, True], CONSTANT) == 0.25
-
-
-def test_false_positives_of_perfect_reversed_and_constant_scores():
-    assert fpr_at_tpr(LABELS, PERFECT) == 0.0
-    assert fpr_at_tpr(LABELS, REVERSED) == 1.0
-    assert fpr_at_tpr(LABELS, CONSTANT) == 1.0
 
 
 def test_false_positives_are_counted_where_the_rate_is_first_reached():

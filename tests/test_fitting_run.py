@@ -2,13 +2,7 @@
 
 import csv
 import itertools
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +14,7 @@ from adgan_cli.config import ModelConfig, TrainConfig
 from adgan_cli.engine.models.files import file_digest, load_model, save_model
 from adgan_cli.engine.training import trainer as training
 from adgan_cli.engine.training.checkpoint import read_checkpoint
-from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
+from adgan_cli.errors import ConfigError, DivergedError
 from adgan_cli.fitting import run as run_module
 from adgan_cli.fitting.run import FinishProgress, TrainingRun
 from adgan_cli.fitting.settings import TrainingSettings, resumed_settings
@@ -65,25 +59,6 @@ def stop_after(calls):
 def history(out):
     with open(out / "history.csv", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def test_a_run_leaves_a_model_a_checkpoint_a_history_and_samples(tmp_path):
-    model = complete(started(tmp_path))
-    assert {p.name for p in tmp_path.iterdir()} == {
-        "model.safetensors", "config.json", "checkpoint.safetensors", "history.csv", "samples",
-        "neighbours.safetensors",
-    }  # fmt: skip
-    assert {p.name for p in (tmp_path / "samples").iterdir()} == {"real.png", "000004.png"}
-    assert [row["step"] for row in history(tmp_path)] == ["1", "2", "3", "4"]
-    loaded = load_model(tmp_path)
-    assert loaded.digest == model.digest
-    assert loaded.provenance["training"]["iters"] == 4
-    assert loaded.provenance["data"]["pictures"] == 10
-
-
-def test_equal_runs_give_equal_bytes(tmp_path):
-    digests = {complete(started(tmp_path / name)).digest for name in "ab"}
-    assert len(digests) == 1
 
 
 @pytest.mark.parametrize("calls", [1, 9, 18])
@@ -195,24 +170,6 @@ def test_history_after_a_kill_continues_from_the_checkpoint(tmp_path):
     assert all(row["distance"] != "0.5" for row in history(tmp_path))
 
 
-def test_other_pictures_cannot_be_resumed_with(tmp_path):
-    complete(started(tmp_path))
-    with pytest.raises(ConfigError, match="other pictures"):
-        resumed(tmp_path, pictures(seed=1))
-
-
-def test_other_settings_cannot_be_resumed_with(tmp_path):
-    complete(started(tmp_path))
-    with pytest.raises(ConfigError, match="--seed 1 differs from the 0 of the run to resume"):
-        resumed_settings(tmp_path, TrainingSettings(), {"seed": 1})
-    with pytest.raises(ConfigError, match="--precision bf16 differs from the fp32"):
-        resumed_settings(tmp_path, TrainingSettings(), {"precision": "bf16"})
-    with pytest.raises(ConfigError, match="--iters 3: 4 steps are done already"):
-        resumed_settings(tmp_path, TrainingSettings(), {"iters": 3})
-    with pytest.raises(ModelFileError, match="no checkpoint at"):
-        resumed_settings(tmp_path / "none")
-
-
 def test_a_diverged_run_keeps_the_last_good_model(tmp_path, monkeypatch):
     good = complete(started(tmp_path, replace(RUN, iters=2)))
     checkpoint = file_digest(tmp_path / "checkpoint.safetensors")
@@ -289,46 +246,6 @@ def test_python_stops_and_resumes_as_the_command_does(discs, tmp_path):
         )  # fmt: skip
     with pytest.raises(ConfigError, match="resume needs"):
         train(discs(8), TINY, RUN, resume=True)
-
-
-def adgan(*args, **changes):
-    """A command in a process of its own, one thread, as the promise of equal bytes has it."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", **changes}
-    return [sys.executable, "-m", "adgan_cli", *map(str, args)], env
-
-
-@pytest.mark.slow
-def test_a_killed_run_resumes_to_the_bytes_of_one_that_was_never_stopped(tmp_path):
-    folder = tmp_path / "discs"
-    folder.mkdir()
-    for index in range(30):
-        draw_disc(folder / f"{index}.png", index)
-    options = [
-        folder, "--size", 16, "--width", 4, "--latent-dim", 8, "--iters", 120, "--batch-size", 8,
-        "--max-time", "none", "--save-every", "0s", "--device", "cpu", "-q",
-    ]  # fmt: skip
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    command, env = adgan("train", *options, "-o", whole)
-    subprocess.run(command, env=env, check=True, timeout=120)
-
-    command, env = adgan("train", *options, "-o", parts)
-    process = subprocess.Popen(command, env=env)
-    deadline = time.monotonic() + 60
-    while steps_in(parts) < 20 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait(10)
-    assert 20 <= steps_in(parts) < 120, "killed too late to tell anything"
-    load_model(parts)  # whole, whenever the kill came
-
-    command, env = adgan("train", *options, "-o", parts, "--resume")
-    subprocess.run(command, env=env, check=True, timeout=120)
-    assert file_digest(parts / "model.safetensors") == file_digest(whole / "model.safetensors")
-
-
-def steps_in(out: Path) -> int:
-    path = out / "history.csv"
-    return path.read_text().count("\n") - 1 if path.exists() else 0
 
 
 @pytest.mark.slow

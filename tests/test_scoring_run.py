@@ -15,7 +15,7 @@ from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.searcher import search
-from adgan_cli.errors import ConfigError, NoImagesError
+from adgan_cli.errors import ConfigError
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.read import read_image
 from adgan_cli.processes import Processes
@@ -53,20 +53,6 @@ def test_rows_say_what_the_file_was(model, discs):
     assert row == ScoreRow("disc-000.png", row.score, width=16, height=16, mode="L")
 
 
-def test_a_colour_picture_under_a_grey_model_is_read_as_luma_and_says_so(model, tmp_path):
-    from PIL import Image
-
-    Image.new("RGB", (16, 16), (200, 30, 30)).save(tmp_path / "red.png")
-    (row,) = score(model, [tmp_path], QUICK)
-    assert row.score is not None and row.mode == "RGB>L"
-
-
-def test_scores_do_not_depend_on_the_batch(model, discs):
-    folder = discs(9)
-    by_one = list(score(model, [folder], QUICK, batch_size=1))
-    assert by_one == list(score(model, [folder], QUICK, batch_size=4, workers=3))
-
-
 def test_rows_come_before_everything_is_scored(model, discs):
     rows = score(model, [discs(20)], QUICK, batch_size=1)
     assert next(rows).path == "disc-000.png"
@@ -102,12 +88,6 @@ def test_a_folder_that_cannot_be_listed_is_a_row(model, discs, monkeypatch):
 def test_the_models_own_settings_are_the_default(model, discs):
     folder = discs(1)
     assert next(score(model, [folder])) == next(score(model, [folder], model.search))
-
-
-def test_nothing_to_score_is_an_error(tmp_path):
-    (tmp_path / "notes.txt").write_text("no pictures here")
-    with pytest.raises(NoImagesError, match="no pictures"):
-        list_inputs([tmp_path])
 
 
 # with a journal

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from adgan_cli.config import ModelConfig, TrainConfig
 from adgan_cli.engine.models.files import read_tensors
+from adgan_cli.engine.models.header import metadata
 from adgan_cli.engine.training import trainer as training
 from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from adgan_cli.engine.training.objectives import Adversarial
@@ -186,28 +188,32 @@ def test_a_checkpoint_tells_what_it_is_before_it_is_loaded(tmp_path):
     assert content["data"] == {"pictures": 10}
 
 
-def test_a_truncated_checkpoint_is_named(tmp_path):
-    save_checkpoint(fresh(), tmp_path, {"pictures": 10})
-    file = tmp_path / "checkpoint.safetensors"
-    file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(ModelFileError, match="checkpoint.safetensors is corrupt"):
-        load_checkpoint(tmp_path, CPU)
+def drop(tensors, part):
+    for name in [name for name in tensors if part in name]:
+        del tensors[name]
 
 
-def test_a_checkpoint_without_optimizer_state_is_refused(tmp_path):
-    from safetensors.torch import load_file, save_file
-
-    from adgan_cli.engine.models.header import metadata
-
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda tensors, content: drop(tensors, "exp_avg_sq"), "optimizer"),
+        # adgan 0.2 had none
+        (lambda tensors, content: content["training"].pop("holdout"), "settings do not .*holdout"),
+    ],
+)
+def test_a_checkpoint_without_an_optimizer_or_of_other_settings_is_refused_in_a_line(
+    tmp_path, harm, message
+):
     state = fresh(iters=1)
     train(state)
     save_checkpoint(state, tmp_path, {"pictures": 10})
     file = tmp_path / "checkpoint.safetensors"
-    tensors = {n: t for n, t in load_file(file).items() if "exp_avg_sq" not in n}
-    content = read_checkpoint(tmp_path)
+    tensors, content = load_file(file), read_checkpoint(tmp_path)
+    harm(tensors, content)
     save_file(tensors, file, metadata("checkpoint", content))
-    with pytest.raises(ModelFileError, match="optimizer"):
+    with pytest.raises(ModelFileError, match=message) as error:
         load_checkpoint(tmp_path, CPU)
+    assert "\n" not in str(error.value)
 
 
 def test_a_consumer_may_leave_after_any_step_and_go_on_later():
@@ -242,18 +248,3 @@ def test_every_auxiliary_network_is_the_critic_of_the_file(objective, tmp_path):
     names = read_tensors(tmp_path / "checkpoint.safetensors")
     ours = {f"critic/{name}" for name in state.auxiliary.state_dict()}
     assert ours == {name for name in names if name.startswith("critic/")}
-
-
-def test_a_checkpoint_with_settings_of_another_adgan_is_refused_in_a_line(tmp_path):
-    from safetensors.torch import load_file, save_file
-
-    from adgan_cli.engine.models.header import metadata
-
-    save_checkpoint(fresh(), tmp_path, {"pictures": 10})
-    file = tmp_path / "checkpoint.safetensors"
-    content = read_checkpoint(tmp_path)
-    del content["training"]["holdout"]  # adgan 0.2 had none
-    save_file(load_file(file), file, metadata("checkpoint", content))
-    with pytest.raises(ModelFileError, match="settings do not hold.*holdout") as error:
-        load_checkpoint(tmp_path, CPU)
-    assert "\n" not in str(error.value)
