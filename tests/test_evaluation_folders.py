@@ -119,12 +119,8 @@ def test_classes_of_equal_size_are_not_split_at_the_same_places(tmp_path):
 def test_what_other_classes_have_to_train_on_need_not_be_read(shapes, wanted, monkeypatch):
     whole = load(shapes, size=16)
     totals = []
-    part = load(
-        shapes,
-        size=16,
-        normal_class=wanted,
-        on_progress=lambda done, total: totals.append((done, total)),
-    )
+    options = {"normal_class": wanted, "on_progress": lambda *progress: totals.append(progress)}
+    part = load(shapes, size=16, **options)
     assert set(part.train.labels) == {0} and part.classes == whole.classes
     assert part.train.names == whole.train.names[:16] and part.test.names == whole.test.names
     assert totals[-1] == (25, 25) and len(totals) == 25
@@ -212,12 +208,8 @@ def test_equal_names_in_both_folders_are_told_apart(tmp_path):
 
 def test_folders_that_overlap_are_refused(tmp_path):
     inner = fill(fill(tmp_path / "all", 12) / "bad", 3)
-    for normal, anomalous in (
-        (inner.parent, inner),
-        (inner, inner.parent),
-        (inner, inner),
-        (inner.parent, inner / ".." / "bad"),
-    ):
+    outer, again = inner.parent, inner / ".." / "bad"
+    for normal, anomalous in ((outer, inner), (inner, outer), (inner, inner), (outer, again)):
         with pytest.raises(ConfigError, match="overlap"):
             load(normal=normal, anomalous=anomalous)
 
@@ -225,10 +217,8 @@ def test_folders_that_overlap_are_refused(tmp_path):
 def test_two_folders_are_needed_and_no_data_set_beside_them(tmp_path):
     folder, other = fill(tmp_path / "a", 1), fill(tmp_path / "b", 1)
     for dataset, normal, anomalous in (
-        ("", folder, None),
-        ("", None, folder),
-        ("digits", folder, other),
-    ):
+        ("", folder, None), ("", None, folder), ("digits", folder, other)
+    ):  # fmt: skip
         with pytest.raises(ConfigError, match="--normal and --anomalous together, or --dataset"):
             load(dataset, normal=normal, anomalous=anomalous)
     with pytest.raises(ConfigError, match="--anomalous: .*00.png is a file"):

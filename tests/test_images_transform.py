@@ -18,15 +18,9 @@ from adgan_cli.images.transform import (
 
 # EXIF 2.32, tag 274: where row 0 and column 0 of the stored picture belong when it is upright
 SIDES = {
-    1: ("top", "left"),
-    2: ("top", "right"),
-    3: ("bottom", "right"),
-    4: ("bottom", "left"),
-    5: ("left", "top"),
-    6: ("right", "top"),
-    7: ("right", "bottom"),
-    8: ("left", "bottom"),
-}
+    1: ("top", "left"), 2: ("top", "right"), 3: ("bottom", "right"), 4: ("bottom", "left"),
+    5: ("left", "top"), 6: ("right", "top"), 7: ("right", "bottom"), 8: ("left", "bottom"),
+}  # fmt: skip
 
 
 def stored_for_array(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -46,7 +46,7 @@ def card(
     return Card(rank, score, name, href, thumbnail, width, height, **more)
 
 
-def sheet(path, most=(), least=(), **changed):
+def sheet(folder, most=(), least=(), **changed):
     given = {
         "title": "Pictures",
         "counts": Counts(found=9, scored=9, failed=0),
@@ -54,13 +54,14 @@ def sheet(path, most=(), least=(), **changed):
         "failures": [],
         "scores": [card.score for card in (*most, *least)],
     }
+    path = folder / "index.html"
     write_contact_sheet(path, most=most, least=least, **{**given, **changed})
     html = path.read_text(encoding="utf-8")
     return html, Page(html)
 
 
 def test_sections_name_their_pictures(tmp_path):
-    html, page = sheet(tmp_path / "index.html", [card(1), card(2)], [card(9, 0.5)])
+    html, page = sheet(tmp_path, [card(1), card(2)], [card(9, 0.5)])
     assert "2 most anomalous of 9 pictures" in page.text
     assert "1 least anomalous of 9 pictures" in page.text
     assert [item["value"] for item in page.all("li")] == ["1", "2", "9"]
@@ -71,7 +72,7 @@ def test_sections_name_their_pictures(tmp_path):
 @pytest.mark.parametrize("name", NASTY)
 def test_a_name_is_text_wherever_it_stands(tmp_path, name):
     html, page = sheet(
-        tmp_path / "index.html",
+        tmp_path,
         [card(name=name)],
         title=name,
         counts=Counts(found=9, scored=8, failed=1),
@@ -84,13 +85,12 @@ def test_a_name_is_text_wherever_it_stands(tmp_path, name):
     assert [item.get("data-name") for item in page.all("li")][:3] == [None, shown, None]
     assert [image["alt"] for image in page.all("img")] == [shown]
     assert all("onerror" not in attrs for _, attrs in page.tags)
-    assert (
-        page.text.count(shown) >= 6
-    )  # title, h1, note, setting and its value, failure and its reason
+    # title, h1, note, setting and its value, failure and its reason
+    assert page.text.count(shown) >= 6
 
 
 def test_the_page_needs_nothing_from_outside(tmp_path):
-    html, page = sheet(tmp_path / "index.html", [card()], [card(2, href=None)])
+    html, page = sheet(tmp_path, [card()], [card(2, href=None)])
     assert page.all("link") == [] and page.all("script") == [{}], "inline"
     assert [image["src"][:23] for image in page.all("img")] == ["data:image/jpeg;base64,"] * 2
     assert "url(" not in html and "http:" not in html and "https:" not in html
@@ -107,16 +107,16 @@ def test_a_link_that_leaves_the_computer_is_refused(href):
 
 
 def test_a_card_says_what_is_known_and_nothing_else(tmp_path):
-    _, page = sheet(tmp_path / "index.html", [card(p_value=0.00512, flagged=True)])
+    _, page = sheet(tmp_path, [card(p_value=0.00512, flagged=True)])
     assert "p = 0.0051" in " ".join(page.text.split()) and "flagged" in page.text
     assert {"title": "0.00512"} in page.all("span")
-    _, page = sheet(tmp_path / "index.html", [card(), card(2, in_training=True)])
+    _, page = sheet(tmp_path, [card(), card(2, in_training=True)])
     assert "p =" not in page.text and "flagged" not in page.text
     assert page.text.count("trained on") == 1, "why that one has no p-value"
 
 
 def test_a_card_is_explained_by_pictures_with_alternative_texts(tmp_path):
-    _, page = sheet(tmp_path / "index.html", [card(explanation=WHY)], [card(2, name="b.png")])
+    _, page = sheet(tmp_path, [card(explanation=WHY)], [card(2, name="b.png")])
     assert [image["alt"] for image in page.all("img")] == [
         "a.png",
         "Best reconstruction of a.png",
@@ -128,7 +128,7 @@ def test_a_card_is_explained_by_pictures_with_alternative_texts(tmp_path):
     assert page.text.count("nearest in training") == 1
     assert "palest from 90 of 255 grey levels" in page.text
     bare = Explanation(JPEG, JPEG, 90)
-    _, page = sheet(tmp_path / "index.html", [card(explanation=bare)])
+    _, page = sheet(tmp_path, [card(explanation=bare)])
     assert "nearest in training" not in page.text, "there is none to show"
 
 
@@ -139,31 +139,26 @@ def test_controls_are_offered_only_for_what_is_there(tmp_path):
         ([card(explanation=WHY)], {"controls", "wanted", "order", "explained"}),
         ([], set()),
     ]:
-        _, page = sheet(tmp_path / "index.html", cards)
+        _, page = sheet(tmp_path, cards)
         ids = {attrs.get("id") for _, attrs in page.tags}
         assert ids & {"controls", "wanted", "order", "flagged", "explained"} == there
         assert bool(page.all("script")) is bool(there)
-    _, page = sheet(tmp_path / "index.html", [card()])
+    _, page = sheet(tmp_path, [card()])
     (controls,) = [attrs for attrs in page.all("div") if attrs.get("id") == "controls"]
     assert "hidden" in controls, "without a script they would do nothing"
 
 
 def test_notes_are_read_before_the_pictures(tmp_path):
-    html, page = sheet(tmp_path / "index.html", [card()], notes=["It rains.", "Then <b>sun</b>."])
+    html, page = sheet(tmp_path, [card()], notes=["It rains.", "Then <b>sun</b>."])
     assert "It rains." in page.text and "Then <b>sun</b>." in page.text
     assert html.index("It rains.") < html.index("<main>")
-    _, page = sheet(tmp_path / "index.html", [card()])
+    _, page = sheet(tmp_path, [card()])
     assert "notes" not in [attrs.get("class") for attrs in page.all("ul")]
 
 
 def test_what_pictures_held_out_score_is_drawn_behind_the_others(tmp_path):
-    _, page = sheet(
-        tmp_path / "index.html",
-        [card(score=9.0)],
-        scores=[5.0, 9.0],
-        held_out=[1.0] * 6 + [3.0] * 2,
-        held_out_images=800,
-    )
+    held_out = {"held_out": [1.0] * 6 + [3.0] * 2, "held_out_images": 800}
+    _, page = sheet(tmp_path, [card(score=9.0)], scores=[5.0, 9.0], **held_out)
     (path,) = page.all("path")
     tops = [float(step.split("H")[0]) for step in path["d"].split("V")[1:]]
     assert len(tops) == 21 and path["d"].endswith("H100.00V100")
@@ -171,12 +166,12 @@ def test_what_pictures_held_out_score_is_drawn_behind_the_others(tmp_path):
     assert (tops[0], tops[5]) == (100 - 100 * 2 * 6 / 8 / 4, 100 - 100 * 2 * 2 / 8 / 4)
     assert "800 held out of training" in page.text
     assert {"title": "1.0"} in page.all("span"), "the axis begins where they do"
-    _, page = sheet(tmp_path / "index.html", [card()])
+    _, page = sheet(tmp_path, [card()])
     assert page.all("path") == []
 
 
 def test_a_missing_thumbnail_is_said_in_words(tmp_path):
-    _, page = sheet(tmp_path / "index.html", [card(thumbnail=None, name="gone.png")])
+    _, page = sheet(tmp_path, [card(thumbnail=None, name="gone.png")])
     assert page.all("img") == []
     assert "no preview of gone.png" in page.text
 
@@ -193,31 +188,31 @@ def test_a_missing_thumbnail_is_said_in_words(tmp_path):
     ],
 )
 def test_scores_are_rounded_on_screen_and_exact_in_the_title(tmp_path, score, shown):
-    _, page = sheet(tmp_path / "index.html", [card(score=score)])
+    _, page = sheet(tmp_path, [card(score=score)])
     assert f"score {shown}\n" in page.text
     assert {"class": "score", "title": repr(score)} in page.all("span")
 
 
 @pytest.mark.parametrize("href", ["../a.png", None])
 def test_opening_the_original_is_offered_where_there_is_a_file_to_open(tmp_path, href):
-    _, page = sheet(tmp_path / "index.html", [card(href=href), card(2, href=None)])
+    _, page = sheet(tmp_path, [card(href=href), card(2, href=None)])
     assert ("select a picture to open the original" in page.text) is (href is not None)
 
 
 def test_a_png_thumbnail_says_so(tmp_path):
-    _, page = sheet(tmp_path / "index.html", [card(thumbnail=b"\x89PNG not really")])
+    _, page = sheet(tmp_path, [card(thumbnail=b"\x89PNG not really")])
     assert page.all("img")[0]["src"].startswith("data:image/png;base64,")
 
 
 def test_small_pictures_keep_their_pixels(tmp_path):
     cards = [card(width=28, height=28), card(width=64, height=64), card(width=65, height=28)]
-    _, page = sheet(tmp_path / "index.html", cards)
+    _, page = sheet(tmp_path, cards)
     assert [image.get("class") for image in page.all("img")] == ["pixels", "pixels", None]
 
 
 def test_a_long_name_is_cut_in_the_middle_and_whole_in_the_title(tmp_path):
     name = "f" * 80 + "/begin" + "x" * 300 + "end.png"
-    _, page = sheet(tmp_path / "index.html", [card(name=name)])
+    _, page = sheet(tmp_path, [card(name=name)])
     assert "beginxxx" in page.text and "…" in page.text and "xxend.png" in page.text
     assert name not in page.text
     assert {"class": "name", "title": name} in page.all("span")
@@ -226,7 +221,7 @@ def test_a_long_name_is_cut_in_the_middle_and_whole_in_the_title(tmp_path):
 def test_failures_are_listed_up_to_a_limit(tmp_path):
     failures = [(f"{i}.png", "truncated") for i in range(LISTED_FAILURES + 3)]
     counts = Counts(found=LISTED_FAILURES + 12, scored=9, failed=LISTED_FAILURES + 3)
-    _, page = sheet(tmp_path / "index.html", [card()], counts=counts, failures=failures)
+    _, page = sheet(tmp_path, [card()], counts=counts, failures=failures)
     assert f"{LISTED_FAILURES - 1}.png: truncated" in page.text
     assert f"{LISTED_FAILURES}.png: truncated" not in page.text
     assert "and 3 more, listed in ranking.csv" in page.text
@@ -235,9 +230,7 @@ def test_failures_are_listed_up_to_a_limit(tmp_path):
 
 def test_the_histogram_marks_what_is_shown(tmp_path):
     scores = [float(score) for score in range(100)]
-    _, page = sheet(
-        tmp_path / "index.html", [card(1, 99.0), card(2, 98.0)], [card(100, 0.0)], scores=scores
-    )
+    _, page = sheet(tmp_path, [card(1, 99.0), card(2, 98.0)], [card(100, 0.0)], scores=scores)
     bars = page.all("rect")
     last = max(float(bar["x"]) for bar in bars)
     assert all(float(bar["x"]) > 95 for bar in bars if bar["class"] == "most")
@@ -249,13 +242,13 @@ def test_the_histogram_marks_what_is_shown(tmp_path):
 
 @pytest.mark.parametrize("scores", [[2.0], [2.0, 2.0], [1e-320, 2e-320], [0.0, 1e308]])
 def test_any_scores_make_a_histogram(tmp_path, scores):
-    _, page = sheet(tmp_path / "index.html", [card(score=scores[-1])], scores=scores)
+    _, page = sheet(tmp_path, [card(score=scores[-1])], scores=scores)
     assert all(0 <= float(bar["x"]) < 100 for bar in page.all("rect"))
     assert page.all("rect")
 
 
 def test_a_folder_without_a_readable_picture_has_a_page_too(tmp_path):
     counts = Counts(found=1, scored=0, failed=1)
-    _, page = sheet(tmp_path / "index.html", counts=counts, failures=[("a", "empty")])
+    _, page = sheet(tmp_path, counts=counts, failures=[("a", "empty")])
     assert "There is no picture to show." in page.text
     assert "1 picture found, 0 scored" in page.text
