@@ -44,7 +44,8 @@ def explain(
     if not paths:
         raise ConfigError("give PICTURES to explain; see adgan explain --help")
     from adgan_cli.reports.page import PAGE_FILE
-    from adgan_cli.reports.trajectory import MAX_IMAGES, prepare_explanation, write_explanation
+    from adgan_cli.reports.report import prepare_folder
+    from adgan_cli.reports.trajectory import EXPLANATION_FOLDER, MAX_IMAGES, write_explanation
 
     listing = InputOptions(paths).listing(reporter)
     if listing.count > MAX_IMAGES:
@@ -54,7 +55,7 @@ def explain(
         )
     loaded = open_model(model, device, reporter)
     config = search.config(loaded)
-    prepare_explanation(out, listing)
+    prepare_folder(out, listing.items, EXPLANATION_FOLDER)
     with reporter.counting_bar() as bar:
         task = bar.add_task("explaining", total=listing.count)
         rows = write_explanation(

@@ -129,7 +129,7 @@ def _read(scores: Path, out: Path, scoring: ScoringOptions, *, explain: bool) ->
     if is_worker():
         raise typer.Exit()  # there is nothing to share
     from adgan_cli.images.find import find_inputs
-    from adgan_cli.reports.report import prepare_report, read_report_info
+    from adgan_cli.reports.report import prepare_folder, read_report_info
     from adgan_cli.scoring.rows import read_scores
 
     preset = [] if scoring.search.preset is None else ["preset"]
@@ -146,19 +146,19 @@ def _read(scores: Path, out: Path, scoring: ScoringOptions, *, explain: bool) ->
 
         model = open_model(scoring.model, scoring.device, scoring.reporter)
         search = Search(model, read_search(info, model, scores), scoring.reader(model))
-    prepare_report(out)
+    prepare_folder(out)
     return Scored(rows, info, search)
 
 
 def _score(out: Path, scoring: ScoringOptions, watch: Stopwatch, *, fdr: float | None) -> Scored:
     """Score the images, going on from the journal in `out` with --resume."""
     from adgan_cli.reports.rank import JOURNAL_FOLDER, report_info
-    from adgan_cli.reports.report import prepare_report
+    from adgan_cli.reports.report import prepare_folder
     from adgan_cli.scoring.calibration import require_p_values
 
     run = scoring.start(watch, out / JOURNAL_FOLDER)
     require_p_values(run.held_out is not None, fdr)
-    prepare_report(out, run.listing.items)
+    prepare_folder(out, run.listing.items)
     score_share(run, scoring.reporter)
     rows = _rows(run, out, scoring)
     watch.add_all(run.seconds)
@@ -203,12 +203,12 @@ def _cross_fit(folds: int, out: Path, scoring: ScoringOptions, watch: Stopwatch)
         raise ConfigError("--cross-fit goes on by itself; leave out --resume")
     from adgan_cli.fitting.cross_fit import CrossFitCallbacks, cross_fit
     from adgan_cli.reports.rank import report_info
-    from adgan_cli.reports.report import prepare_report
+    from adgan_cli.reports.report import prepare_folder
 
     listing, model = scoring.open(watch)
     config, reader = scoring.search.config(model), scoring.reader(model)
     reporter, folder = scoring.reporter, out / CROSS_FIT_FOLDER
-    prepare_report(out, listing.items)
+    prepare_folder(out, listing.items)
     steps = (model.provenance.get("training") or {}).get("iters", 0)
     reporter.info(
         f"training {folds} models of {steps:,} steps in {folder}, each without a part of the "

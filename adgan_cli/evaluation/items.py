@@ -1,13 +1,13 @@
 """The test items of a cell, and the table of their scores."""
 
 import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from adgan_cli.evaluation.datasets.labelled import LabelledDataset
+from adgan_cli.scoring.rows import csv_cell, csv_line
 
 HOLDOUT = 1000  # items, section 4.2
 
@@ -28,13 +28,9 @@ class CellItems:
 
     def table(self, scores: np.ndarray) -> str:
         """Write CSV: item,class,anomalous,score."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["item", "class", "anomalous", "score"])
-        rows = zip(self.names, self.classes, self.anomalous.tolist(), scores.tolist(), strict=True)
-        for name, class_name, anomalous, score in rows:
-            writer.writerow([name, class_name, str(anomalous).lower(), repr(score)])
-        return stream.getvalue()
+        columns = self.names, self.classes, self.anomalous.tolist(), scores.tolist()
+        rows = [csv_line(map(csv_cell, row)) for row in zip(*columns, strict=True)]
+        return "".join([csv_line(("item", "class", "anomalous", "score")), *rows])
 
 
 def draw_items(count: int, n_test: int | None, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,5 @@
 """Write what an evaluation came to: results.csv, results.json, table.md and roc.png (Fig. 2)."""
 
-import csv
-import io
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,6 +13,7 @@ from adgan_cli.atomic import replacing, write_text
 from adgan_cli.evaluation.metrics import roc_auc, roc_curve
 from adgan_cli.evaluation.paper import CLASSES, paper_auc, paper_mean
 from adgan_cli.evaluation.protocol import Result
+from adgan_cli.scoring.rows import csv_cell, csv_line
 
 _GRID = np.linspace(0, 1, 501)  # false positive rates at which curves are averaged
 _MOST_COLUMNS = 12  # classes side by side; of more there is only the mean
@@ -23,13 +22,9 @@ TUNED = "*"
 
 def write_results(out: Path, results: Sequence[Result], about: Mapping[str, Any]) -> None:
     """Write results.csv, a row a method, class and run; results.json, with `about`; table.md."""
-    stream = io.StringIO()
-    names = [field.name for field in fields(Result)]
-    writer = csv.DictWriter(stream, names, lineterminator="\n")
-    writer.writeheader()
-    for result in results:
-        writer.writerow({name: _csv_value(value) for name, value in asdict(result).items()})
-    write_text(out / "results.csv", stream.getvalue())
+    lines = [csv_line(field.name for field in fields(Result))]
+    lines += [csv_line(map(csv_cell, asdict(result).values())) for result in results]
+    write_text(out / "results.csv", "".join(lines))
     rows = [asdict(result) | {"settings": json.loads(result.settings)} for result in results]
     record = {**about, "results": rows}
     write_text(out / "results.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
@@ -151,9 +146,3 @@ def _format_mean(
     paper = paper_mean(dataset, method) if all_ten else None
     text = f"{np.mean(means):.3f}"
     return text if paper is None else f"{text} ({paper:.3f})"
-
-
-def _csv_value(value: object) -> str:
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)

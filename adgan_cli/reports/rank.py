@@ -18,7 +18,7 @@ from adgan_cli.reports.report import (
     ReportInfo,
     ReportOptions,
     make_report,
-    prepare_report,
+    prepare_folder,
     subsample,
     write_report,
 )
@@ -53,7 +53,7 @@ def rank(
     out, options = Path(out), ReportOptions(top, bottom, fdr)
     listing = list_inputs(paths, selection)
     config = config or model.default_search()
-    prepare_report(out, listing.items)
+    prepare_folder(out, listing.items)
     run = ScoringRun(model, listing, config, journal=out / JOURNAL_FOLDER, resume=resume)
     rows = list(run.rows())
     report = make_report(rows, report_info(model, listing, rows, config), options)

@@ -106,7 +106,9 @@ REPORT_FOLDER = OutputFolder(
 )
 
 
-def prepare_folder(out: Path, folder: OutputFolder, items: Iterable[ImageRef] = ()) -> None:
+def prepare_folder(
+    out: Path, items: Iterable[ImageRef] = (), folder: OutputFolder = REPORT_FOLDER
+) -> None:
     """Make the folder `out`; refuse one that holds such files of another command or person.
 
     One that holds some of the images is refused too: figure.png would be one of them next time.
@@ -130,11 +132,6 @@ def prepare_folder(out: Path, folder: OutputFolder, items: Iterable[ImageRef] = 
         raise OutputError(f"cannot make {out}: {error.strerror}; choose another -o") from error
     if not os.access(out, os.W_OK):
         raise OutputError(f"cannot write to {out}: permission denied; choose another -o")
-
-
-def prepare_report(out: Path, items: Iterable[ImageRef] = ()) -> None:
-    """Make the folder of a report, see prepare_folder."""
-    prepare_folder(out, REPORT_FOLDER, items)
 
 
 def make_report(

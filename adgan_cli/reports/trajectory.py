@@ -41,7 +41,7 @@ from adgan_cli.reports.page import (
     write_page,
 )
 from adgan_cli.reports.rank import model_summary
-from adgan_cli.reports.report import OutputFolder, prepare_folder
+from adgan_cli.reports.report import OutputFolder
 from adgan_cli.scoring.rows import ScoreRow, trace_writer
 from adgan_cli.scoring.run import ScoringRun
 from adgan_cli.text import escape_surrogates
@@ -169,11 +169,6 @@ def write_explanation(
         if number and int(number[1]) > len(explained):
             path.unlink()
     return rows
-
-
-def prepare_explanation(out: Path, listing: Listing) -> None:
-    """Make the folder of an explanation, see prepare_folder."""
-    prepare_folder(out, EXPLANATION_FOLDER, listing.items)
 
 
 def search_trajectory(model: Model, pixels: np.ndarray, config: SearchConfig) -> SearchTrajectory:

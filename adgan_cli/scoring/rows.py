@@ -105,7 +105,14 @@ def trace_writer(stream: TextIO) -> TraceWriter:
 
 def csv_cells(row: ScoreRow) -> list[str]:
     """Format the cells of one row, in the order of COLUMNS."""
-    return [_cell(value) for value in _record(row).values()]
+    return list(map(csv_cell, _record(row).values()))
+
+
+def csv_cell(value: str | float | bool | int | None) -> str:
+    """Format the cell of a value: empty for None, true or false, a float as it round-trips."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def csv_line(cells: Iterable[str]) -> str:
@@ -147,14 +154,6 @@ def _record(row: ScoreRow) -> dict[str, str | float | bool | int | None]:
         "mode": escape_surrogates(row.mode) or None,
         "error": escape_surrogates(row.error) or None,
     }
-
-
-def _cell(value: str | float | bool | int | None) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _json_line(row: ScoreRow) -> str:

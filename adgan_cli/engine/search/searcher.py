@@ -78,7 +78,10 @@ class Searcher:
                 "--encoder-iters, or choose --init prior"
             )
         if z0 is None:
-            z0 = starting_points(config.n_seed, _latent_dim(generator), config.seed)
+            if not isinstance(generator, Generator):
+                remedy = "z0=starting_points(n_seed, latent_dim, seed)"
+                raise ConfigError(f"a generator that is not adgan's own needs {remedy}")
+            z0 = starting_points(config.n_seed, generator.config.latent_dim, config.seed)
         self.config = config
         self.problem = SearchProblem(
             generator,
@@ -129,15 +132,6 @@ class Searcher:
         self._execution = self._execution_type(self.problem, self.batch_size)  # drops the old banks
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def _latent_dim(generator: nn.Module) -> int:
-    """Read Z off one of adgan's own generators; ConfigError for others, which must bring z0."""
-    if isinstance(generator, Generator):
-        return generator.config.latent_dim
-    raise ConfigError(
-        "a generator that is not adgan's own needs z0=starting_points(n_seed, latent_dim, seed)"
-    )
 
 
 def default_batch(generator: nn.Module, config: SearchConfig, device: torch.device) -> int:
