@@ -26,6 +26,8 @@ _HOMES = {
     "search": "adgan_cli.engine.search.searcher",
     "starting_points": "adgan_cli.engine.search.algorithm1",
     "train": "adgan_cli.fitting.train",
+    "TrainingRun": "adgan_cli.fitting.run",
+    "TrainingSettings": "adgan_cli.fitting.settings",
     "score": "adgan_cli.scoring.run",
     "ScoringRun": "adgan_cli.scoring.run",
     "rank": "adgan_cli.reports.rank",
