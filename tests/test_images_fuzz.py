@@ -64,7 +64,12 @@ def whole_files() -> dict[str, bytes]:
         "xbm": b"#define a_width 8\n#define a_height 2\nstatic char a_bits[] = {0x12, 0x34};",
         "xpm": b'/* XPM */\nstatic char *a[] = {\n"2 1 2 1",\n"a c #102030",\n"b c #f00",\n"ab"};',
     }
+    plain = (
+        "TIFF:PA BMP:RGB BMP:P PPM:RGB ICNS:RGBA JPEG2000:RGB PCX:P "
+        "SGI:RGB DDS:RGBA DIB:RGB MSP:1 IM:RGB QOI:RGB BLP:P HEIF:RGB"
+    )
     ways = [
+        *((*each.split(":"), {}) for each in plain.split()),
         ("JPEG", "RGB", {"exif": orientation, "icc_profile": profile}),
         ("JPEG", "L", {"progressive": True}),
         ("JPEG", "CMYK", {"icc_profile": ink_profile(np.zeros((2, 2, 2, 2, 3)))}),
@@ -75,25 +80,10 @@ def whole_files() -> dict[str, bytes]:
         ("TIFF", "RGB", {"save_all": True, "append_images": [rgb], "compression": "tiff_lzw"}),
         ("TIFF", "RGB", {"compression": "jpeg"}),
         ("TIFF", "1", {"compression": "group4"}),
-        ("TIFF", "PA", {}),
-        ("BMP", "RGB", {}),
-        ("BMP", "P", {}),
-        ("PPM", "RGB", {}),
         ("TGA", "RGBA", {"compression": "tga_rle"}),
         ("ICO", "RGBA", {"sizes": [(8, 8)]}),
-        ("ICNS", "RGBA", {}),
-        ("JPEG2000", "RGB", {}),
         ("AVIF", "RGB", {"exif": orientation}),
         ("MPO", "RGB", {"save_all": True, "append_images": [rgb]}),
-        ("PCX", "P", {}),
-        ("SGI", "RGB", {}),
-        ("DDS", "RGBA", {}),
-        ("DIB", "RGB", {}),
-        ("MSP", "1", {}),
-        ("IM", "RGB", {}),
-        ("QOI", "RGB", {}),
-        ("BLP", "P", {}),
-        ("HEIF", "RGB", {}),
     ]
     Image.init()
     for kind, mode, options in ways:
