@@ -1,6 +1,7 @@
 """adgan explain: Figure 1 for the pictures given, in a folder that is never a surprise."""
 
 import csv
+import itertools
 from pathlib import Path
 
 import pytest
@@ -27,18 +28,12 @@ def test_an_explanation_holds_all_that_is_promised(discs, tiny_model, out):
     assert 'href="../discs/disc-002.png"' in page and "<bdi>empty.png</bdi>" in page
     with open(out / "losses.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["path"], row["point"], row["step"]) for row in rows] == [
-        (name, point, step)
-        for name in ("disc-002.png", "disc-000.png")
-        for point in "01"
-        for step in "01"
-    ]
+    expected = itertools.product(("disc-002.png", "disc-000.png"), "01", "01")
+    assert [(row["path"], row["point"], row["step"]) for row in rows] == list(expected)
     table = adgan("score", *given, "-m", tiny_model, "--n-seed", "2", "--k", "1").stdout
-    score = next(
-        row for row in csv.DictReader(table.splitlines()) if row["path"] == rows[0]["path"]
-    )
+    scored = {row["path"]: row["score"] for row in csv.DictReader(table.splitlines())}
     last = [float(row["loss"]) for row in rows[:4] if row["step"] == "1"]
-    assert float(score["score"]) == pytest.approx(sum(last) / 2)
+    assert float(scored["disc-002.png"]) == pytest.approx(sum(last) / 2)
     assert result.stdout == "" and "empty.png: empty file" in result.stderr
     assert result.stderr.splitlines()[-1] == str(out / "index.html")
 

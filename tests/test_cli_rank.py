@@ -285,8 +285,6 @@ def test_a_picture_that_is_gone_keeps_its_place(report, tmp_path):
         ("path,score\n", 2, "holds no scored picture"),
         ("path,score,error\na.png,,empty file\n", 2, "holds no scored picture"),
         ("", 1, "the file is empty"),
-        ("name,value\na,1\n", 1, "no column path"),
-        ("path,score\na.png,nan\n", 1, "line 2: score must be finite"),
         ("path,score\na.png,high\n", 1, "line 2: score must be a number"),
     ],
 )
@@ -296,15 +294,6 @@ def test_a_table_that_is_no_ranking_is_refused_by_name(tmp_path, out, table, cod
     line = refused("rank", "--from", path, "-o", out, code=code)
     assert said in line and str(path) in line
     assert not out.exists()
-
-
-@pytest.mark.parametrize("text", ["[]", "{}", "no json", '{"root": 5, "model": {}, "settings": {}}',
-                                  '{"root": ".", "model": [], "settings": "x"}'])  # fmt: skip
-def test_a_spoilt_summary_does_not_keep_a_ranking_from_being_drawn(report, tmp_path, text):
-    (report / "summary.json").write_text(text)
-    again = tmp_path / "again"
-    adgan("rank", tmp_path / "discs", "--from", report / "ranking.csv", "-o", again)
-    assert len(links_of(again)) == 5
 
 
 def test_rows_of_another_ranking_are_not_thrown_away(report, tmp_path):

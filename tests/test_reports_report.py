@@ -68,12 +68,15 @@ def test_an_earlier_report_says_where_its_rows_came_from(tmp_path):
     [
         {"root": None}, {"model": "abc"}, {"settings": []}, {"held_out": ["x"]},
         {"held_out": [1e999]}, {"confounds": {"contrast": 1e999}}, {"model": {"alpha": "pink?"}},
+        "[]", "{}", "no json",
     ],
 )  # fmt: skip
 def test_a_summary_that_is_not_ours_leaves_the_table_alone(tmp_path, change):
     write_report(tmp_path, make_report([FAILED], ReportInfo(tmp_path, {"model": "abc"})))
     summary = tmp_path / "summary.json"
-    summary.write_text(json.dumps({**json.loads(summary.read_text("utf-8")), **change}))
+    if isinstance(change, dict):
+        change = json.dumps({**json.loads(summary.read_text("utf-8")), **change})
+    summary.write_text(change)
     assert read_report_info(tmp_path / "ranking.csv") == ReportInfo(tmp_path)
 
 

@@ -56,12 +56,8 @@ def test_a_theta_per_image_is_moved_by_all_points_of_it(generator, of, decay):
 
 def test_another_loss_can_be_searched_with(generator):
     x, z0 = random_images(2), starting_points(2, 8, seed=0)
-    result = search(
-        generator,
-        x,
-        replace(PAPER_SEARCH, n_seed=2),
-        loss=lambda y, x: (y - x).abs().flatten(1).sum(1),
-    )
+    config = replace(PAPER_SEARCH, n_seed=2)
+    result = search(generator, x, config, loss=lambda y, x: (y - x).abs().flatten(1).sum(1))
     losses = reference.algorithm_1(generator, x, z0, k=5, loss=lambda y, x: (y - x).abs().sum())
     torch.testing.assert_close(result.losses, losses, rtol=1e-4, atol=0)
 
@@ -118,10 +114,8 @@ def test_generated_images_are_less_anomalous_than_noise(generator):
     with torch.no_grad():
         own = generator(starting_points(4, 8, seed=9))
     config = replace(PAPER_SEARCH, k=40)
-    assert (
-        search(generator, own, config).score.max()
-        < search(generator, random_images(4), config).score.min()
-    )
+    noise = search(generator, random_images(4), config).score
+    assert search(generator, own, config).score.max() < noise.min()
 
 
 def test_starting_points_are_the_same_for_a_seed_and_standard_normal():
