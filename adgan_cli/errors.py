@@ -1,14 +1,4 @@
-"""Every error adgan raises on purpose, and the exit code each one ends the command with.
-
-    AdganError                 1    anything else that is not a bug
-    ├── ConfigError            2    a setting, flag or path that cannot be used as given
-    ├── NoImagesError          3    nothing to work on: no usable picture
-    ├── ImageError             1    one file is not a picture we can read (a row, not the end)
-    ├── ModelFileError         4    a model that is missing, corrupt, foreign or too new
-    ├── DivergedError          5    training produced NaN or an exploding critic
-    ├── ScoresError            1    a scores.csv that cannot be read back
-    ├── OutputError            1    a result that cannot be written
-    └── ProcessError           1    the other processes of a command are gone
+"""Every error adgan raises on purpose, each with the exit code that it ends the command with.
 
 The message names the file or the flag and says what to do. Anything else that escapes is a bug
 and keeps its traceback.

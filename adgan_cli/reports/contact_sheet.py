@@ -44,15 +44,6 @@ class _Bar:
     least: float
 
 
-@dataclass(frozen=True)
-class _Histogram:
-    """Bars, the outline of held-out scores (an SVG path), and the least and greatest score."""
-
-    bars: list[_Bar]
-    outline: str
-    axis: tuple[float, float]
-
-
 def write_contact_sheet(
     path: Path,
     *,
@@ -74,7 +65,6 @@ def write_contact_sheet(
     first.
     """
     cards = [*most, *least]
-    histogram = _histogram(scores, most, least, held_out)
     full = max((card.explanation.full for card in cards if card.explanation), default=0)
     write_page(
         path,
@@ -92,9 +82,7 @@ def write_contact_sheet(
         scores=sorted(scores),
         most_from=min((card.score for card in most), default=None),
         least_to=max((card.score for card in least), default=None),
-        bars=histogram.bars,
-        outline=histogram.outline,
-        axis=histogram.axis,
+        **_histogram(scores, most, least, held_out),
         held_out_images=held_out_images or len(held_out),
         notes=notes,
         full=full,
@@ -109,9 +97,10 @@ def write_contact_sheet(
 
 def _histogram(
     scores: Sequence[float], most: Sequence[Card], least: Sequence[Card], held_out: Sequence[float]
-) -> _Histogram:
+) -> dict[str, object]:
+    """Draw bars, the outline of held-out scores (an SVG path) and the ends of the axis."""
     if not scores:
-        return _Histogram([], "", (0.0, 0.0))
+        return {"bars": [], "outline": "", "axis": (0.0, 0.0)}
     low, high = min(*scores, *held_out, scores[0]), max(*scores, *held_out, scores[0])
     most_from = min((card.score for card in most), default=float("inf"))
     least_to = max((card.score for card in least), default=float("-inf"))
@@ -147,7 +136,8 @@ def _histogram(
         f"V{100 - 100 * count / tallest:.2f}H{(i + 1) * 100 * _BINS_PER_STEP / _BINS:.2f}"
         for i, count in enumerate(expected)
     )
-    return _Histogram(bars, f"M0 100{steps}V100" if held_out else "", (low, high))
+    outline = f"M0 100{steps}V100" if held_out else ""
+    return {"bars": bars, "outline": outline, "axis": (low, high)}
 
 
 def _height(count: int, tallest: float) -> float:

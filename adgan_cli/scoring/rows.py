@@ -82,7 +82,9 @@ def row_writer(
         stream.flush()
 
     if format == "jsonl":
-        return lambda row: write(_json_line(row))
+        return lambda row: write(
+            json.dumps(_record(row), ensure_ascii=False, allow_nan=False) + "\n"
+        )
     write(csv_line(COLUMNS))
     return lambda row: write(csv_line(csv_cells(row)))
 
@@ -154,10 +156,6 @@ def _record(row: ScoreRow) -> dict[str, str | float | bool | int | None]:
         "mode": escape_surrogates(row.mode) or None,
         "error": escape_surrogates(row.error) or None,
     }
-
-
-def _json_line(row: ScoreRow) -> str:
-    return json.dumps(_record(row), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _read_text(path: Path) -> str:

@@ -69,8 +69,11 @@ def search_pairs(
     for _ in range(config.k):  # line 3
         if cancelled and cancelled.is_set():
             raise RuntimeError("the search was cancelled")
-        losses, dy = _loss_and_gradient(loss, y, x)
-        trace.append(losses)
+        with torch.enable_grad():
+            y = y.detach().requires_grad_()
+            losses = loss(y, x)  # (P,)
+            (dy,) = torch.autograd.grad(losses.sum(), y)
+        trace.append(losses.detach())
         dz = bank.backward_and_update(dy, lr_scale)  # line 5; dz is taken at the old theta
         adam.step(z, dz, lr_scale)  # line 4
         if config.z_radius:
@@ -80,15 +83,6 @@ def search_pairs(
     trace.append(loss(y, x))  # line 8, before the mean
     # a copy of y, because the bank's next search writes where this one wrote
     return PairResult(torch.stack(trace, 1), z, y.clone(memory_format=torch.contiguous_format))
-
-
-def _loss_and_gradient(loss: LossFunction, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the losses, (P,), and the gradient of their sum at y, (P, C, H, W)."""
-    with torch.enable_grad():
-        y = y.detach().requires_grad_()
-        losses = loss(y, x)
-        (dy,) = torch.autograd.grad(losses.sum(), y)
-    return losses.detach(), dy
 
 
 def project_to_shell(z: Tensor, radius: float) -> None:

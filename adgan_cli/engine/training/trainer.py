@@ -109,7 +109,8 @@ def train_steps(
                 metrics = StepMetrics(state.step, mean_distance, mean_loss, images, validated)
                 check_step(metrics, state)
                 yield metrics
-            if validated is not None and _is_stagnant(state):
+            patience, log = config.patience, state.validation_log
+            if validated is not None and 0 < patience < stagnation_share(log):
                 break
 
 
@@ -211,11 +212,6 @@ def _validate(
         value = all_reduce_sum_(value * processes.is_main)
     state.validation_log.append((state.step, value.item()))
     return value.item()
-
-
-def _is_stagnant(state: TrainState) -> bool:
-    patience = state.train_config.patience
-    return patience > 0 and stagnation_share(state.validation_log) > patience
 
 
 def _update(

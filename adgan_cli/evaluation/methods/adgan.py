@@ -89,7 +89,7 @@ def run_search(
             part = np.ascontiguousarray(pixels[done : done + chunk])
             result = searcher(to_model_range(torch.from_numpy(part)))
             half_norms = result.z.square().sum(2) / 2
-            parts.append({"losses": _array(result.losses), "half_norms": _array(half_norms)})
+            parts.append({"losses": result.losses.numpy(), "half_norms": half_norms.numpy()})
             done += len(part)
             if on_progress:
                 on_progress(done)
@@ -134,7 +134,3 @@ def _joined(parts: list[Arrays], config: SearchConfig) -> Arrays:
         name: np.concatenate([empty, *(part[name] for part in parts)])
         for name in ("losses", "half_norms")
     }
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.cpu().numpy()
