@@ -5,6 +5,7 @@ agree. None looks beyond its own image, or a score would depend on its batch mat
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -81,10 +82,7 @@ def ssim(y: Tensor, x: Tensor) -> Tensor:
     at = torch.arange(SSIM_SIDE, dtype=x.dtype, device=x.device) - SSIM_SIDE // 2
     row = (-at.square() / (2 * SSIM_SIGMA**2)).exp()
     row = row / row.sum()
-
-    def mean(image: Tensor) -> Tensor:
-        return _filtered(image, row)
-
+    mean = partial(_filtered, row=row)
     c1, c2 = ((k * 2) ** 2 for k in SSIM_K)
     mean_x, mean_y = mean(x), mean(y)
     var_x, var_y = mean(x * x) - mean_x * mean_x, mean(y * y) - mean_y * mean_y
@@ -116,11 +114,7 @@ def critic_features(critic: Critic) -> LossFunction:
     AnoGAN's feature matching, Schlegl et al. (2017), section 2.2; with its weights the whole of its
     score is 0.9*l1+0.1*critic-features.
     """
-
-    def loss(y: Tensor, x: Tensor) -> Tensor:
-        return (critic.features(y) - critic.features(x)).abs().sum(1)
-
-    return loss
+    return lambda y, x: (critic.features(y) - critic.features(x)).abs().sum(1)
 
 
 def make_loss(text: str, critic: Critic | None = None) -> LossFunction:
@@ -147,11 +141,7 @@ def make_loss(text: str, critic: Critic | None = None) -> LossFunction:
         ) from error
     if len(terms) == 1 and terms[0][0] == 1:
         return terms[0][1]
-
-    def weighted(y: Tensor, x: Tensor) -> Tensor:
-        return torch.stack([weight * loss(y, x) for weight, loss in terms]).sum(0)
-
-    return weighted
+    return lambda y, x: torch.stack([weight * loss(y, x) for weight, loss in terms]).sum(0)
 
 
 def _filtered(image: Tensor, row: Tensor) -> Tensor:

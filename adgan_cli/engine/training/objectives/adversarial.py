@@ -23,13 +23,10 @@ def wgan(config: TrainConfig) -> Adversarial:
         for weight in critic.parameters():
             weight.clamp_(-config.clip, config.clip)
 
-    def critic_steps(step: int) -> int:
-        return 100 if step < 25 or step % 500 == 0 else config.critic_steps
-
     return Adversarial(
         critic_loss=wgan_critic_loss,
         generator_loss=wgan_generator_loss,
-        critic_steps=critic_steps,
+        critic_steps=lambda step: 100 if step < 25 or step % 500 == 0 else config.critic_steps,
         optimizer=lambda parameters: RMSprop(parameters, lr=5e-5),
         distance_name="Wasserstein",
         before_critic_step=clamp,
@@ -39,10 +36,6 @@ def wgan(config: TrainConfig) -> Adversarial:
 
 def wgan_gp(config: TrainConfig) -> Adversarial:
     """Make WGAN-GP, Gulrajani et al. (2017), Algorithm 1: Adam(1e-4, 0, 0.9), lambda 10."""
-
-    def penalty(critic: nn.Module, real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
-        return config.penalty * gradient_penalty(critic, real, fake, epsilon)
-
     return Adversarial(
         critic_loss=wgan_critic_loss,
         generator_loss=wgan_generator_loss,
@@ -50,7 +43,7 @@ def wgan_gp(config: TrainConfig) -> Adversarial:
         optimizer=lambda parameters: Adam(parameters, lr=1e-4, betas=(0.0, 0.9)),
         distance_name="Wasserstein",
         batch_norm=False,
-        penalty=penalty,
+        penalty=lambda *batch: config.penalty * gradient_penalty(*batch),
         max_distance=max_wasserstein,
     )
 
