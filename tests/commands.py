@@ -17,6 +17,7 @@ TINY = (
     "--device cpu --precision fp32"
 ).split()
 FAST = "--n-seed 1 --k 1 --device cpu".split()  # one step from one starting point
+SLOW = "--n-seed 1 --k 100 --device cpu -b 1".split()  # slow enough to be killed amid it
 
 
 def adgan(*args: str | Path, code: int = 0, env: dict[str, str] | None = None) -> Result:

@@ -4,10 +4,15 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
 from commands import started
+
+from adgan_cli.processes import Processes
 
 TIMEOUT = 180  # seconds: generous, for a busy machine
 
@@ -33,6 +38,20 @@ def start_processes(
         )
         for rank in range(count)
     ]  # fmt: skip
+
+
+def in_threads(count: int, work: Callable[[Processes], object]) -> list[object]:
+    """What `work` gives in so many threads that take each other for processes, or raises."""
+    store = dist.HashStore()
+
+    def one(number: int) -> object:
+        try:
+            return work(Processes(number, count, number, store))
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count)))
 
 
 def run_processes(count: int, *args: str | Path) -> list["subprocess.CompletedProcess[str]"]:

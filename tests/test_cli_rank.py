@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pytest
-from commands import FAST, TINY, adgan, one_error, refused, started, wait_until
+from commands import FAST, SLOW, TINY, adgan, one_error, refused, started, wait_until
 from conftest import draw_disc, make_generator
 from PIL import Image
 
@@ -389,8 +389,7 @@ def test_scores_of_pictures_held_out_are_on_the_page_and_stay_when_it_is_drawn_a
 @pytest.mark.slow
 def test_a_killed_command_leaves_the_rows_so_far(discs, tiny_model, out):
     folder, partial = discs(200), out / "scores.partial.csv"
-    slow = ["--n-seed", "1", "--k", "100", "--device", "cpu", "-b", "1"]
-    process = started("rank", folder, "-m", tiny_model, *slow, "-o", out)
+    process = started("rank", folder, "-m", tiny_model, *SLOW, "-o", out)
     wait_until(lambda: partial.exists() and partial.read_text().count("\n") > 3, process)
     process.kill()
     process.communicate()

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from commands import FAST, TINY, adgan, one_error, refused, started, wait_until
+from commands import FAST, SLOW, TINY, adgan, one_error, refused, started, wait_until
 from conftest import draw_disc, make_generator
 from PIL import Image
 
@@ -350,8 +350,7 @@ def test_a_killed_command_leaves_the_rows_so_far(discs, tiny_model):
     folder = discs(200)
     out = folder.parent / "scores.csv"
     partial = Path(f"{out}.partial")
-    slow = ["--n-seed", "1", "--k", "100", "--device", "cpu", "-b", "1"]
-    process = started("score", folder, "-m", tiny_model, *slow, "-o", out)
+    process = started("score", folder, "-m", tiny_model, *SLOW, "-o", out)
     wait_until(lambda: partial.exists() and partial.read_text().count("\n") > 3, process)
     process.kill()
     process.communicate()

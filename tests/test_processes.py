@@ -3,35 +3,18 @@
 import os
 import re
 import signal
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch.distributed as dist
-from commands import FAST, adgan, one_error, refused, wait_until
-from several_processes import run_processes, start_processes, torchrun
+from commands import FAST, SLOW, adgan, one_error, refused, wait_until
+from several_processes import in_threads, run_processes, start_processes, torchrun
 
 from adgan_cli import processes
 from adgan_cli.errors import ConfigError, ProcessError
 from adgan_cli.evaluation.methods import group_by_shared_model
 from adgan_cli.processes import Processes, join
-
-SLOW = "--n-seed 1 --k 100 --device cpu -b 1".split()
-
-
-def in_threads(count: int, work: Callable[[Processes], object]) -> list[object]:
-    """What `work` gives in so many threads that take each other for processes, or raises."""
-    store = dist.HashStore()
-
-    def one(number: int) -> object:
-        try:
-            return work(Processes(number, count, number, store))
-        except Exception as error:
-            return error
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(one, range(count)))
 
 
 def lines(folder: Path) -> int:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from commands import FAST, adgan, refused, started, wait_until
+from commands import FAST, SLOW, adgan, refused, started, wait_until
 from conftest import draw_disc, make_generator
 
 from adgan_cli.config import PAPER_SEARCH
@@ -195,8 +195,7 @@ def test_resume_is_refused_where_it_means_nothing(discs, tiny_model, words, mess
 @pytest.mark.slow
 def test_a_run_that_was_killed_goes_on(discs, tiny_model, tmp_path):
     folder, out = discs(120), tmp_path / "scores.csv"
-    slow = ["--n-seed", "1", "--k", "100", "--device", "cpu", "-b", "1"]
-    words = ["score", folder, "-m", tiny_model, *slow, "--resume"]
+    words = ["score", folder, "-m", tiny_model, *SLOW, "--resume"]
     journal = tmp_path / "scores.csv.journal" / "process-0.jsonl"
     process = started(*words, "-o", out)
     wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 20, process)

@@ -1,14 +1,13 @@
 """From files to rows: one each, in order, the right one."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 
 import pytest
 import torch
-import torch.distributed as dist
 from conftest import draw_disc, make_generator
+from several_processes import in_threads
 
 from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.models.files import load_model
@@ -162,13 +161,6 @@ def test_a_run_measures_its_stages(model, discs):
 
 
 # several processes
-
-
-def in_threads(count, work):
-    """What `work` gives in so many threads that take each other for processes."""
-    store = dist.HashStore()
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(lambda n: work(Processes(n, count, n, store)), range(count)))
 
 
 def test_processes_divide_a_listing_and_the_main_one_has_all_rows(model, discs, tmp_path):
