@@ -132,6 +132,13 @@ def test_equal_commands_give_equal_bytes(discs, tmp_path):
 
 
 @pytest.mark.parametrize(("options", "channels"), [([], 3), (["--channels", "1"], 1)])
+def test_another_seed_is_another_model(discs, tmp_path):
+    folder = discs()
+    for seed in "01":
+        adgan("train", folder, *TINY, "--seed", seed, "-o", tmp_path / seed)
+    assert load_model(tmp_path / "0").digest != load_model(tmp_path / "1").digest
+
+
 def test_colour_is_kept_when_one_picture_has_it_unless_one_channel_is_asked(
     discs, out, options, channels
 ):
