@@ -131,7 +131,6 @@ def test_equal_commands_give_equal_bytes(discs, tmp_path):
     assert one == two
 
 
-@pytest.mark.parametrize(("options", "channels"), [([], 3), (["--channels", "1"], 1)])
 def test_another_seed_is_another_model(discs, tmp_path):
     folder = discs()
     for seed in "01":
@@ -139,6 +138,7 @@ def test_another_seed_is_another_model(discs, tmp_path):
     assert load_model(tmp_path / "0").digest != load_model(tmp_path / "1").digest
 
 
+@pytest.mark.parametrize(("options", "channels"), [([], 3), (["--channels", "1"], 1)])
 def test_colour_is_kept_when_one_picture_has_it_unless_one_channel_is_asked(
     discs, out, options, channels
 ):
