@@ -2,15 +2,15 @@
 
 import re
 import shlex
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 import adgan_cli
-from adgan_cli.cli import app
+from adgan_cli import cli
 from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig, TrainConfig, flag
 
 ROOT = Path(__file__).parent.parent
@@ -18,17 +18,17 @@ README = ROOT / "README.md"
 GUIDES = sorted((ROOT / "examples/guides").glob("*.md"))
 
 
-def commands_below(group: Any, prefix: str = "") -> dict[str, Any]:
+def commands_below(names: Iterable[str]) -> dict[str, Any]:
     """Every command by what a person types: train, cache info, ..."""
-    found = {}
-    for name, command in group.commands.items():
-        inner = getattr(command, "commands", None)
-        below = commands_below(command, f"{prefix}{name} ") if inner else {prefix + name: command}
-        found.update(below)
-    return found
+    every = {}
+    for name in names:
+        command = cli.load_command(name)
+        below = getattr(command, "commands", None)
+        every |= {f"{name} {n}": one for n, one in below.items()} if below else {name: command}
+    return every
 
 
-COMMANDS = commands_below(typer.main.get_command(app))
+COMMANDS = commands_below(cli.COMMANDS)
 SETTINGS = [
     ("train", ModelConfig), ("train", ReadConfig), ("train", TrainConfig),
     ("score", SearchConfig), ("rank", SearchConfig), ("explain", SearchConfig),

@@ -282,3 +282,14 @@ def test_importing_the_package_loads_nothing_of_it():
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     loaded = set(ast.literal_eval(ended.stdout))
     assert {name for name in loaded if name.startswith("adgan_cli")} == {"adgan_cli"}
+
+
+def test_to_list_the_commands_none_of_them_is_loaded():
+    code = (
+        "import sys; from adgan_cli.__main__ import main\ntry: main()\nfinally: print(*sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
+    assert "rank" in ended.stdout
+    modules = ended.stdout.split("\n")[-2].split()
+    assert "adgan_cli.cli.console" in modules
+    assert not {f"adgan_cli.cli.{name}" for name in ("train", "rank", "options")} & {*modules}

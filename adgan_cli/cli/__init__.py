@@ -1,45 +1,69 @@
 """Typer. One module a command: options, one library call, and what to print of it."""
 
-from collections.abc import Callable
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import typer
 
 from adgan_cli import __version__
-from adgan_cli.cli.cache import cache_app
-from adgan_cli.cli.calibrate import calibrate
 from adgan_cli.cli.console import ErrorsAsLines
-from adgan_cli.cli.evaluate import evaluate
-from adgan_cli.cli.explain import explain
-from adgan_cli.cli.import_ import import_
-from adgan_cli.cli.info import info
-from adgan_cli.cli.rank import rank
-from adgan_cli.cli.scan import scan
-from adgan_cli.cli.score import score
-from adgan_cli.cli.train import train
+
+
+class CommandEntry(NamedTuple):
+    """A command as `adgan --help` lists it, and where it is."""
+
+    module: str  # in this package
+    function: str  # or a Typer of its own
+    summary: str
+
+
+COMMANDS = {
+    "train": CommandEntry("train", "train", "Learn what a folder of pictures looks like."),
+    "score": CommandEntry("score", "score", "Write a score for each picture."),
+    "rank": CommandEntry("rank", "rank", "Sort pictures, and show the oddest as a page."),
+    "calibrate": CommandEntry(
+        "calibrate", "calibrate", "Make p-values possible for other searches."
+    ),
+    "explain": CommandEntry("explain", "explain", "Show the search for a picture, step by step."),
+    "evaluate": CommandEntry("evaluate", "evaluate", "Measure methods on labelled pictures."),
+    "scan": CommandEntry("scan", "scan", "Count what is in a folder, before training."),
+    "info": CommandEntry("info", "info", "Print a model's settings and its training."),
+    "import": CommandEntry("import_", "import_", "Make a model of a generator from elsewhere."),
+    "cache": CommandEntry("cache", "cache_app", "Show or clear the cache of decoded pictures."),
+}
+
+
+class LazyCommands(ErrorsAsLines):
+    """Load a command when it is called: listing them all takes a third less time without them."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and load_command(name), rest
+
+
+def load_command(name: str | None) -> Any:
+    """Import the module of a command of COMMANDS, and build the command."""
+    assert name is not None
+    entry = COMMANDS[name]
+    function = getattr(import_module(f"adgan_cli.cli.{entry.module}"), entry.function)
+    if isinstance(function, typer.Typer):
+        return typer.main.get_command(function)
+    alone = typer.Typer(rich_markup_mode="rich", add_completion=False)
+    alone.command(name)(function)
+    return typer.main.get_command(alone)
+
 
 app = typer.Typer(
     name="adgan",
-    cls=ErrorsAsLines,
+    cls=LazyCommands,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # tensors would fill the screen
     rich_markup_mode="rich",  # which draws the panels; errors stay lines, see ErrorsAsLines
     help="Find the pictures in a folder that do not belong there, without labels.",
     epilog="First `adgan train FOLDER`, then `adgan rank FOLDER`. Nothing leaves this machine.",
 )
-COMMANDS: list[tuple[Callable[..., None], str, str]] = [
-    (train, "train", "Learn what a folder of pictures looks like."),
-    (score, "score", "Write a score for each picture."),
-    (rank, "rank", "Sort pictures, and show the oddest as a page."),
-    (calibrate, "calibrate", "Make p-values possible for other searches."),
-    (explain, "explain", "Show the search for a picture, step by step."),
-    (evaluate, "evaluate", "Measure methods on labelled pictures."),
-    (scan, "scan", "Count what is in a folder, before training."),
-    (info, "info", "Print a model's settings and its training."),
-    (import_, "import", "Make a model of a generator from elsewhere."),
-]
-for function, name, summary in COMMANDS:
-    app.command(name, short_help=summary)(function)
-app.add_typer(cache_app)
+for command_name, listed in COMMANDS.items():
+    app.command(command_name, short_help=listed.summary)(lambda: None)
 
 
 def _print_version(wanted: bool) -> None:

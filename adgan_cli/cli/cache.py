@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 cache_app = typer.Typer(
     name="cache",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="rich",
     help="Show or clear the cache of decoded pictures.\n\nExample: adgan cache info",
 )
