@@ -17,12 +17,12 @@ def objective(config: TrainConfig) -> Objective:
         case "wgan-gp":
             return wgan_gp(config)
         case "lsgan":
-            return lsgan()
+            return lsgan(config)
         case "mmd":
             return mmd()
         case "vae":
             return vae()
         case "glo":
             return glo()
-        case name:
-            return gan(saturating=name == "gan-saturating")
+        case _:
+            return gan(config)

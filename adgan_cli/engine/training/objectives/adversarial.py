@@ -26,7 +26,7 @@ def wgan(config: TrainConfig) -> Adversarial:
     return Adversarial(
         critic_loss=wgan_critic_loss,
         generator_loss=wgan_generator_loss,
-        critic_steps=lambda step: 100 if step < 25 or step % 500 == 0 else config.critic_steps,
+        critic_steps=lambda step: 100 if step < 25 or step % 500 == 0 else config.n_critic,
         optimizer=lambda parameters: RMSprop(parameters, lr=5e-5),
         distance_name="Wasserstein",
         before_critic_step=clamp,
@@ -39,7 +39,7 @@ def wgan_gp(config: TrainConfig) -> Adversarial:
     return Adversarial(
         critic_loss=wgan_critic_loss,
         generator_loss=wgan_generator_loss,
-        critic_steps=lambda step: config.critic_steps,
+        critic_steps=lambda step: config.n_critic,
         optimizer=lambda parameters: Adam(parameters, lr=1e-4, betas=(0.0, 0.9)),
         distance_name="Wasserstein",
         batch_norm=False,
@@ -48,11 +48,11 @@ def wgan_gp(config: TrainConfig) -> Adversarial:
     )
 
 
-def gan(*, saturating: bool) -> Adversarial:
+def gan(config: TrainConfig) -> Adversarial:
     """Make GAN, eq. (1) of the paper, Goodfellow et al. (2014); DCGAN's Adam(2e-4, 0.5).
 
     The critic's output is the logit of its chance that an image is real. By default the generator
-    maximises log d(fake), which has slopes where it is far off (their section 3); saturating, it
+    maximises log d(fake), which has slopes where it is far off (their section 3); gan-saturating
     minimises log(1 - d(fake)), eq. (1) to the letter. The distance is twice the Jensen-Shannon
     divergence that this critic shows, at most 2 log 2.
     """
@@ -64,18 +64,20 @@ def gan(*, saturating: bool) -> Adversarial:
 
     def generator_loss(critic: nn.Module, fake: Tensor) -> Tensor:
         logit = critic(fake).float()
-        return -F.softplus(logit).mean() if saturating else F.softplus(-logit).mean()
+        if config.objective == "gan-saturating":
+            return -F.softplus(logit).mean()
+        return F.softplus(-logit).mean()
 
     return Adversarial(
         critic_loss=critic_loss,
         generator_loss=generator_loss,
-        critic_steps=lambda step: 1,
+        critic_steps=lambda step: config.n_critic,
         optimizer=dcgan_adam,
         distance_name="2 JSD",
     )
 
 
-def lsgan() -> Adversarial:
+def lsgan(config: TrainConfig) -> Adversarial:
     """Make LSGAN, Mao et al. (2017), eq. (9): the critic is drawn to 1 on real, to 0 on fake.
 
     The generator draws it to 1. The distance is 1 - 4 times the critic's loss, 0 for one that says
@@ -93,7 +95,7 @@ def lsgan() -> Adversarial:
     return Adversarial(
         critic_loss=critic_loss,
         generator_loss=generator_loss,
-        critic_steps=lambda step: 1,
+        critic_steps=lambda step: config.n_critic,
         optimizer=dcgan_adam,
         distance_name="distance",
     )
