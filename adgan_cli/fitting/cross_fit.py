@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from adgan_cli.config import SearchConfig, TrainConfig, from_dict, to_dict
+from adgan_cli.config import SearchConfig, TrainConfig, from_dict
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.models.model import Model
-from adgan_cli.engine.training.checkpoint import read_checkpoint
 from adgan_cli.engine.training.trainer import ShouldStop, StepMetrics
 from adgan_cli.errors import ConfigError, ModelFileError
 from adgan_cli.fitting.data import load_training_images
@@ -70,13 +68,17 @@ def cross_fit(
     rows = {name: ScoreRow(name, None, error=reason) for name, reason in images.failures}
     items = {item.name: item for item in listing.items}
     for fold in range(folds):
-        run = _start_or_resume(
-            folder / f"part-{fold + 1}",
+        run = TrainingRun.resume_or_start(
             images.subset(fold_of != fold),
             settings,
-            device=model.generator.first.weight.device,
+            out=folder / f"part-{fold + 1}",
+            device=model.generator.device,
             precision=precision,
         )
+        if len(run.held_out) < 2:
+            raise ConfigError(
+                "--cross-fit needs more pictures: none could be held out for p-values"
+            )
         fitted = _load_finished(run, config) or _train_fold(run, config, fold + 1, callbacks)
         if fitted is None:
             return None
@@ -132,23 +134,6 @@ def _assign_folds(images: PixelSet, folds: int) -> np.ndarray:
     shuffled = np.random.default_rng(0).permutation(len(distinct))
     fold_of: np.ndarray = (shuffled % folds)[index]
     return fold_of
-
-
-def _start_or_resume(
-    out: Path, others: PixelSet, settings: TrainingSettings, *, device: torch.device, precision: str
-) -> TrainingRun:
-    # whatever is there of other images or settings is of no use
-    with suppress(ModelFileError, ConfigError, KeyError):
-        saved = read_checkpoint(out)
-        if (saved["training"], saved["model"]) == (
-            to_dict(settings.train),
-            to_dict(settings.model),
-        ):
-            return TrainingRun.resume(out, others, settings, device=device)
-    run = TrainingRun.start(others, settings, out=out, device=device, precision=precision)
-    if len(run.held_out) < 2:
-        raise ConfigError("--cross-fit needs more pictures: none could be held out for p-values")
-    return run
 
 
 def _load_finished(run: TrainingRun, config: SearchConfig) -> Model | None:

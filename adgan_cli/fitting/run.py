@@ -27,11 +27,11 @@ from adgan_cli.engine.training.state import (
     new_state,
 )
 from adgan_cli.engine.training.trainer import ShouldStop, StepMetrics, train_steps
-from adgan_cli.errors import ConfigError, DivergedError
+from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
 from adgan_cli.fitting.data import data_provenance, hold_out, training_data
 from adgan_cli.fitting.directory import open_history, prepare_output_dir, write_samples
 from adgan_cli.fitting.estimate import Estimate, estimate
-from adgan_cli.fitting.settings import TrainingSettings, resumed_settings
+from adgan_cli.fitting.settings import TrainingSettings, require_same_images, resumed_settings
 from adgan_cli.fitting.verdict import with_verdict
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.processes import SINGLE, Processes
@@ -121,10 +121,28 @@ class TrainingRun:
             encoder_iters=settings.train.encoder_iters,
         )
         trained_on, held_out = _split(images, settings)
-        _refuse_other_images(out, trained_on)
+        require_same_images(out, trained_on)
         return cls(
             state, settings, trained_on, held_out, out=out, resumed=True, processes=processes
         )
+
+    @classmethod
+    def resume_or_start(
+        cls,
+        images: PixelSet,
+        settings: TrainingSettings,
+        *,
+        out: Path,
+        device: torch.device | str = "auto",
+        precision: str,
+    ) -> "TrainingRun":
+        """Go on with the run in `out` if it has these settings and images; else begin anew."""
+        with suppress(ModelFileError, ConfigError):
+            saved = read_checkpoint(out)
+            model, train = to_dict(settings.model), to_dict(settings.train)
+            if saved == {**saved, "model": model, "training": train, "precision": precision}:
+                return cls.resume(out, images, settings, device=device)
+        return cls.start(images, settings, out=out, device=device, precision=precision)
 
     def estimate(self) -> Estimate:
         """Measure what a step takes, and count the memory; the run stays as it is."""
@@ -318,16 +336,6 @@ def _split(images: PixelSet, settings: TrainingSettings) -> tuple[PixelSet, Pixe
     if settings.networks_only:
         return images, images.subset(np.zeros(len(images), bool))
     return hold_out(images, settings.train)
-
-
-def _refuse_other_images(out: Path, trained_on: PixelSet) -> None:
-    before, now = read_checkpoint(out)["data"], data_provenance(trained_on)
-    if any(before[key] != now[key] for key in ("pictures", "digest")):
-        raise ConfigError(
-            f"{out} was trained on other pictures ({before['pictures']} then, {now['pictures']} "
-            "now, or changed); --resume continues exactly: restore them, or start anew with "
-            "--overwrite"
-        )
 
 
 def _is_set(stop: ShouldStop | None) -> bool:

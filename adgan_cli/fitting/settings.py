@@ -17,6 +17,8 @@ from adgan_cli.config import (
 from adgan_cli.engine.models.files import read_search_config
 from adgan_cli.engine.training.checkpoint import read_checkpoint
 from adgan_cli.errors import ConfigError, ModelFileError
+from adgan_cli.fitting.data import data_provenance
+from adgan_cli.images.pixels import PixelSet
 from adgan_cli.images.read import Preprocessing
 
 SAVE_EVERY = 120.0  # seconds
@@ -84,3 +86,14 @@ def _refuse_other_values(given: Mapping[str, Any], saved: Mapping[str, Any], ste
                 f"{flag(name)} {value} differs from the {saved.get(name)} of the run to resume; "
                 "leave it out, or start anew with --overwrite"
             )
+
+
+def require_same_images(out: Path, trained_on: PixelSet) -> None:
+    """Raise ConfigError where the run in `out` is trained on other images."""
+    before, now = read_checkpoint(out)["data"], data_provenance(trained_on)
+    if any(before[key] != now[key] for key in ("pictures", "digest")):
+        raise ConfigError(
+            f"{out} was trained on other pictures ({before['pictures']} then, {now['pictures']} "
+            "now, or changed); --resume continues exactly: restore them, or start anew with "
+            "--overwrite"
+        )

@@ -35,7 +35,7 @@ def train_encoder(
     Returns E in eval mode, without gradients, or None where it was stopped before `iters` steps.
     Raises DivergedError.
     """
-    config, device = generator.config, generator.first.weight.device
+    config, device = generator.config, generator.device
     rng = torch.Generator().manual_seed(seed)
     encoder = Encoder(config, config.latent_dim)
     init_weights(encoder, rng)

@@ -33,7 +33,7 @@ class TrainState:
 
     @property
     def device(self) -> torch.device:
-        return self.generator.first.weight.device
+        return self.generator.device
 
     @property
     def critic(self) -> Critic | None:

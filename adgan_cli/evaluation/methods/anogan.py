@@ -74,7 +74,7 @@ def anogan_scores(
     and their moments are separate for each image, and the losses of a batch are summed, so that
     company changes nothing but the order of float32 sums.
     """
-    device = generator.first.weight.device
+    device = generator.device
     z0 = starting_points(1, generator.config.latent_dim, config.seed).to(device)
     generator, critic = _frozen(generator), _frozen(critic)
 

@@ -1,6 +1,7 @@
 """The GAN of a cell, trained once for all methods that need it, and the critic beside it."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,21 +107,17 @@ def _require_shape(model: Model, cell: Cell) -> None:
 def _train(cell: Cell, config: GanConfig, out: Path, images: PixelSet) -> None:
     _, size, _, channels = images.pixels.shape
     model = ModelConfig(size, channels, config.latent_dim, cell.settings.width)
-    device, precision = torch.device(cell.settings.device), cell.settings.precision
-    resumed = _is_same_run(out, model, config, precision, images)
-    spent = seconds_spent(out) if resumed else 0.0
-    limit = cell.settings.time_limit
-    settings = TrainingSettings(
-        model,
-        config.train,
-        max_time=None if limit is None else limit - spent,
-        save_every=SAVE_EVERY,
-        networks_only=True,
+    settings = TrainingSettings(model, config.train, save_every=SAVE_EVERY, networks_only=True)
+    run = TrainingRun.resume_or_start(
+        images,
+        settings,
+        out=out,
+        device=torch.device(cell.settings.device),
+        precision=cell.settings.precision,
     )
-    if resumed:
-        run = TrainingRun.resume(out, images, settings, device=device)
-    else:
-        run = TrainingRun.start(images, settings, out=out, device=device, precision=precision)
+    spent = seconds_spent(out) if run.resumed else 0.0
+    if (limit := cell.settings.time_limit) is not None:
+        run.settings = replace(settings, max_time=limit - spent)
     started = time.monotonic() - spent
     for metrics in run.steps():
         share_of_time = (time.monotonic() - started) / cell.settings.max_seconds
@@ -130,24 +127,3 @@ def _train(cell: Cell, config: GanConfig, out: Path, images: PixelSet) -> None:
         cell.report("training its encoder", progress.done / progress.total)
 
     run.finish(on_progress=report)
-
-
-def _is_same_run(
-    out: Path, model_config: ModelConfig, config: GanConfig, precision: str, images: PixelSet
-) -> bool:
-    """Tell whether a checkpoint in `out` is whole and began with these settings and images."""
-    if not (out / CHECKPOINT_FILE).exists():
-        return False
-    try:
-        content = read_checkpoint(out)
-    except ModelFileError:
-        return False  # torn: begin anew
-    wanted = {
-        "model": to_dict(model_config),
-        "training": to_dict(config.train),
-        "precision": precision,
-    }
-    data = content.get("data") or {}
-    return all(content.get(name) == value for name, value in wanted.items()) and all(
-        data.get(name) == value for name, value in data_provenance(images).items()
-    )
