@@ -75,6 +75,30 @@ def test_a_run_stopped_in_the_middle_goes_on_to_the_same_bytes(calls, tmp_path):
     assert [row["step"] for row in history(tmp_path / "parts")] == ["1", "2", "3", "4"]
 
 
+@pytest.mark.parametrize(
+    ("change", "step"),
+    [({}, 2), ({"train": replace(RUN, seed=1)}, 0), ({"model": replace(TINY, width=8)}, 0)],
+)
+def test_a_run_goes_on_only_with_its_own_settings_and_images(change, step, tmp_path):
+    run = started(tmp_path)
+    for metrics in run.steps():
+        if metrics.step == 2:
+            break
+    run.save()
+
+    def step_of(images, settings):
+        again = TrainingRun.resume_or_start(
+            images, settings, out=tmp_path, device=CPU, precision="fp32"
+        )
+        return again.state.step
+
+    assert step_of(pictures(), replace(TrainingSettings(TINY, RUN), **change)) == step
+    assert step_of(pictures(seed=1), TrainingSettings(TINY, RUN)) == 0
+    file = tmp_path / "checkpoint.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])  # torn
+    assert step_of(pictures(), TrainingSettings(TINY, RUN)) == 0
+
+
 def test_a_run_goes_train_encoder_calibration_verdict(tmp_path):
     run, stages = started(tmp_path, HELD), []
     for _ in run.steps():
