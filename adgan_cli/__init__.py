@@ -15,7 +15,7 @@ _HOMES = {
     "ModelConfig": "adgan_cli.config",
     "TrainConfig": "adgan_cli.config",
     "SearchConfig": "adgan_cli.config",
-    "PRESETS": "adgan_cli.config",
+    "PRESETS": "adgan_cli.presets",
     "Selection": "adgan_cli.images.selection",
     "find_images": "adgan_cli.images.find",
     "read_image": "adgan_cli.images.read",

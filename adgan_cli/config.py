@@ -24,17 +24,19 @@ Reduce = Literal["mean", "min"]
 Precision = Literal["fp32", "bf16"]
 Adjust = Literal["none", "complexity"]
 Loss = Literal["l2", "relative", "l1", "laplacian", "ssim", "gradient", "critic-features"]
-SearchName = Literal["paper", "tuned"]
-PresetName = Literal["quick", "default", "paper"]
+By = Literal["reconstruction", "features", "all"]
 
-MODEL, TRAINING, SEARCH, PICTURES = "Model", "Training", "Search", "Pictures"  # groups of options
+# groups of options
+MODEL, TRAINING, FEATURES, SEARCH, PICTURES = "Model", "Training", "Features", "Search", "Pictures"
 SIZES: tuple[int, ...] = get_args(Size)
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 LOSSES: tuple[str, ...] = get_args(Loss)
 MAX_FACTOR = 8  # feature maps stop doubling at 8 x width, as at 64 pixels; 256 would need 32 x
 SEED_LIMIT = 2**63  # what torch.Generator takes
 
-Config = TypeVar("Config", "ReadConfig", "ModelConfig", "TrainConfig", "SearchConfig")
+Config = TypeVar(
+    "Config", "ReadConfig", "ModelConfig", "TrainConfig", "FeatureConfig", "SearchConfig"
+)
 Value = TypeVar("Value")
 
 
@@ -156,8 +158,28 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class FeatureConfig:
+    """What is learned from the images beside the generator, to compare others with them."""
+
+    transform_iters: int = option(
+        4000, FEATURES, "Steps of the network that learns how pictures were turned; 0: none."
+    )
+    backbone: str = option(
+        "", FEATURES, "Pretrained network whose features join in, by its name in timm."
+    )
+
+    def __post_init__(self) -> None:
+        is_valid = 0 <= self.transform_iters <= 10**9
+        _check(is_valid, "transform_iters", "0 (none) to 1000000000", self.transform_iters)
+
+
+@dataclass(frozen=True)
 class SearchConfig:
-    """Algorithm 1: the search for each image in the generator's latent space."""
+    """How images are scored: by what, and Algorithm 1, the search in the latent space."""
+
+    by: By = option(
+        "features", SEARCH, "Score by the reconstruction, by features, or by all of them joined."
+    )
 
     # 8 in section 4.2
     n_seed: int = option(3, SEARCH, "Random starting points of the search for each image.")
@@ -300,29 +322,6 @@ def _check_seed(got: int) -> None:
 
 # The paper's search, section 4.2 and footnote 5. The defaults above tell digits and vehicles apart
 # better, animals on plain ground worse, at a fraction of the cost (examples/results).
-PAPER_SEARCH = SearchConfig(n_seed=8, init="prior", z_radius=0.0, theta="per-point", loss="l2")
-SEARCHES: dict[SearchName, SearchConfig] = {"paper": PAPER_SEARCH, "tuned": SearchConfig()}
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A set of defaults for `train`; every option given beside it wins."""
-
-    model: ModelConfig
-    train: TrainConfig
-    max_time: str  # as --max-time takes it
-    search: SearchConfig = SearchConfig()  # the model's own
-
-
-PRESETS: dict[PresetName, Preset] = {
-    # a first answer within minutes on a laptop
-    "quick": Preset(ModelConfig(size=32), TrainConfig(iters=5000), "10m"),
-    "default": Preset(ModelConfig(), TrainConfig(), "30m"),
-    # weight clipping on the reference schedule, the last generator, as long as it takes
-    "paper": Preset(
-        ModelConfig(latent_dim=256),
-        TrainConfig(objective="wgan", ema=0.0, encoder_iters=0),
-        "none",
-        PAPER_SEARCH,
-    ),
-}
+PAPER_SEARCH = SearchConfig(
+    by="reconstruction", n_seed=8, init="prior", z_radius=0.0, theta="per-point", loss="l2"
+)

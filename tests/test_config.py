@@ -5,7 +5,6 @@ import json
 import pytest
 
 from adgan_cli.config import (
-    PRESETS,
     ModelConfig,
     SearchConfig,
     TrainConfig,
@@ -14,10 +13,12 @@ from adgan_cli.config import (
     to_dict,
 )
 from adgan_cli.errors import ConfigError
+from adgan_cli.presets import PRESETS
 
 
 def test_the_papers_settings_are_a_preset():
     assert PRESETS["paper"].search == SearchConfig(
+        by="reconstruction",
         n_seed=8,
         init="prior",
         z_radius=0.0,

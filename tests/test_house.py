@@ -14,8 +14,9 @@ import adgan_cli
 
 ROOT = Path(adgan_cli.__file__).parent
 
-BASE = {"errors", "config", "atomic", "text", "processes", "store", "images"}
-MODELS = BASE | {"engine", "engine/models"}
+BASE = {"errors", "config", "presets", "atomic", "text", "processes", "store", "images"}
+FEATURES = BASE | {"engine", "engine/features"}
+MODELS = FEATURES | {"engine/models"}
 ENGINE = MODELS | {"engine/losses"}
 SCORING = ENGINE | {"engine/search", "scoring"}
 FITTING = SCORING | {"engine/training", "fitting"}
@@ -25,12 +26,14 @@ ALLOWED = {
     "__main__": {"cli"},
     "errors": set[str](),
     "config": {"errors"},
+    "presets": {"errors", "config"},
     "atomic": {"errors"},
     "text": set[str](),
     "processes": {"errors", "config", "atomic"},
     "store": {"errors", "config", "atomic"},
     "images": BASE,
     "engine": BASE | {"engine"},
+    "engine/features": FEATURES,
     "engine/models": MODELS,
     "engine/losses": MODELS,
     "engine/training": ENGINE | {"engine/training"},
@@ -43,7 +46,8 @@ ALLOWED = {
 }
 # what draws a report again, and what says how images are read, does without torch
 WITHOUT_TORCH = {
-    *("__init__", "errors", "config", "atomic", "text", "store", "processes", "images", "cli"),
+    *("__init__", "errors", "config", "presets", "atomic", "text", "store", "processes"),
+    *("images", "cli"),
     *("scoring/rows", "scoring/calibration", "scoring/confounds", "evaluation/settings"),
     *("engine/models/header", "engine/models/neighbours"),
     *("reports/contact_sheet", "reports/explanation", "reports/figure", "reports/page"),

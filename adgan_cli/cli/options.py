@@ -11,8 +11,9 @@ import typer
 
 from adgan_cli.cli.console import Reporter, Stopwatch, VerboseReporter, parse_size
 from adgan_cli.cli.signature import Fields, Overrides, option
-from adgan_cli.config import PICTURES, SEARCHES, SearchConfig, SearchName
+from adgan_cli.config import PICTURES, SearchConfig
 from adgan_cli.errors import ConfigError
+from adgan_cli.presets import SEARCHES, SearchName
 from adgan_cli.processes import join
 from adgan_cli.text import plural
 

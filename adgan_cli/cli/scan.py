@@ -12,8 +12,9 @@ import typer
 from adgan_cli.cli.console import Reporter, escape_control, format_duration
 from adgan_cli.cli.options import InputOptions, ReaderOptions
 from adgan_cli.cli.signature import field_option, with_options
-from adgan_cli.config import PRESETS, ModelConfig, ReadConfig, Size
+from adgan_cli.config import ModelConfig, ReadConfig, Size
 from adgan_cli.errors import ConfigError, NoImagesError
+from adgan_cli.presets import PRESETS
 from adgan_cli.text import escape_surrogates, plural
 
 if TYPE_CHECKING:

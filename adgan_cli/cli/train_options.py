@@ -9,16 +9,9 @@ import typer
 from adgan_cli.cli.console import parse_duration
 from adgan_cli.cli.options import OUTPUT, Device, TrainingPrecision
 from adgan_cli.cli.signature import Fields, Overrides, Shown, field_option, option
-from adgan_cli.config import (
-    PRESETS,
-    TRAINING,
-    Config,
-    ModelConfig,
-    PresetName,
-    ReadConfig,
-    TrainConfig,
-)
+from adgan_cli.config import TRAINING, Config, ModelConfig, ReadConfig, TrainConfig
 from adgan_cli.errors import ConfigError
+from adgan_cli.presets import PRESETS, PresetName
 
 if TYPE_CHECKING:
     from adgan_cli.fitting.settings import TrainingSettings

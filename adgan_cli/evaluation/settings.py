@@ -4,15 +4,9 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adgan_cli.config import (
-    PAPER_SEARCH,
-    PRESETS,
-    SEED_LIMIT,
-    ModelConfig,
-    SearchConfig,
-    TrainConfig,
-)
+from adgan_cli.config import PAPER_SEARCH, SEED_LIMIT, ModelConfig, SearchConfig, TrainConfig
 from adgan_cli.errors import ConfigError
+from adgan_cli.presets import PRESETS
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig
+from adgan_cli.engine.features.ensemble import FeatureModel
 from adgan_cli.engine.models.dcgan import Critic, Encoder, Generator
 from adgan_cli.images.depth import Ranges
 from adgan_cli.images.read import Preprocessing
@@ -36,6 +37,7 @@ class Model:
     training_fingerprints: np.ndarray | None = None  # (N,) uint64, sorted, of the training images
     critic: Critic | None = None  # that the generator was trained against, where it was kept
     encoder: Encoder | None = None  # an approximate inverse of the generator, if one was trained
+    features: FeatureModel | None = None  # what else images are compared by
     calibrations: tuple[Calibration, ...] = ()  # at most one for each SearchConfig
     file: Path | None = None  # it was loaded from or saved to; small copies may lie beside it
 
@@ -49,10 +51,12 @@ class Model:
     def default_search(self, search: SearchConfig | None = None) -> SearchConfig:
         """Give the settings that `score` and `rank` start from: its own, or those of a preset.
 
-        From the prior alone where there is no encoder, as long as training has not got there.
+        From the prior alone where there is no encoder, and by the reconstruction alone where there
+        are no features, as long as training has not got there.
         """
         search = search or self.search
-        return search if self.encoder is not None else replace(search, init="prior")
+        by = search.by if self.features is not None else "reconstruction"
+        return replace(search, by=by, init=search.init if self.encoder is not None else "prior")
 
     def calibration(self, search: SearchConfig) -> Calibration | None:
         """Look up the calibration for these settings, which is without any adjustment."""

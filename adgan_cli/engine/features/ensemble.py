@@ -1,0 +1,93 @@
+"""The joined score of several detectors: a weighted mean of standardised logarithms.
+
+Neither the scale nor the spread of one detector drowns the others, and one that cannot tell altered
+copies of images from the images themselves has no weight (see weights.py).
+"""
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from adgan_cli.engine.features.detector import TINY, Detector
+
+MIN_DEVIATION = 1e-6  # of log scores: identical images have none, and nothing is divided by zero
+MAX_Z = 1e3  # beyond it, standard deviations say no more
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How the log scores of ordinary images lie that a detector was not fitted to."""
+
+    mean: float
+    deviation: float
+    weight: float  # in the joined score; the weights of all detectors add up to 1
+    evidence: float  # AUC of altered copies against the images themselves; 0.5: tells nothing
+
+    def z_scores(self, scores: np.ndarray) -> np.ndarray:
+        """Standardise the logarithms of scores: (N,) -> (N,) float64."""
+        z: np.ndarray = (log(scores) - self.mean) / max(self.deviation, MIN_DEVIATION)
+        return np.clip(z, -MAX_Z, MAX_Z)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureModel:
+    """Detectors fitted to one training set, and how their scores are joined."""
+
+    detectors: Mapping[str, Detector]
+    scales: Mapping[str, Scale]  # of the same names
+    large_size: int | None = None  # side at which images are read for the backbone, if any
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The detectors' names, in the order of all tables."""
+        return tuple(self.detectors)
+
+    def z_scores(self, pixels: np.ndarray, large: np.ndarray | None = None) -> np.ndarray:
+        """Standardise the scores of N images by each of K detectors: (N, K) float64.
+
+        pixels: uint8 (N, S, S, C); large: the same images (N, L, L, C) at `large_size`, where it
+        is not None.
+        """
+        scores = score_images(self.detectors, pixels, large)
+        return np.stack([self.scales[name].z_scores(scores[name]) for name in self.names], axis=1)
+
+    def joined(self, z_scores: np.ndarray) -> np.ndarray:
+        """Join standardised scores into one: (N, K) -> (N,) float64."""
+        weights = [self.scales[name].weight for name in self.names]
+        # a sum one by one: that of a matrix product may round differently with company
+        total = np.zeros(len(z_scores))
+        for weight, z in zip(weights, z_scores.T, strict=True):
+            total += weight * z
+        return total
+
+
+def score_images(
+    detectors: Mapping[str, Detector], pixels: np.ndarray, large: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Score each image by each detector, as many side by side as there are cores: (N,) each."""
+
+    def scores_of(index: int) -> list[float]:
+        return [
+            one.score(large[index] if one.reads_large and large is not None else pixels[index])
+            for one in detectors.values()
+        ]
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(min(threads, os.cpu_count() or 1)) as pool:
+            rows = list(pool.map(scores_of, range(len(pixels))))
+    finally:
+        torch.set_num_threads(threads)
+    table = np.array(rows, np.float64).reshape(len(pixels), len(detectors))
+    return dict(zip(detectors, table.T, strict=True))
+
+
+def log(scores: np.ndarray) -> np.ndarray:
+    """Take logarithms of scores that are at least 0; those of none are finite."""
+    logarithms: np.ndarray = np.log(np.maximum(scores, TINY))
+    return logarithms

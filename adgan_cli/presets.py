@@ -1,0 +1,35 @@
+"""Defaults by name: of `train`, and of the search in `score` and `rank`. No torch in here."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from adgan_cli.config import PAPER_SEARCH, ModelConfig, SearchConfig, TrainConfig
+
+SearchName = Literal["paper", "tuned"]
+PresetName = Literal["quick", "default", "paper"]
+
+SEARCHES: dict[SearchName, SearchConfig] = {"paper": PAPER_SEARCH, "tuned": SearchConfig()}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A set of defaults for `train`; every option given beside it wins."""
+
+    model: ModelConfig
+    train: TrainConfig
+    max_time: str  # as --max-time takes it
+    search: SearchConfig = SearchConfig()  # the model's own
+
+
+PRESETS: dict[PresetName, Preset] = {
+    # a first answer within minutes on a laptop
+    "quick": Preset(ModelConfig(size=32), TrainConfig(iters=5000), "10m"),
+    "default": Preset(ModelConfig(), TrainConfig(), "30m"),
+    # weight clipping on the reference schedule, the last generator, as long as it takes
+    "paper": Preset(
+        ModelConfig(latent_dim=256),
+        TrainConfig(objective="wgan", ema=0.0, encoder_iters=0),
+        "none",
+        PAPER_SEARCH,
+    ),
+}
