@@ -1,0 +1,57 @@
+"""Weights of detectors by what they can tell without a label."""
+
+import numpy as np
+import pytest
+
+from adgan_cli.engine.features.weights import evidence, scales, weights
+
+
+def test_evidence_is_the_mean_auc_over_the_kinds():
+    originals = np.array([1.0, 2.0, 3.0])
+    altered = {"above": np.array([4.0, 5.0]), "below": np.array([0.0]), "equal": np.array([2.0])}
+    assert evidence(originals, {"above": altered["above"]}) == 1.0
+    assert evidence(originals, {"below": altered["below"]}) == 0.0
+    assert evidence(originals, altered) == pytest.approx((1.0 + 0.0 + 0.5) / 3)
+    assert evidence(originals, {}) == 0.5
+
+
+def test_evidence_is_the_auc_of_scikit_learn():
+    from adgan_cli.evaluation.metrics import roc_auc
+
+    rng = np.random.default_rng(0)
+    originals, copies = rng.integers(0, 20, 50).astype(float), rng.integers(5, 25, 30).astype(float)
+    labels = np.repeat([False, True], [50, 30])
+    expected = roc_auc(labels, np.concatenate([originals, copies]))
+    assert evidence(originals, {"all": copies}) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_detector_near_chance_counts_for_nothing():
+    shares = weights({"patches": 0.8, "transformations": 0.52, "scattering": 0.9})
+    assert shares["transformations"] == 0.0
+    assert shares["patches"] > 0 and shares["scattering"] > 0
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_where_no_detector_tells_anything_all_count_alike():
+    assert weights({"patches": 0.5, "scattering": 0.3}) == {"patches": 0.5, "scattering": 0.5}
+    assert weights({"patches": 0.1}) == {"patches": 1.0}
+
+
+def test_scales_standardise_the_logarithms_of_the_validation_scores():
+    rng = np.random.default_rng(0)
+    validation = {"patches": np.exp(rng.normal(2, 3, 1000)), "scattering": rng.uniform(1, 2, 1000)}
+    originals = {name: scores[:50] for name, scores in validation.items()}
+    altered = {"scratch": {"patches": originals["patches"] * 1e6, "scattering": np.zeros(50)}}
+    fitted = scales(validation, originals, altered)
+    assert list(fitted) == ["patches", "scattering"]
+    z = fitted["patches"].z_scores(validation["patches"])
+    assert abs(z.mean()) < 1e-9 and abs(z.std() - 1) < 1e-9
+    assert (fitted["patches"].weight, fitted["scattering"].weight) == (1.0, 0.0)
+    assert (fitted["patches"].evidence, fitted["scattering"].evidence) == (1.0, 0.0)
+
+
+def test_identical_images_give_finite_scales():
+    same = {"patches": np.zeros(5)}
+    fitted = scales(same, same, {"blur": same})
+    assert np.isfinite(fitted["patches"].z_scores(np.array([0.0, 1.0, 1e300]))).all()
+    assert fitted["patches"].evidence == 0.5 and fitted["patches"].weight == 1.0
