@@ -8,7 +8,6 @@ from adgan_cli.engine.models import neighbours
 from adgan_cli.engine.models.neighbours import (
     NEIGHBOURS_FILE,
     Neighbours,
-    block_means,
     nearest,
     read_neighbours,
     write_neighbours,
@@ -58,11 +57,6 @@ def test_large_pictures_are_kept_small(tmp_path):
     small = kept(tmp_path, some).pixels
     assert small.shape == (3, 64, 64, 1)
     assert abs(int(small[1, 5, 7, 0]) - some.pixels[1, 10:12, 14:16].mean()) <= 0.5
-
-
-def test_shrinking_takes_the_mean_of_blocks():
-    picture = np.array([[0, 2, 10, 10], [4, 6, 10, 11]], np.uint8).repeat(2, 0)[None, ..., None]
-    assert block_means(picture, 2)[0, ..., 0].tolist() == [[1, 10], [5, 10]]
 
 
 def test_copies_of_a_file_are_kept_once(tmp_path):

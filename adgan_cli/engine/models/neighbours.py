@@ -17,6 +17,7 @@ from adgan_cli.atomic import replacing
 from adgan_cli.engine.models.header import metadata, read_header
 from adgan_cli.errors import ModelFileError
 from adgan_cli.images.pixels import PixelSet
+from adgan_cli.images.shrink import block_means
 
 NEIGHBOURS_FILE = "neighbours.safetensors"
 SIDE = 64  # pixels: more cannot be seen at the size they are shown at
@@ -68,17 +69,6 @@ def read_neighbours(model_file: Path | None, digest: str) -> Neighbours | None:
         return None
     is_valid = pixels.dtype == np.uint8 and pixels.ndim == 4 and len(pixels)
     return Neighbours(pixels, digest) if is_valid else None
-
-
-def block_means(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Shrink images by whole blocks: uint8 (N, S, S, C) -> (N, side, side, C)."""
-    count, size, _, channels = pixels.shape
-    if size == side:
-        return np.ascontiguousarray(pixels)
-    factor = size // side
-    blocks = pixels.reshape(count, side, factor, side, factor, channels)
-    means: np.ndarray = np.rint(blocks.mean(axis=(2, 4), dtype=np.float32))
-    return means.astype(np.uint8)
 
 
 def nearest(

@@ -1,0 +1,243 @@
+"""Train the network that tells how images were turned and shifted, resumable at any step.
+
+Every random draw follows from seed and step, so no random state is kept: with one thread on a CPU,
+stopping anywhere and going on gives the same bytes as never having stopped.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from adgan_cli.engine.features.transformations import (
+    ANSWERS,
+    MAX_SIDE,
+    SCORED,
+    TRANSFORMATIONS,
+    WIDTH,
+    TransformationNetwork,
+    Transformations,
+    network_from,
+    network_settings,
+    network_tensors,
+    scored_copies,
+    shrink,
+    transform,
+)
+from adgan_cli.engine.pixels import to_model_range
+from adgan_cli.images.shrink import at_most
+
+BATCH = 64  # images in a step
+GROUPS = 8  # of them, each under one transformation
+RATE = 2e-3  # the highest learning rate of the cycle
+WEIGHT_DECAY = 0.01
+RISE = 0.3  # share of the steps in which the rate rises
+FIRST_SHARE = 0.04  # of RATE: the first rate
+MIN_STEPS = 10  # fewer learn nothing
+MAX_HELD_OUT = 400  # images that measure the accuracy
+_WARM_STEPS, _TIMED_STEPS = 2, 4
+
+ShouldStop = Callable[[], bool]
+
+
+@dataclass(eq=False)
+class TransformState:
+    """All that training needs to go on: what a checkpoint holds."""
+
+    network: TransformationNetwork
+    optimizer: torch.optim.AdamW
+    n_steps: int  # in all; the learning rate follows it
+    seed: int
+    step: int = 0  # done
+
+
+@dataclass(frozen=True)
+class TransformStep:
+    """What is known after a step."""
+
+    step: int  # steps done
+    loss: Tensor  # mean cross-entropy of the heads; a scalar on the device: reading it waits
+
+
+def new_transform_state(
+    size: int, channels: int, *, n_steps: int, seed: int, device: torch.device, width: int = WIDTH
+) -> TransformState:
+    """Initialise a network from the seed for images (size, size, channels), and its optimizer."""
+    network = TransformationNetwork(at_most(size, MAX_SIDE), channels, width)
+    _initialise(network, torch.Generator().manual_seed(seed))  # on the CPU: equal on all devices
+    network.to(device, memory_format=torch.channels_last)
+    return TransformState(network, _new_optimizer(network), n_steps, seed)
+
+
+def train_transformations(
+    state: TransformState,
+    pixels: np.ndarray,
+    *,
+    indices: np.ndarray | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Iterator[TransformStep]:
+    """Train `state` in place until it has done all its steps; yield after each.
+
+    pixels: uint8 (M, S, S, C), possibly a memory map, of which only the images of a step are read;
+    indices: (N,), which of them are the training set; None: all.
+    """
+    state.network.train()
+    while state.step < state.n_steps and not (should_stop and should_stop()):
+        loss = _step(state, pixels, indices)
+        state.step += 1
+        yield TransformStep(state.step, loss)
+
+
+def affordable_steps(
+    state: TransformState,
+    pixels: np.ndarray,
+    seconds: float,
+    most: int,
+    *,
+    indices: np.ndarray | None = None,
+) -> int:
+    """Time a few steps of a copy, and say how many take `seconds`: at most `most`."""
+    trial = copy.deepcopy(state)
+    trial.network.train()
+    begun = 0.0
+    for number in range(_WARM_STEPS + _TIMED_STEPS):
+        if number == _WARM_STEPS:
+            begun = time.monotonic()
+        _step(trial, pixels, indices).item()  # waits for the device
+        trial.step += 1
+    each = (time.monotonic() - begun) / _TIMED_STEPS
+    return max(min(MIN_STEPS, most), min(most, int(seconds / each)))
+
+
+def trained_detector(state: TransformState, held_out: np.ndarray) -> Transformations:
+    """Copy the network to the CPU, with its accuracy among images held out: (H, S, S, C).
+
+    Without any it is that of guesses, and no head counts.
+    """
+    network = copy.deepcopy(state.network).to("cpu").eval().requires_grad_(False)
+    chosen = np.arange(min(len(held_out), MAX_HELD_OUT)) * len(held_out) // MAX_HELD_OUT
+    if len(held_out) <= MAX_HELD_OUT:
+        chosen = np.arange(len(held_out))
+    return Transformations(network, accuracy(network, held_out[chosen]))
+
+
+@torch.no_grad()
+def accuracy(network: TransformationNetwork, images: np.ndarray) -> tuple[float, ...]:
+    """Measure how often each head is right on images under all scored transformations."""
+    if not len(images):
+        return tuple(1 / count for count in ANSWERS)
+    answers = torch.tensor(SCORED)  # (12, 3)
+    right = torch.zeros(len(ANSWERS), dtype=torch.float64)
+    for image in images:
+        logits = network(scored_copies(network, image)).split(ANSWERS, dim=1)
+        guesses = torch.stack([one.argmax(1) for one in logits], 1)
+        right += (guesses == answers).double().mean(0)
+    return tuple((right / len(images)).tolist())
+
+
+def checkpoint_tensors(state: TransformState) -> dict[str, Tensor]:
+    """Return the network and what AdamW remembers of each weight: {"part/name": tensor}."""
+    tensors = {f"network/{name}": one for name, one in network_tensors(state.network).items()}
+    for name, weight in state.network.named_parameters():
+        for key, value in state.optimizer.state.get(weight, {}).items():
+            tensors[f"{key}/{name}"] = value.detach().cpu().clone().contiguous()
+    return tensors
+
+
+def checkpoint_settings(state: TransformState) -> dict[str, Any]:
+    """Return the rest of a checkpoint, as plain JSON."""
+    position = {"step": state.step, "n_steps": state.n_steps, "seed": state.seed}
+    return network_settings(state.network) | position
+
+
+def state_from_checkpoint(
+    settings: Mapping[str, Any], tensors: Mapping[str, Tensor], *, device: torch.device
+) -> TransformState:
+    """Build the state that both were of; KeyError, TypeError or ValueError for what misfits."""
+    weights = {
+        name.removeprefix("network/"): one
+        for name, one in tensors.items()
+        if name.startswith("network/")
+    }
+    network = network_from(settings, weights).to(device, memory_format=torch.channels_last)
+    step, n_steps, seed = (int(settings[name]) for name in ("step", "n_steps", "seed"))
+    state = TransformState(network, _new_optimizer(network), n_steps, seed, step)
+    if step:
+        for name, weight in network.named_parameters():
+            state.optimizer.state[weight] = {
+                "step": tensors[f"step/{name}"].clone(),
+                **{
+                    # laid out as its weight is, so that the same kernels go on
+                    key: torch.empty_like(weight).copy_(_checked(tensors[f"{key}/{name}"], weight))
+                    for key in ("exp_avg", "exp_avg_sq")
+                },
+            }
+    return state
+
+
+def _checked(moment: Tensor, weight: Tensor) -> Tensor:
+    if moment.shape != weight.shape:
+        raise ValueError(f"a moment is {tuple(moment.shape)}, its weight {tuple(weight.shape)}")
+    return moment
+
+
+def _step(state: TransformState, pixels: np.ndarray, indices: np.ndarray | None) -> Tensor:
+    """Update the weights once; return the loss before it."""
+    images, answers = _batch(state, pixels, indices)
+    for group in state.optimizer.param_groups:
+        group["lr"] = RATE * rate_share(state.step / state.n_steps)
+    logits = state.network(images.to(state.network.device))
+    answers = answers.to(logits.device)
+    losses = [
+        cross_entropy(one, answers[:, head])
+        for head, one in enumerate(logits.split(ANSWERS, dim=1))
+    ]
+    loss = torch.stack(losses).mean()
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    state.optimizer.step()
+    return loss.detach()
+
+
+def rate_share(progress: float) -> float:
+    """Compute the learning rate's share of its highest, one cycle of cosines (Smith, 2018)."""
+    if progress < RISE:
+        return FIRST_SHARE + (1 - FIRST_SHARE) * (1 - math.cos(math.pi * progress / RISE)) / 2
+    return (1 + math.cos(math.pi * (progress - RISE) / (1 - RISE))) / 2
+
+
+def _batch(
+    state: TransformState, pixels: np.ndarray, indices: np.ndarray | None
+) -> tuple[Tensor, Tensor]:
+    """Draw images, mirror half of them and transform each group: (B, C, s, s), (B, 3)."""
+    rng = np.random.default_rng([state.seed, state.step])
+    index = rng.integers(len(pixels if indices is None else indices), size=BATCH)
+    images = shrink(pixels[index if indices is None else indices[index]], state.network)
+    mirrored = rng.random(BATCH) < 0.5
+    images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+    chosen = [TRANSFORMATIONS[one] for one in rng.permutation(len(TRANSFORMATIONS))[:GROUPS]]
+    groups = np.split(images, GROUPS)
+    parts = [transform(group, one) for group, one in zip(groups, chosen, strict=True)]
+    answers = torch.tensor(chosen).repeat_interleave(BATCH // GROUPS, 0)
+    return to_model_range(torch.from_numpy(np.concatenate(parts))), answers
+
+
+def _initialise(network: nn.Module, rng: torch.Generator) -> None:
+    """Draw convolutions as He et al. (2015) do, for layers with ReLU."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, generator=rng)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0.0, 0.01, generator=rng)
+            nn.init.zeros_(module.bias)
+
+
+def _new_optimizer(network: nn.Module) -> torch.optim.AdamW:
+    return torch.optim.AdamW(network.parameters(), RATE, weight_decay=WEIGHT_DECAY)

@@ -1,0 +1,23 @@
+"""Shrink images by whole blocks: what is compared at a glance needs no more pixels. No torch."""
+
+import numpy as np
+
+
+def block_means(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Shrink images by whole blocks: uint8 (N, S, S, C) -> (N, side, side, C).
+
+    What is left over at the right and at the bottom, where S is no multiple of `side`, is cut off.
+    """
+    count, size, _, channels = pixels.shape
+    if size == side:
+        return np.ascontiguousarray(pixels)
+    factor = size // side
+    whole = pixels[:, : side * factor, : side * factor]
+    blocks = whole.reshape(count, side, factor, side, factor, channels)
+    means: np.ndarray = np.rint(blocks.mean(axis=(2, 4), dtype=np.float32))
+    return means.astype(np.uint8)
+
+
+def at_most(size: int, most: int) -> int:
+    """Compute the side that whole blocks shrink `size` to, the largest that is at most `most`."""
+    return size // -(-size // most)
