@@ -48,7 +48,8 @@ ALLOWED = {
 WITHOUT_TORCH = {
     *("__init__", "errors", "config", "presets", "atomic", "text", "store", "processes"),
     *("images", "cli"),
-    *("scoring/rows", "scoring/calibration", "scoring/confounds", "evaluation/settings"),
+    *("scoring/rows", "scoring/calibration", "scoring/confounds", "scoring/labels"),
+    "evaluation/settings",
     *("engine/models/header", "engine/models/neighbours"),
     *("reports/contact_sheet", "reports/explanation", "reports/figure", "reports/page"),
     *("reports/ranking", "reports/report"),
