@@ -132,6 +132,55 @@ def test_a_card_is_explained_by_pictures_with_alternative_texts(tmp_path):
     assert "nearest in training" not in page.text, "there is none to show"
 
 
+def test_a_card_without_a_reconstruction_says_what_a_generator_would_add(tmp_path):
+    why = Explanation(None, JPEG, None, neighbours=(JPEG, JPEG))
+    _, page = sheet(tmp_path, [card(explanation=why)])
+    assert [image["alt"] for image in page.all("img")][1:] == [
+        "Where the picture is unlike training pictures",
+        "Training picture 1",
+        "Training picture 2",
+    ]
+    assert "has no generator; with one, each card would also show" in page.text
+    assert "grey levels" not in page.text and "Reconstruction:" not in page.text
+    _, page = sheet(tmp_path, [card(explanation=Explanation(None, None, None, (JPEG,)))])
+    assert len(page.all("img")) == 2 and "Unlike training" not in page.text
+    _, page = sheet(tmp_path, [card(explanation=WHY)])
+    assert "has no generator" not in page.text
+
+
+def test_a_card_says_which_detectors_speak_the_loudest_first(tmp_path):
+    z_scores = {"patches": 0.3, "histograms": 2.34, "transformations": 4.06, "<i>own": 2.0}
+    _, page = sheet(tmp_path, [card(z_scores=z_scores)], [card(2, z_scores={"patches": 1.9})])
+    text = " ".join(page.text.split())
+    assert "unusual in how things stand 4.1 colours and edges 2.3 <i>own 2.0 ordinary in" in text
+    assert "ordinary in textures" in text and "ordinary in everything compared" in text
+    assert "2 standard deviations or more above what pictures held out of training" in text
+    assert "(column z_<i>own of ranking.csv)" in text, "what is compared is listed"
+    assert {"class": "way", "title": "4.06"} in page.all("span"), "exact in the title"
+    _, page = sheet(tmp_path, [card()])
+    assert "usual in" not in page.text and "ordinary in" not in page.text
+    assert "What is compared" not in page.text
+
+
+def test_bars_are_as_long_as_a_picture_is_far_out_up_to_the_whole_width(tmp_path):
+    far = {"patches": 2.0, "histograms": 4.0, "scattering": 9.0, "components": 1000.0}
+    bars = [bar.percent for bar in card(z_scores=far).unusual]
+    assert bars == [100, 100, 50, 25]
+
+
+@pytest.mark.parametrize(
+    ("by", "words"),
+    [
+        ("reconstruction", "error that is left after the search"),
+        ("features", "by several comparisons joined. Pictures"),
+        ("all", "of which one is with what the model can draw"),
+    ],
+)
+def test_what_a_score_is_follows_from_what_it_was_scored_by(tmp_path, by, words):
+    _, page = sheet(tmp_path, [card()], settings={"by": by})
+    assert words in " ".join(page.text.split())
+
+
 def test_controls_are_offered_only_for_what_is_there(tmp_path):
     for cards, there in [
         ([card()], {"controls", "wanted", "order"}),

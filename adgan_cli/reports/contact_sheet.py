@@ -1,14 +1,18 @@
 """Show the most and the least anomalous images on one page that needs nothing else: index.html."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 from adgan_cli.reports.explanation import Explanation
 from adgan_cli.reports.page import require_local_link, write_page
+from adgan_cli.scoring.labels import detector_label
 from adgan_cli.scoring.rows import Counts
 
 LISTED_FAILURES = 200  # ranking.csv has them all
+UNUSUAL = 2.0  # standard deviations; one in twenty to forty ordinary images is beyond it
+_FULL_BAR = 8.0  # standard deviations
 _BINS = 80
 _BINS_PER_STEP = 4  # of the outline
 
@@ -28,9 +32,35 @@ class Card:
     in_training: bool = False  # the model was trained on it
     flagged: bool = False  # beyond the cut that was chosen
     explanation: Explanation | None = None
+    z_scores: Mapping[str, float] = field(default_factory=dict)  # of each detector by its name
 
     def __post_init__(self) -> None:
         require_local_link(self.href)
+
+    @property
+    def unusual(self) -> list["DetectorBar"]:
+        """The detectors by which the image is unusual, the furthest out first."""
+        beyond = [(name, z) for name, z in self.z_scores.items() if z >= UNUSUAL]
+        beyond.sort(key=itemgetter(1), reverse=True)
+        return [DetectorBar(detector_label(name).short, z) for name, z in beyond]
+
+    @property
+    def ordinary(self) -> list[str]:
+        """The labels of the other detectors."""
+        return [detector_label(name).short for name, z in self.z_scores.items() if z < UNUSUAL]
+
+
+@dataclass(frozen=True)
+class DetectorBar:
+    """How far out an image is by one detector."""
+
+    label: str
+    z_score: float
+
+    @property
+    def percent(self) -> float:
+        """The length of the bar."""
+        return 100 * min(max(self.z_score, 0.0), _FULL_BAR) / _FULL_BAR
 
 
 @dataclass(frozen=True)
@@ -65,7 +95,7 @@ def write_contact_sheet(
     first.
     """
     cards = [*most, *least]
-    full = max((card.explanation.full for card in cards if card.explanation), default=0)
+    names = dict.fromkeys(name for card in cards for name in card.z_scores)
     write_page(
         path,
         "contact_sheet.html",
@@ -85,14 +115,36 @@ def write_contact_sheet(
         **_histogram(scores, most, least, held_out),
         held_out_images=held_out_images or len(held_out),
         notes=notes,
-        full=full,
-        explained_by=(
-            "Reconstruction: the nearest the model came, in the square it works on. Difference: "
-            f"the brighter, the further apart; palest from {full} of 255 grey levels."
-        ),
+        explained_by=_captions([card.explanation for card in cards if card.explanation]),
+        detectors=[(name, detector_label(name)) for name in names],
+        unusual=UNUSUAL,
+        by=settings.get("by", "reconstruction"),
         with_p=any(card.p_value is not None for card in cards),
         with_flagged=any(card.flagged for card in cards),
     )
+
+
+def _captions(explanations: Sequence[Explanation]) -> list[str]:
+    """Say, in sentences, what the small images beside the pictures are."""
+    captions = []
+    if any(one.reconstruction for one in explanations):
+        captions.append("Reconstruction: the nearest the model came, in the square it works on.")
+    fulls = [one.full for one in explanations if one.difference and one.full is not None]
+    if fulls:
+        captions.append(
+            "Difference: the brighter, the further apart; palest from "
+            f"{max(fulls)} of 255 grey levels."
+        )
+    if any(one.difference and one.full is None for one in explanations):
+        captions.append(
+            "Unlike training: the brighter a place, the less training pictures have the like of it."
+        )
+    if explanations and not any(one.reconstruction for one in explanations):
+        captions.append(
+            "This model has no generator; with one, each card would also show what the model had "
+            "expected instead of the picture."
+        )
+    return captions
 
 
 def _histogram(

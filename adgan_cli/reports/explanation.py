@@ -39,9 +39,9 @@ _COLOURS = np.array([(0, 0, 0), (200, 30, 20), (255, 150, 20), (255, 250, 190)])
 class Explanation:
     """What a card shows beside the image, as PNG or JPEG."""
 
-    reconstruction: bytes  # the nearest that the search came to
-    difference: bytes  # how far that is from the image, as colours laid on it
-    full: int  # grey levels that the brightest colour stands for, or more
+    reconstruction: bytes | None  # the nearest that the search came to; None: no generator
+    difference: bytes | None  # where the image is unlike that or training, as colours laid on it
+    full: int | None  # grey levels of the brightest colour, or more; None: by features, not pixels
     neighbours: tuple[bytes, ...] = ()  # the nearest of the training images kept
 
 
