@@ -35,9 +35,9 @@ def _gradients(x: np.ndarray) -> np.ndarray:
     length, y, x = (
         np.take_along_axis(one, steepest, axis=2)[..., 0] for one in (lengths, down, across)
     )
-    place = np.arctan2(y, x) / np.pi * ANGLES  # opposite directions are ANGLES apart
-    lower = np.floor(place)
-    upper_share = place - lower
+    position = np.arctan2(y, x) / np.pi * ANGLES  # opposite directions are ANGLES apart
+    lower = np.floor(position)
+    upper_share = position - lower
     first = lower.astype(np.int64) % ANGLES
     sums = _sums(first, length * (1 - upper_share), ANGLES)
     sums += _sums((first + 1) % ANGLES, length * upper_share, ANGLES)

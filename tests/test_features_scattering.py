@@ -1,0 +1,103 @@
+"""Scattering: what it does to a constant, to shifts and to energy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from textures import stripes
+
+from adgan_cli.engine.features.scattering import (
+    ANGLES,
+    CELLS,
+    FREQUENCY,
+    SCALES,
+    _wavelets,
+    scatter,
+    scattered,
+)
+
+PATHS = 1 + SCALES * ANGLES + SCALES * (SCALES - 1) // 2 * ANGLES**2
+
+
+def waves(side: int, angle: float, frequency: float) -> torch.Tensor:
+    """An image of one plane wave: (1, side, side)."""
+    at = torch.arange(side, dtype=torch.float32)
+    phase = frequency * (at * math.cos(angle) + at[:, None] * math.sin(angle))
+    return phase.cos()[None]
+
+
+def test_a_wavelet_has_no_mean_and_its_peak_at_its_own_frequency():
+    side = 64
+    grid = torch.fft.fftfreq(side) * 2 * math.pi
+    for scale in range(SCALES):
+        filters = _wavelets(side, scale)
+        assert filters[:, 0, 0].abs().max() == 0
+        for index in range(ANGLES):
+            y, x = divmod(int(filters[index].argmax()), side)
+            angle, frequency = math.pi * index / ANGLES, FREQUENCY / 2**scale
+            assert float(grid[x]) == pytest.approx(frequency * math.cos(angle), abs=0.1)
+            assert float(grid[y]) == pytest.approx(frequency * math.sin(angle), abs=0.1)
+
+
+@pytest.mark.parametrize("side", [32, 64])
+def test_the_wavelets_lose_no_frequency_and_add_none(side):
+    # Littlewood-Paley: of a real image both halves of the plane are seen
+    total = torch.zeros(side, side)
+    for scale in range(SCALES):
+        squares = _wavelets(side, scale).square().sum(0)
+        total += (squares + squares.flip(0, 1).roll((1, 1), (0, 1))) / 2
+    grid = torch.fft.fftfreq(side).abs() * 2 * math.pi
+    radius = (grid.square()[:, None] + grid.square()).sqrt()
+    band = total[(radius > FREQUENCY / 4) & (radius < math.pi)]
+    assert 0.1 < band.min() and band.max() < 2
+
+
+def test_a_constant_has_no_waves():
+    for moduli in scattered(torch.full((1, 32, 32), 0.7)):
+        assert moduli.abs().max() < 1e-5
+
+
+def test_a_wave_is_seen_by_the_wavelet_of_its_scale_and_angle():
+    for scale in range(SCALES):
+        for index in range(ANGLES):
+            x = waves(64, math.pi * index / ANGLES, FREQUENCY / 2**scale)
+            first = [moduli.mean((0, 2, 3)) for moduli in scattered(x)[:SCALES]]
+            assert int(torch.stack(first).argmax()) == scale * ANGLES + index
+
+
+def test_moduli_move_with_the_image():
+    rng = torch.Generator().manual_seed(0)
+    x = torch.zeros(1, 64, 64)
+    x[:, 20:32, 20:32] = torch.rand(12, 12, generator=rng)
+    step = 8
+    for plain, moved in zip(scattered(x), scattered(x.roll((step, step), (1, 2))), strict=True):
+        places = step * plain.shape[-1] // 64
+        shifted = plain.roll((places, places), (-2, -1))
+        torch.testing.assert_close(moved, shifted, atol=1e-3, rtol=1e-3)
+
+
+def test_thinning_keeps_the_energy_of_each_wave():
+    x = torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(0))
+    for scale, moduli in enumerate(scattered(x)[:SCALES]):
+        padded = torch.nn.functional.pad(x[None], (8,) * 4, mode="reflect")[0]
+        whole = torch.fft.ifft2(torch.fft.fft2(padded)[:, None] * _wavelets(80, scale)).abs()
+        every = whole[..., :: 2**scale, :: 2**scale]
+        cut = 8 >> scale
+        torch.testing.assert_close(moduli, every[..., cut:-cut, cut:-cut], atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_number_of_features_is_the_same_at_any_side(channels):
+    for side in (16, 32, 128):
+        features = scatter(stripes(1, side=side, channels=channels)[0])
+        assert features.shape == (channels * PATHS * CELLS**2,)
+        assert features.dtype == np.float32 and np.isfinite(features).all()
+
+
+def test_grey_in_three_channels_has_no_colour():
+    grey = stripes(1, channels=1)[0]
+    features = scatter(grey.repeat(3, axis=2))
+    colours = features[CELLS**2 : 3 * CELLS**2]
+    assert np.abs(colours).max() < 1e-6
+    assert not np.allclose(features, scatter(stripes(1, turned=True)[0]), atol=0.1)
