@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adgan_cli.reports.explanation import Explanation, draw_explanations
+from adgan_cli.reports.comparison import Comparison
+from adgan_cli.reports.explanation import Explanation, explain
 from adgan_cli.reports.page import link
 from adgan_cli.reports.report import ReportInfo, ReportOptions, make_report, write_report
 from adgan_cli.reports.trajectory import (
@@ -102,8 +103,12 @@ def explained(names: list[str], size: int) -> dict[str, Explanation]:
     """Explanations of noise by noise."""
     rng = np.random.default_rng(0)
     pixels, generated = rng.integers(0, 255, (2, len(names), size, size, 3), np.uint8)
-    neighbours = [pixels[[i - 1, i - 2, i - 3]] for i in range(len(names))]
-    return dict(zip(names, draw_explanations(pixels, generated, neighbours), strict=True))
+    return explain(
+        Comparison(
+            ScoreRow(name, 1.0), pixels[i], generated[i], neighbours=pixels[[i - 1, i - 2, i - 3]]
+        )
+        for i, name in enumerate(names)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -143,14 +148,15 @@ def trajectory_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rng = np.random.default_rng(index)
         generated = rng.integers(0, 255, (3, len(shown_steps(9)), 16, 16, 3), np.uint8)
         losses = np.cumsum(rng.random((3, 10)), axis=1)[:, ::-1]
-        explanations = draw_explanations(pixels[None], generated[:1, -1], [generated[0, :3]])
+        row = ScoreRow(name, 3.5, p_value=0.25, width=16, height=16)
+        compared = Comparison(row, pixels, generated[0, -1], neighbours=generated[0, :3])
         images.append(
             ExplainedImage(
-                ScoreRow(name, 3.5, p_value=0.25, width=16, height=16),
+                row,
                 link(root / name, root),
                 (root / name).read_bytes(),
                 "explanation-1.png",
-                explanations[0],
+                explain([compared])[name],
                 SearchTrajectory(pixels, generated, losses),
             )
         )

@@ -24,7 +24,7 @@ from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.model import Calibration, Model
 from adgan_cli.images.statistics import STATISTICS
-from adgan_cli.reports import explanation
+from adgan_cli.reports import comparison
 from adgan_cli.reports.report import MAX_HELD_OUT
 from adgan_cli.scoring.rows import read_scores
 from adgan_cli.scoring.run import ScoringResult, ScoringRun
@@ -354,14 +354,14 @@ def test_a_ranking_of_models_that_are_gone_is_not_explained(report, tiny_model, 
 
 
 def test_stopping_while_explaining_still_writes_the_report(discs, tiny_model, out, monkeypatch):
-    def stopped(*args: Any, **more: Any) -> Iterator[explanation.Reconstruction]:
-        for index, reconstruction in enumerate(reconstruct(*args, **more)):
+    def stopped(*args: Any, **more: Any) -> Iterator[comparison.Comparison]:
+        for index, compared in enumerate(compare(*args, **more)):
             if index == 1:
                 signal.raise_signal(signal.SIGINT)
-            yield reconstruction
+            yield compared
 
-    reconstruct = explanation.reconstruct
-    monkeypatch.setattr(explanation, "reconstruct", stopped)
+    compare = comparison.compare
+    monkeypatch.setattr(comparison, "compare", stopped)
     adgan("rank", discs(6), "-m", tiny_model, *FAST, "-o", out, "-b", "2")
     assert explained_in(out) == 2 and len(links_of(out)) == 6
 

@@ -1,4 +1,4 @@
-"""Small copies of training pictures: bounded, chosen without chance, and only ever extra."""
+"""Small copies of training pictures: bounded, drawn, the same again, and only ever extra."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from adgan_cli.engine.models.neighbours import (
     NEIGHBOURS_FILE,
     Neighbours,
     nearest,
+    nearest_others,
     read_neighbours,
     write_neighbours,
 )
@@ -32,11 +33,22 @@ def test_a_small_set_is_kept_whole(tmp_path):
     assert (kept(tmp_path, some).pixels == some.pixels).all()
 
 
-def test_a_large_set_is_thinned_evenly_to_a_bounded_size(tmp_path, monkeypatch):
+def test_of_a_large_set_a_bounded_number_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(neighbours, "MAX_BYTES", 4 * 16 * 16)
-    some = pictures(10)
-    assert (kept(tmp_path, some).pixels == some.pixels[[0, 2, 5, 7]]).all()
+    some = pictures(200)
+    indices = [
+        int((one == some.pixels).all((1, 2, 3)).argmax()) for one in kept(tmp_path, some).pixels
+    ]
+    assert len(set(indices)) == 4 and indices == sorted(indices)
+    assert len(set(np.diff(indices))) == 3, "neighbours in a folder are relatives, strides too"
     assert (tmp_path / NEIGHBOURS_FILE).stat().st_size < 4 * 16 * 16 + 1000
+
+
+def test_the_images_whose_features_are_kept_can_be_given(tmp_path):
+    some = pictures(6)
+    write_neighbours(tmp_path, some, np.array([1, 4]))
+    result = read_neighbours(tmp_path / "model.safetensors", some.digest)
+    assert result is not None and (result.pixels == some.pixels[[1, 4]]).all()
 
 
 def test_rows_of_a_mapped_set_are_followed(tmp_path):
@@ -73,6 +85,15 @@ def test_the_nearest_come_first_without_the_own_copy_of_a_training_picture():
         assert closest[:, 0, 0, 0].tolist() == expected
     (all_others,) = nearest(kept_images, kept_images.pixels[2:3], 99, in_training=[True])
     assert len(all_others) == 4
+
+
+def test_the_nearest_by_any_distances_are_without_the_own_copy_too():
+    kept_images = Neighbours(pictures(4).pixels, "")
+    distances = np.array([3.0, 0.0, 2.0, 0.0])
+    for own, expected in ((False, [1, 3, 2]), (True, [1, 2, 0])):
+        image = kept_images.pixels[3]
+        near = nearest_others(kept_images, distances, image, 3, in_training=own)
+        assert (near == kept_images.pixels[expected]).all()
 
 
 def test_the_rough_search_finds_what_the_exact_one_would():

@@ -1,50 +1,43 @@
 """What stands beside an image says where the search failed, and how much."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.models.files import load_model
-from adgan_cli.engine.models.model import Model
-from adgan_cli.engine.models.neighbours import write_neighbours
-from adgan_cli.engine.pixels import to_model_range, to_uint8
-from adgan_cli.engine.search.searcher import search
-from adgan_cli.images.pixels import PixelSet
-from adgan_cli.images.read import read_image
-from adgan_cli.reports.explanation import (
-    NEIGHBOURS,
-    difference,
-    draw_explanations,
-    encode,
-    explain,
-    overlay_heatmap,
-    reconstruct,
-)
+from adgan_cli.reports import explanation
+from adgan_cli.reports.comparison import Comparison
+from adgan_cli.reports.explanation import Explanation, difference, encode, explain, overlay_heatmap
 from adgan_cli.reports.rank import rank
 from adgan_cli.scoring.rows import ScoreRow
-from adgan_cli.scoring.run import score
 
 QUICK = replace(PAPER_SEARCH, n_seed=2, k=2)
 
 
-@pytest.fixture
-def model(tiny_model: Path) -> Model:
-    return load_model(tiny_model)
-
-
-def opened(data: bytes) -> np.ndarray:
+def opened(data: bytes | None) -> np.ndarray:
+    assert data is not None
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
 
 
 def grey(level, size=16, channels=1):
     return np.full((size, size, channels), level, np.uint8)
+
+
+def drawn(
+    pixels: Sequence[np.ndarray],
+    generated: Sequence[np.ndarray | None],
+    neighbours: Sequence[np.ndarray | None] | None = None,
+    maps: Sequence[np.ndarray | None] | None = None,
+) -> list[Explanation]:
+    nothing = [None] * len(pixels)
+    parts = zip(pixels, generated, maps or nothing, neighbours or nothing, strict=True)
+    items = [Comparison(ScoreRow(f"{i}.png", 1.0), *part) for i, part in enumerate(parts)]
+    return list(explain(items).values())
 
 
 def test_difference_is_the_root_of_the_mean_square_over_channels():
@@ -56,18 +49,18 @@ def test_difference_is_the_root_of_the_mean_square_over_channels():
 def test_colours_are_brightest_where_the_reconstruction_fails():
     picture, generated = grey(200), grey(200)
     generated[4:6, 4:6] = 0
-    (drawn,) = draw_explanations(picture[None], generated[None])
-    shown = opened(drawn.difference)
+    (one,) = drawn([picture], [generated])
+    shown = opened(one.difference)
     assert shown[4, 4].sum() > 600, "pale yellow"
     assert set(np.unique(shown[0])) == {90}, "elsewhere the picture, dim and grey"
-    assert (opened(drawn.reconstruction)[4, 4] == 0).all()
+    assert (opened(one.reconstruction)[4, 4] == 0).all()
 
 
 def test_colours_mean_the_same_on_all_cards():
     pictures = np.stack([grey(100), grey(100)])
     generated = np.stack([grey(100), grey(100)])
     generated[0, :8], generated[1, :8] = 40, 80  # three times as far
-    first, second = draw_explanations(pictures, generated)
+    first, second = drawn(pictures, generated)
     assert first.full == second.full == 60
     assert opened(first.difference)[0, 0].sum() > 2 * opened(second.difference)[0, 0].sum()
 
@@ -82,27 +75,48 @@ def test_colours_grow_brighter_all_the_way():
 
 
 def test_a_perfect_reconstruction_shows_no_noise():
-    (drawn,) = draw_explanations(grey(100)[None], grey(101)[None])
-    assert opened(drawn.difference).max() < 90, "one level of 255 is nothing"
+    (one,) = drawn([grey(100)], [grey(101)])
+    assert opened(one.difference).max() < 90, "one level of 255 is nothing"
 
 
 def test_each_picture_keeps_its_own_neighbours():
     pictures = np.stack([grey(1), grey(2)])
     near = [np.stack([grey(10, 8), grey(11, 8)]), np.stack([grey(20, 8), grey(21, 8)])]
-    drawn = draw_explanations(pictures, pictures, near)
-    levels = [[opened(data)[0, 0, 0] for data in one.neighbours] for one in drawn]
+    levels = [
+        [opened(data)[0, 0, 0] for data in one.neighbours]
+        for one in drawn(pictures, pictures, near)
+    ]
     assert levels == [[10, 11], [20, 21]]
-    assert [one.neighbours for one in draw_explanations(pictures, pictures)] == [(), ()]
-    assert draw_explanations(pictures[:0], pictures[:0]) == []
+    assert [one.neighbours for one in drawn(pictures, pictures)] == [(), ()]
+    assert explain([]) == {}
 
 
-def test_many_explanations_of_noise_still_fit_on_a_page():
+def test_local_features_are_coloured_where_they_are_strangest():
+    pictures, heat = [grey(200), grey(200)], np.ones((2, 4, 4))
+    heat[0, 1, 1] = 9.0
+    first, second = drawn(pictures, [grey(0), None], maps=[*heat])
+    assert first.full is None and first.reconstruction is not None and second.difference is not None
+    shown = opened(first.difference)
+    assert shown.shape == (16, 16, 3) and shown[5, 5].sum() > 400
+    assert set(np.unique(shown[12:])) == {90}, "what is as strange as most has no colour"
+    assert set(np.unique(opened(second.difference))) == {90}, "one scale for all"
+    (flat,) = drawn(pictures[:1], [None], maps=[np.full((4, 4), 7.0)])
+    assert set(np.unique(opened(flat.difference))) == {90}
+
+
+def test_without_a_reconstruction_or_local_features_neighbours_stand_alone():
+    (one,) = drawn([grey(1)], [None], [grey(2, 8)[None]])
+    assert one == Explanation(None, None, None, one.neighbours) and len(one.neighbours) == 1
+
+
+def test_many_explanations_of_noise_still_fit_on_a_page(monkeypatch):
     noise = np.random.default_rng(0).integers(0, 255, (3, 128, 128, 3), np.uint8)
-    few = draw_explanations(noise, noise[::-1], [noise] * 3)
-    many = draw_explanations(np.repeat(noise, 70, 0), np.repeat(noise, 70, 0), [noise] * 210)
-    assert len(few[0].reconstruction) > 20_000
+    (one,) = drawn(noise[:1], noise[1:2], [noise])
+    assert one.reconstruction is not None and len(one.reconstruction) > 20_000
+    monkeypatch.setattr(explanation, "_PAGE_BYTES", 200_000)
+    many = drawn(noise, noise[::-1], [noise] * 3)
     shown = [data for one in many for data in (one.reconstruction, one.difference, *one.neighbours)]
-    assert sum(map(len, shown)) < 4_000_000
+    assert sum(len(data) for data in shown if data is not None) < 200_000
 
 
 @pytest.mark.parametrize(("size", "kind"), [(32, "PNG"), (64, "JPEG")])
@@ -114,53 +128,8 @@ def test_small_pictures_lose_nothing_and_larger_ones_little(size, kind, channels
     assert kind == "JPEG" or (opened(encode(picture)) == picture).all()
 
 
-def with_neighbours(model: Model, folder: Path, pixels: np.ndarray) -> Model:
-    """The same model, as if it had been trained on these pixels and saved into `folder`."""
-    some = PixelSet(pixels, tuple(map(str, range(len(pixels)))), ())
-    write_neighbours(folder, some)
-    data = {"data": {"digest": some.digest, "pictures": len(some)}}
-    return replace(model, file=folder / "model.safetensors", provenance=data)
-
-
-def test_a_reconstruction_is_the_one_that_the_score_came_from(model, discs):
-    folder = discs(3)
-    rows = list(score(model, [folder], QUICK))
-    drawn = explain(model, reconstruct(model, rows[::2], folder, QUICK))
-    assert list(drawn) == [rows[0].path, rows[2].path]
-    x = to_model_range(torch.from_numpy(read_image(folder / rows[2].path, 16, 1))[None])
-    nearest = to_uint8(search(model.generator, x, QUICK).reconstruction)[0]
-    assert (opened(drawn[rows[2].path].reconstruction) == nearest).all()
-
-
-def test_neighbours_are_those_kept_beside_the_model(model, discs, tmp_path):
-    folder = discs(6)
-    names = sorted(path.name for path in folder.iterdir())
-    pixels = np.stack([read_image(folder / name, 16, 1) for name in names])
-    row = ScoreRow(names[0], 1.0)
-    reconstructions = list(reconstruct(model, [row], folder, QUICK))
-    drawn = explain(with_neighbours(model, tmp_path, pixels[1:]), reconstructions)[names[0]]
-    far = np.square(pixels[1:].astype(int) - pixels[0]).sum((1, 2, 3))
-    closest = pixels[1:][np.argsort(far, kind="stable")[0]]
-    assert len(drawn.neighbours) == NEIGHBOURS and (opened(drawn.neighbours[0]) == closest).all()
-    assert explain(model, reconstructions)[names[0]].neighbours == (), "kept none"
-
-
-def test_a_picture_that_is_gone_is_left_out(model, discs):
-    folder = discs(2)
-    rows = [ScoreRow("gone.png", 1.0), ScoreRow("disc-001.png", 1.0)]
-    assert [item.row.path for item in reconstruct(model, rows, folder, QUICK)] == ["disc-001.png"]
-    assert explain(model, []) == {}
-
-
-def test_any_part_of_the_reconstructions_can_be_explained(model, discs):
-    folder = discs(3)
-    rows = list(score(model, [folder], QUICK))
-    drawn = explain(model, islice(reconstruct(model, rows, folder, QUICK, batch_size=2), 1))
-    assert list(drawn) == [rows[0].path]
-
-
 @pytest.mark.parametrize("wanted", [True, False])
-def test_ranking_from_python_explains_unless_it_should_not(model, discs, tmp_path, wanted):
-    rank(model, [discs(3)], tmp_path / "report", QUICK, top=1, explain=wanted)
+def test_ranking_from_python_explains_unless_it_should_not(tiny_model, discs, tmp_path, wanted):
+    rank(load_model(tiny_model), [discs(3)], tmp_path / "report", QUICK, top=1, explain=wanted)
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert page.count('alt="Best reconstruction of') == (2 if wanted else 0)

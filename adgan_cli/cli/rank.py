@@ -232,17 +232,18 @@ def _cross_fit(folds: int, out: Path, scoring: ScoringOptions, watch: Stopwatch)
 
 def _explain(report: "Report", search: Search, scoring: ScoringOptions) -> "dict[str, Explanation]":
     """Search again for what is shown, under a bar; Ctrl-C ends that, not the report."""
-    from adgan_cli.reports.explanation import Reconstruction, explain, reconstruct
+    from adgan_cli.reports.comparison import Comparison, compare
+    from adgan_cli.reports.explanation import explain
 
     model, config, reader = search
-    results: list[Reconstruction] = []
+    results: list[Comparison] = []
     reporter = scoring.reporter
     with (
         reporter.stop_on_signal("leaving out the other explanations...") as stop_requested,
         reporter.counting_bar() as bar,
     ):
         task = bar.add_task("explaining", total=len(report.shown))
-        for result in reconstruct(
+        for result in compare(
             model,
             report.shown,
             report.info.root,
@@ -254,7 +255,7 @@ def _explain(report: "Report", search: Search, scoring: ScoringOptions) -> "dict
             bar.advance(task)
             if stop_requested():
                 break
-        return explain(model, results)
+        return explain(results)
 
 
 def _print(report: "Report", notes: list[str], out: Path, *, quiet: bool) -> None:

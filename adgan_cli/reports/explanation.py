@@ -1,33 +1,26 @@
-"""Explain scores by small images: what came nearest to an image, and where it differs from that.
+"""Explain scores by small images: where an image is unlike training, and what is most like it.
 
-Torch is imported only where the search is done again: a page can be drawn without it.
+No torch in here: a page can be drawn without it.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from adgan_cli.config import SearchConfig
-from adgan_cli.engine.models.neighbours import nearest, read_neighbours
 from adgan_cli.images.encode import from_pixels, image_bytes
-from adgan_cli.images.find import locator
-from adgan_cli.images.read import DecodedImage
-from adgan_cli.images.reader import Reader
-from adgan_cli.scoring.rows import ScoreRow
 
 if TYPE_CHECKING:
-    from adgan_cli.engine.models.model import Model
+    from adgan_cli.reports.comparison import Comparison
 
-NEIGHBOURS = 3  # training images beside each
 _LOSSLESS_SIDE = 32  # pixels; up to this side nothing is lost to JPEG's blocks of 8
 _MAX_SIDE = 128  # pixels: they are shown about a hundred wide
 _PAGE_BYTES = 4_000_000  # for all explanations of a page
 _FULL_QUANTILE = 0.995  # of all differences on a page are below the brightest colour
+_NO_HEAT_QUANTILE = 0.5  # of local features' maps: places no stranger than most have no colour
 _MIN_FULL = 8  # grey levels; below, the colours would show noise
 _DIMMED = 0.45  # of the image's brightness, under the colours
 # from no difference to a full one: black, red, orange, pale yellow; brighter all the way
@@ -45,95 +38,59 @@ class Explanation:
     neighbours: tuple[bytes, ...] = ()  # the nearest of the training images kept
 
 
-@dataclass(frozen=True, eq=False)
-class Reconstruction:
-    """A scored image as the model saw it, and the nearest that the search came to it."""
-
-    row: ScoreRow
-    pixels: np.ndarray  # (S, S, C) uint8
-    generated: np.ndarray  # (S, S, C) uint8
-
-
-def reconstruct(
-    model: "Model",
-    rows: Iterable[ScoreRow],
-    root: Path,
-    config: SearchConfig | None = None,
-    *,
-    reader: Reader | None = None,
-    batch_size: int | None = None,
-) -> Iterator[Reconstruction]:
-    """Search again for the images of some rows, whose paths are relative to `root`.
-
-    By the settings that scored them it comes to the same: a search depends on its image alone. An
-    image that can no longer be read is left out. reader: its threads and cache are used.
-    """
-    import torch
-
-    from adgan_cli.engine.pixels import to_model_range, to_uint8
-    from adgan_cli.engine.search.searcher import Searcher
-
-    searcher = Searcher.for_model(model, config or model.default_search(), batch_size=batch_size)
-    reader = (reader or Reader(model.preprocessing())).with_preprocessing(model.preprocessing())
-    row_of = {row.path: row for row in rows}
-    items = list(map(locator(root), row_of))
-    images = [
-        (row_of[item.name], image.pixels)
-        for item, image in reader.read(items, root, expected=len(items))
-        if isinstance(image, DecodedImage)
-    ]
-    for start in range(0, len(images), searcher.batch_size):
-        batch = images[start : start + searcher.batch_size]
-        x = to_model_range(torch.from_numpy(np.stack([pixels for _, pixels in batch])))
-        generated = to_uint8(searcher(x).reconstruction)
-        for (row, pixels), image in zip(batch, generated, strict=True):
-            yield Reconstruction(row, pixels, image)
-
-
-def explain(model: "Model", reconstructions: Iterable[Reconstruction]) -> dict[str, Explanation]:
-    """Draw what a page shows beside its images, by path; the nearest training images with it."""
-    items = list(reconstructions)
+def explain(comparisons: Iterable["Comparison"]) -> dict[str, Explanation]:
+    """Draw what a page shows beside its images, by path, so that colours mean the same on all."""
+    items = list(comparisons)
     if not items:
         return {}
-    pixels = np.stack([item.pixels for item in items])
-    generated = np.stack([item.generated for item in items])
-    data = model.provenance.get("data") or {}
-    kept = read_neighbours(model.file, data.get("digest", ""))
-    in_training = [bool(item.row.in_training) for item in items]
-    drawn = draw_explanations(
-        pixels,
-        generated,
-        None if kept is None else nearest(kept, pixels, NEIGHBOURS, in_training=in_training),
-    )
-    return {item.row.path: explanation for item, explanation in zip(items, drawn, strict=True)}
+    heats, full = _heats(items)
+    beside = max(0 if item.neighbours is None else len(item.neighbours) for item in items)
+    max_bytes = _PAGE_BYTES / len(items) / (2 + beside)
+
+    def encoded(pixels: np.ndarray) -> bytes:
+        return encode(pixels, max_bytes)
+
+    return {
+        item.row.path: Explanation(
+            None if item.generated is None else encoded(item.generated),
+            None if heat is None else encoded(overlay_heatmap(item.pixels, heat)),
+            full,
+            () if item.neighbours is None else tuple(map(encoded, item.neighbours)),
+        )
+        for item, heat in zip(items, heats, strict=True)
+    }
 
 
-def draw_explanations(
-    pixels: np.ndarray, generated: np.ndarray, neighbours: Sequence[np.ndarray] | None = None
-) -> list[Explanation]:
-    """Draw explanations that go on one page, so that their colours mean the same.
+def _heats(items: Sequence["Comparison"]) -> tuple[Sequence[np.ndarray | None], int | None]:
+    """Compute the heat of each place, (S, S) in 0 to 1, and the grey levels that are 1.
 
-    pixels, generated: (N, S, S, C) uint8, images as the model saw them and their reconstructions;
-    neighbours: (n, s, s, C) uint8 for each of them.
+    By features where all have such a map: then there are no grey levels. Else by pixels, and None
+    without a reconstruction.
     """
-    if not len(pixels):
-        return []
-    if neighbours is None:
-        neighbours = [pixels[:0]] * len(pixels)
-    differences = difference(pixels, generated)
-    full = full_scale(differences)
-    max_bytes = _PAGE_BYTES / len(pixels) / (2 + max(map(len, neighbours)))
-    return [
-        Explanation(
-            reconstruction=encode(reconstruction, max_bytes),
-            difference=encode(overlay_heatmap(image, levels / full), max_bytes),
-            full=full,
-            neighbours=tuple(encode(neighbour, max_bytes) for neighbour in others),
-        )
-        for image, reconstruction, levels, others in zip(
-            pixels, generated, differences, neighbours, strict=True
-        )
+    maps = [item.anomaly_map for item in items if item.anomaly_map is not None]
+    if len(maps) == len(items):
+        values = np.concatenate([one.ravel() for one in maps])
+        low, high = np.quantile(values, (_NO_HEAT_QUANTILE, _FULL_QUANTILE))
+        scale = float(high - low) or 1.0
+        return [
+            _resized((one - low) / scale, len(item.pixels))
+            for item, one in zip(items, maps, strict=True)
+        ], None
+    differences = [
+        None if item.generated is None else difference(item.pixels, item.generated)
+        for item in items
     ]
+    levels = [one for one in differences if one is not None]
+    if not levels:
+        return differences, None
+    full = full_scale(np.stack(levels))
+    return [None if one is None else one / full for one in differences], full
+
+
+def _resized(heat: np.ndarray, side: int) -> np.ndarray:
+    """Bring a map (h, w) to the size of an image: (side, side), at least 0."""
+    image = Image.fromarray(np.clip(heat, 0, 1).astype(np.float32))
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
 
 
 def difference(pixels: np.ndarray, generated: np.ndarray) -> np.ndarray:

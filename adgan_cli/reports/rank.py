@@ -11,8 +11,8 @@ from adgan_cli.images.depth import ranges_dict
 from adgan_cli.images.find import Listing, list_inputs
 from adgan_cli.images.reader import Reader
 from adgan_cli.images.selection import Selection
+from adgan_cli.reports.comparison import compare
 from adgan_cli.reports.explanation import explain as explain_images
-from adgan_cli.reports.explanation import reconstruct
 from adgan_cli.reports.ranking import RankedRow
 from adgan_cli.reports.report import (
     ReportInfo,
@@ -58,7 +58,7 @@ def rank(
     rows = list(run.rows())
     report = make_report(rows, report_info(model, listing, rows, config), options)
     shown = report.shown if explain else []
-    explanations = explain_images(model, reconstruct(model, shown, listing.root, config))
+    explanations = explain_images(compare(model, shown, listing.root, config))
     write_report(out, report, explanations)
     return report.ranked
 

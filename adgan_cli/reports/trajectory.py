@@ -22,9 +22,15 @@ from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.images.find import Listing
 from adgan_cli.images.read import decode_image
 from adgan_cli.images.refs import ImageRef
+from adgan_cli.reports.comparison import (
+    Comparison,
+    SeenImage,
+    large_preprocessing,
+    nearest_in_training,
+    read_kept,
+)
 from adgan_cli.reports.explanation import (
     Explanation,
-    Reconstruction,
     difference,
     encode,
     explain,
@@ -307,9 +313,12 @@ def _table(trajectory: SearchTrajectory) -> list[_TableRow]:
 def _explained(
     model: Model, row: ScoreRow, item: ImageRef, config: SearchConfig, *, figure: str, out: Path
 ) -> ExplainedImage:
-    image = decode_image(item, model.preprocessing())
-    trajectory = search_trajectory(model, image.pixels, config)
-    nearest = Reconstruction(row, image.pixels, trajectory.reconstruction)
-    explanation = explain(model, [nearest])[row.path]
+    pixels = decode_image(item, model.preprocessing()).pixels
+    to_large = large_preprocessing(model)
+    large = None if to_large is None else decode_image(item, to_large).pixels
+    trajectory = search_trajectory(model, pixels, config)
+    (near,) = nearest_in_training(model, read_kept(model), [SeenImage(row, pixels, large)])
+    comparison = Comparison(row, pixels, trajectory.reconstruction, neighbours=near)
+    explanation = explain([comparison])[row.path]
     thumbnail, href = read_preview(item, out, alpha=model.reading.alpha, ranges=model.ranges)
     return ExplainedImage(row, href, thumbnail, figure, explanation, trajectory)

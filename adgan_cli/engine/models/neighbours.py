@@ -17,7 +17,7 @@ from adgan_cli.atomic import replacing
 from adgan_cli.engine.models.header import metadata, read_header
 from adgan_cli.errors import ModelFileError
 from adgan_cli.images.pixels import PixelSet
-from adgan_cli.images.shrink import block_means
+from adgan_cli.images.shrink import at_most, block_means
 
 NEIGHBOURS_FILE = "neighbours.safetensors"
 SIDE = 64  # pixels: more cannot be seen at the size they are shown at
@@ -35,16 +35,19 @@ class Neighbours:
     digest: str  # of the whole training set, as the model's provenance has it
 
 
-def write_neighbours(folder: Path, images: PixelSet) -> None:
-    """Keep images from all over the training set in `folder`, MAX_BYTES of them, none twice."""
+def write_neighbours(folder: Path, images: PixelSet, references: np.ndarray | None = None) -> None:
+    """Keep small copies of some images in `folder`, none twice, MAX_BYTES of them at most.
+
+    references: (M,) indices of those whose features detectors keep, ascending, which are nearest by
+    features too; None: images drawn at random, always the same of equal sets.
+    """
     size, channels = images.pixels.shape[-2:]
-    side = min(size, SIDE)
-    distinct = np.arange(len(images))
-    if len(images.fingerprints):
-        distinct = np.sort(np.unique(images.fingerprints, return_index=True)[1])
-    count = min(len(distinct), MAX_BYTES // (side * side * channels))
+    side = at_most(size, SIDE)
+    most = MAX_BYTES // (side * side * channels)
+    kept = _drawn(images, most) if references is None else references[:most]
     chosen = np.zeros(len(images), bool)
-    chosen[distinct[np.arange(count) * len(distinct) // count]] = True
+    chosen[kept] = True
+    count = len(kept)
     subset = images.subset(chosen)
     small = np.empty((count, side, side, channels), np.uint8)
     for start in range(0, count, _BATCH):
@@ -53,6 +56,15 @@ def write_neighbours(folder: Path, images: PixelSet) -> None:
     data = save({_PIXELS: small}, metadata("neighbours", {"digest": images.digest}))
     with replacing(folder / NEIGHBOURS_FILE) as temporary:
         temporary.write_bytes(data)
+
+
+def _drawn(images: PixelSet, most: int) -> np.ndarray:
+    """Draw at most so many images with different contents: neighbours in a folder are relatives."""
+    distinct = np.arange(len(images))
+    if len(images.fingerprints):
+        distinct = np.unique(images.fingerprints, return_index=True)[1]
+    distinct.sort()
+    return np.random.default_rng(0).permutation(distinct)[:most]
 
 
 def read_neighbours(model_file: Path | None, digest: str) -> Neighbours | None:
@@ -92,6 +104,20 @@ def nearest(
             order = order[exact[order] > 0]
         neighbours.append(kept.pixels[closest[order[:count]]])
     return neighbours
+
+
+def nearest_others(
+    kept: Neighbours, distances: np.ndarray, image: np.ndarray, count: int, *, in_training: bool
+) -> np.ndarray:
+    """Take the `count` kept images at the least distances (M,): uint8 (S, S, C) -> (n, s, s, C).
+
+    in_training: whether the image was trained on: its own copy is passed over.
+    """
+    order = np.argsort(distances, kind="stable")[: count + _SPARE]
+    if in_training:
+        own = block_means(image[None], kept.pixels.shape[1])
+        order = order[(kept.pixels[order] != own).any(axis=(1, 2, 3))]
+    return kept.pixels[order[:count]]
 
 
 def _rough_distances(candidates: np.ndarray, queries: np.ndarray) -> np.ndarray:

@@ -1,0 +1,140 @@
+"""What explanations are drawn from: what the model would have drawn, and what training has alike.
+
+Letters in the shapes: N images, S size, C channels, n neighbours, s size of their small copies.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from adgan_cli.config import SearchConfig
+from adgan_cli.engine.features.references import anomaly_map, reference_distances
+from adgan_cli.engine.models.model import Model
+from adgan_cli.engine.models.neighbours import Neighbours, nearest, nearest_others, read_neighbours
+from adgan_cli.engine.pixels import to_model_range, to_uint8
+from adgan_cli.engine.search.searcher import Searcher
+from adgan_cli.images.find import locator
+from adgan_cli.images.read import DecodedImage, Preprocessing
+from adgan_cli.images.reader import Reader
+from adgan_cli.scoring.rows import ScoreRow
+
+NEIGHBOURS = 3  # training images beside each
+_BATCH = 8  # images at once where nothing is searched for
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A scored image as the model saw it, and what it is shown beside."""
+
+    row: ScoreRow
+    pixels: np.ndarray  # (S, S, C) uint8
+    generated: np.ndarray | None = None  # the same, the nearest that the search came to
+    anomaly_map: np.ndarray | None = None  # (h, w), the larger, the less training has the like
+    neighbours: np.ndarray | None = None  # (n, s, s, C) uint8, training images, the nearest first
+
+
+@dataclass(frozen=True, eq=False)
+class SeenImage:
+    """A scored image as the model and its backbone see it."""
+
+    row: ScoreRow
+    pixels: np.ndarray  # (S, S, C) uint8
+    large: np.ndarray | None  # (L, L, C) uint8; None without a backbone
+
+
+def compare(
+    model: Model,
+    rows: Iterable[ScoreRow],
+    root: Path,
+    config: SearchConfig | None = None,
+    *,
+    reader: Reader | None = None,
+    batch_size: int | None = None,
+) -> Iterator[Comparison]:
+    """Search again for the images of some rows, whose paths are relative to `root`.
+
+    By the settings that scored them it comes to the same: a search depends on its image alone. An
+    image that can no longer be read is left out. A model without a generator searches for nothing.
+    reader: its threads and cache are used.
+    """
+    config, reader = config or model.default_search(), reader or Reader(model.preprocessing())
+    images, kept = _read(model, rows, root, reader), read_kept(model)
+    searcher, step = None, batch_size or _BATCH
+    if model.generator is not None:
+        searcher = Searcher.for_model(model, config, batch_size=batch_size)
+        step = searcher.batch_size
+    for start in range(0, len(images), step):
+        batch = images[start : start + step]
+        generated: Sequence[np.ndarray | None] = [None] * len(batch)
+        if searcher is not None:
+            x = to_model_range(torch.from_numpy(np.stack([image.pixels for image in batch])))
+            generated = [*to_uint8(searcher(x).reconstruction)]
+        neighbours = nearest_in_training(model, kept, batch)
+        for image, reconstruction, near in zip(batch, generated, neighbours, strict=True):
+            places = None
+            if model.features is not None and config.by != "reconstruction":
+                places = anomaly_map(model.features, image.pixels, image.large)
+            yield Comparison(image.row, image.pixels, reconstruction, places, near)
+
+
+def read_kept(model: Model) -> Neighbours | None:
+    """Read the small copies of training images that lie beside a model's file, if they do."""
+    data = model.provenance.get("data") or {}
+    return read_neighbours(model.file, data.get("digest", ""))
+
+
+def nearest_in_training(
+    model: Model, kept: Neighbours | None, images: Sequence[SeenImage]
+) -> list[np.ndarray | None]:
+    """Find the NEIGHBOURS images kept that are nearest to each image: N (n, s, s, C) uint8.
+
+    By features where the model has those of the images kept, else by pixels. An image that was
+    trained on is not its own neighbour.
+    """
+    if kept is None:
+        return [None] * len(images)
+    by_features: list[np.ndarray | None] = []
+    for image in images:
+        if model.features is None:
+            break
+        distances = reference_distances(model.features, image.pixels, image.large)
+        if distances is None or len(distances) != len(kept.pixels):
+            break
+        trained_on = bool(image.row.in_training)
+        by_features.append(
+            nearest_others(kept, distances, image.pixels, NEIGHBOURS, in_training=trained_on)
+        )
+    if len(by_features) == len(images):
+        return by_features
+    pixels = np.stack([image.pixels for image in images])
+    in_training = [bool(image.row.in_training) for image in images]
+    return [*nearest(kept, pixels, NEIGHBOURS, in_training=in_training)]
+
+
+def large_preprocessing(model: Model) -> Preprocessing | None:
+    """Say how an image has to be read for the model's backbone; None where it has none."""
+    features = model.features
+    if features is None or features.large_size is None:
+        return None
+    if not any(features.detectors[name].reads_large for name in features.names):
+        return None
+    return replace(model.preprocessing(), size=features.large_size)
+
+
+def _read(model: Model, rows: Iterable[ScoreRow], root: Path, reader: Reader) -> list[SeenImage]:
+    """Read the images of some rows as the model and its backbone see them; some may be gone."""
+    row_of = {row.path: row for row in rows}
+    items = list(map(locator(root), row_of))
+
+    def read(to: Preprocessing) -> dict[str, np.ndarray]:
+        images = reader.with_preprocessing(to).read(items, root, expected=len(items))
+        return {
+            item.name: image.pixels for item, image in images if isinstance(image, DecodedImage)
+        }
+
+    pixels, to_large = read(model.preprocessing()), large_preprocessing(model)
+    large = {} if to_large is None else read(to_large)
+    return [SeenImage(row_of[path], image, large.get(path)) for path, image in pixels.items()]
