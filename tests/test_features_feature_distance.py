@@ -80,3 +80,14 @@ def test_of_many_images_some_are_drawn_from_all_over(monkeypatch):
     assert (samples.drawn(images, 2) != drawn).any()
     assert (samples.drawn(images[:7], 1) == images[:7]).all()
     assert len(module.fit_histograms(stripes(12), 0).distance.references) == 10
+
+
+@KINDS
+def test_an_image_kept_is_the_nearest_to_itself(name):
+    images = stripes(6)
+    fitted = FITS[name][0](images, 0)
+    for index, image in enumerate(images):
+        distances = fitted.reference_distances(image)
+        assert distances.shape == (6,) and distances.argmin() == index
+        nearest = np.sort(distances)[: min(5, len(distances))].mean()
+        assert nearest == pytest.approx(fitted.score(image), rel=1e-3, abs=0.05)

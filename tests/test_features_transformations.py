@@ -168,3 +168,18 @@ def test_a_detector_is_rebuilt_from_its_tensors_bit_for_bit(detector):
     for wrong in ({"accuracy": [1.0]}, {"side": 1000}, {"width": 5}):
         with pytest.raises(ValueError):
             transformations_from(settings | wrong, detector.tensors())
+
+
+def test_features_kept_of_training_images_say_which_are_nearest(detector):
+    images = gradients(5, seed=7)
+    assert detector.reference_distances(images[0]) is None, "none are kept"
+    kept = detector.with_references(images)
+    for index, image in enumerate(images):
+        distances = kept.reference_distances(image)
+        assert distances is not None and distances.shape == (5,)
+        assert distances.argmin() == index and abs(distances[index]) < 1e-3
+    settings, tensors = json.loads(json.dumps(kept.settings())), kept.tensors()
+    again = transformations_from(settings, tensors).reference_distances(images[1])
+    assert (again == kept.reference_distances(images[1])).all()
+    with pytest.raises(ValueError, match="references"):
+        transformations_from(settings, tensors | {"references": tensors["references"][:, 1:]})

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
 import torch
 
 from adgan_cli.atomic import sweep, write_text, writing
@@ -53,9 +54,17 @@ def check_output_dir(out: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 def prepare_output_dir(
-    out: Path, images: PixelSet, *, clear: bool, keep_neighbours: bool = True
+    out: Path,
+    images: PixelSet,
+    *,
+    clear: bool,
+    keep_neighbours: bool = True,
+    references: np.ndarray | None = None,
 ) -> None:
-    """Write a grid of real images and the neighbours; clear: remove an earlier run's files."""
+    """Write a grid of real images and the neighbours; clear: remove an earlier run's files.
+
+    references: indices of the images whose features are kept, see write_neighbours.
+    """
     if clear:
         _clear(out)
     for name in (MODEL_FILE, CHECKPOINT_FILE, NEIGHBOURS_FILE):
@@ -63,7 +72,7 @@ def prepare_output_dir(
     stride = max(1, math.ceil(len(images) / SAMPLES))  # the set may be sorted by folder
     write_grid(out / SAMPLES_FOLDER / "real.png", images.take(slice(None, None, stride))[:SAMPLES])
     if keep_neighbours:
-        write_neighbours(out, images)
+        write_neighbours(out, images, references)
 
 
 class History:

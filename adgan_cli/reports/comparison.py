@@ -100,8 +100,9 @@ def nearest_in_training(
     for image in images:
         if model.features is None:
             break
-        distances = reference_distances(model.features, image.pixels, image.large)
-        if distances is None or len(distances) != len(kept.pixels):
+        count = len(kept.pixels)
+        distances = reference_distances(model.features, image.pixels, image.large, count)
+        if distances is None:
             break
         trained_on = bool(image.row.in_training)
         by_features.append(

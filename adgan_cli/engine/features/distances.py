@@ -75,6 +75,13 @@ class NearestNeighbours:
         exact = np.square(self._references[np.sort(closest)] - query).sum(axis=1)
         return float(np.sqrt(np.sort(exact)[:count]).mean())
 
+    def distances(self, features: np.ndarray) -> np.ndarray:
+        """Compute the distance to every vector kept, right to some digits: (D,) -> (M,)."""
+        query = self.standard.apply(features)  # (D,)
+        squares = self._squares - 2 * (self._references @ query) + np.square(query).sum()
+        result: np.ndarray = np.sqrt(np.maximum(squares, 0))
+        return result
+
     def tensors(self) -> dict[str, Tensor]:
         """Return what is kept in a file."""
         return {

@@ -47,6 +47,10 @@ class FeatureDistance:
         """Compute the distance of an image, uint8 (S, S, C): at least 0."""
         return self.distance.distance(represented(self.represent, image))
 
+    def reference_distances(self, image: np.ndarray) -> np.ndarray:
+        """Compute the distance to each training image kept: uint8 (S, S, C) -> (M,)."""
+        return self.distance.distances(represented(self.represent, image))
+
     def settings(self) -> dict[str, Any]:
         """Return the shape of its images, as plain JSON."""
         return {"size": self.size, "channels": self.channels}

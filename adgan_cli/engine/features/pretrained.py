@@ -26,7 +26,7 @@ from adgan_cli.engine.features.detector import TINY
 from adgan_cli.errors import ConfigError
 
 MAX_STORED = 2_000  # training images
-MAX_NUMBERS = 4_000_000  # stored in all: fewer images where a network has many features
+MAX_NUMBERS = 4_096_000  # stored in all, as of 2,000 images of 2,048 features: fewer of wider ones
 NEIGHBOURS = 5
 EXPLAINED = 0.95  # of the variance, by the components that are taken out
 PARTS = "neighbours", "residual", "classes"
@@ -100,6 +100,11 @@ class PretrainedDetector:
         -> their numbers among those stored and their cosine distances, (count,) each.
         """
         return nearest_references(self.references, self.features(image[None]).last[0], count)
+
+    def reference_distances(self, image: np.ndarray) -> np.ndarray:
+        """Compute the cosine distance to each image stored: uint8 (L, L, C) -> (M,)."""
+        distances: np.ndarray = 1 - self.references @ self.features(image[None]).last[0]
+        return distances
 
     def with_backbone(
         self,

@@ -33,12 +33,13 @@ class SeesPlaces(Protocol):
 
 
 def reference_distances(
-    model: FeatureModel, image: np.ndarray, large: np.ndarray | None
+    model: FeatureModel, image: np.ndarray, large: np.ndarray | None, count: int
 ) -> np.ndarray | None:
-    """Compute how far an image is from each training image kept: (M,); None without such.
+    """Compute how far an image is from each of M = `count` training images kept: (M,).
 
     By the pretrained network where there is one. Without, by all other detectors that count, each
-    distance divided by the mean of its kind, so that none drowns the others.
+    distance divided by the mean of its kind, so that none drowns the others. None where no detector
+    keeps so many.
     image: uint8 (S, S, C); large: the same at the backbone's size, where there is one.
     """
     by_name = {}
@@ -47,16 +48,15 @@ def reference_distances(
         seen = large if detector.reads_large else image
         if isinstance(detector, KeepsReferences) and model.scales[name].weight and seen is not None:
             distances = detector.reference_distances(seen)
-            if distances is not None:
+            if distances is not None and len(distances) == count:
                 by_name[name] = distances / max(float(distances.mean()), TINY)
     if PRETRAINED in by_name:
         return by_name[PRETRAINED]
-    counts = {len(distances) for distances in by_name.values()}
-    if len(counts) != 1:  # none, or not of the same images
+    if not by_name:
         return None
     return sum(
         (model.scales[name].weight * distances for name, distances in by_name.items()),
-        np.zeros(counts.pop()),
+        np.zeros(count),
     )
 
 

@@ -10,14 +10,14 @@ Letters in the shapes: N images, C channels, S size, s the side that the network
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, normalize
 
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.images.shrink import at_most, block_means
@@ -32,6 +32,8 @@ TRANSFORMATIONS = tuple(product(*(range(count) for count in ANSWERS)))
 SCORED = tuple(
     (across, (across + turn) % 3, turn) for turn in range(ANSWERS[2]) for across in range(3)
 )
+REFERENCES = "references"  # the name of their tensor
+_BATCH = 64  # images whose features are kept, computed at once
 MARGIN = 0.15  # share of the way from chance to perfection that a head must go to count
 
 Transformation = tuple[int, ...]
@@ -122,6 +124,7 @@ class Transformations:
 
     network: TransformationNetwork  # in eval mode, on the CPU
     accuracy: tuple[float, ...]  # of each head, among images held out
+    references: Tensor | None = None  # (M, D) float16, features of training images, of length 1
 
     @property
     def reads_large(self) -> bool:
@@ -158,24 +161,50 @@ class Transformations:
         small = shrink(image[None], self.network)
         return self.network.features(to_model_range(torch.from_numpy(small)))[0].numpy()
 
+    def reference_distances(self, image: np.ndarray) -> np.ndarray | None:
+        """Compute the cosine distance to each training image kept: uint8 (S, S, C) -> (M,).
+
+        None where none is kept.
+        """
+        if self.references is None:
+            return None
+        features = torch.from_numpy(self.features(image))
+        return (1 - self.references.float() @ normalize(features, dim=0)).numpy()
+
+    @torch.no_grad()
+    def with_references(self, images: np.ndarray) -> "Transformations":
+        """Keep the features of training images, uint8 (M, S, S, C), to find the nearest by."""
+        parts = []
+        for start in range(0, len(images), _BATCH):
+            small = shrink(images[start : start + _BATCH], self.network)
+            parts.append(self.network.features(to_model_range(torch.from_numpy(small))))
+        kept = normalize(torch.cat(parts))
+        return replace(self, references=kept.half())
+
     def settings(self) -> dict[str, Any]:
         """Return the network's shape and each head's accuracy, as plain JSON."""
         return network_settings(self.network) | {"accuracy": list(self.accuracy)}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the network's weights and batch norm statistics."""
-        return network_tensors(self.network)
+        """Return the network's weights and batch norm statistics, and the features kept."""
+        kept = {} if self.references is None else {REFERENCES: self.references}
+        return network_tensors(self.network) | kept
 
 
 def transformations_from(
     settings: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> Transformations:
     """Build the detector that has these settings and tensors; KeyError, ... for what misfits."""
-    network = network_from(settings, tensors).eval().requires_grad_(False)
+    weights = {name: tensor for name, tensor in tensors.items() if name != REFERENCES}
+    network = network_from(settings, weights).eval().requires_grad_(False)
+    references = tensors.get(REFERENCES)
+    shape = (None if references is None else len(references), 4 * network.width)
+    if references is not None and (references.dtype, references.shape) != (torch.float16, shape):
+        raise ValueError(f"{REFERENCES}: rows of {4 * network.width} numbers of float16")
     accuracy = tuple(float(one) for one in settings["accuracy"])
     if len(accuracy) != len(ANSWERS):
         raise ValueError(f"accuracy has {len(accuracy)} numbers, one for each head is expected")
-    return Transformations(network, accuracy)
+    return Transformations(network, accuracy, references)
 
 
 def shrink(pixels: np.ndarray, network: TransformationNetwork) -> np.ndarray:
