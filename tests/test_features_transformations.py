@@ -70,16 +70,14 @@ def test_it_learns_how_gradients_were_turned_and_doubts_other_images(detector):
 
 
 def test_a_head_near_chance_counts_for_nothing():
-    images = gradients(64)
-    images = np.maximum(images, images[:, ::-1])  # alike upside down
-    detector = training.trained_detector(trained(images, 5), images[:4])
-    lame = Transformations(detector.network, (1 / 3, 0.4, 0.25))
-    assert lame.counts == (False, False, False)
-    assert not lame.is_useful and lame.score(images[0]) == 0
-    by_turns = Transformations(detector.network, (1 / 3, 0.4, 0.9))
-    assert by_turns.counts == (False, False, True)
-    everything = Transformations(detector.network, (0.9, 0.9, 0.9))
-    assert 0 < by_turns.score(images[0]) < everything.score(images[0])
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (24, 16, 16, 3), np.uint8)  # alike however it is turned
+    detector = training.trained_detector(trained(noise, 3), noise)
+    assert not detector.is_useful and detector.counts == (False, False, False)
+    assert detector.score(noise[0]) == 0
+    by_turns = Transformations(detector.network, detector.accuracy, (False, False, True))
+    everything = Transformations(detector.network, detector.accuracy, (True, True, True))
+    assert 0 < by_turns.score(noise[0]) < everything.score(noise[0])
 
 
 def test_training_resumed_ends_with_the_same_bytes(detector):
@@ -139,7 +137,7 @@ def test_a_score_does_not_depend_on_company(detector):
 def test_constant_images_and_grey_ones_have_finite_scores(channels):
     images = np.full((2, 16, 16, channels), 128, np.uint8)
     detector = training.trained_detector(trained(images, 12), images)
-    everything = Transformations(detector.network, (1.0, 1.0, 1.0))
+    everything = Transformations(detector.network, detector.accuracy, (True, True, True))
     for image in (images[0], np.zeros_like(images[0]), np.full_like(images[0], 255)):
         assert np.isfinite(everything.score(image)) and np.isfinite(detector.score(image))
         assert np.isfinite(detector.features(image)).all()
@@ -165,7 +163,7 @@ def test_a_detector_is_rebuilt_from_its_tensors_bit_for_bit(detector):
     for image in gradients(3, seed=7):
         assert again.score(image) == detector.score(image)
         assert (again.features(image) == detector.features(image)).all()
-    for wrong in ({"accuracy": [1.0]}, {"side": 1000}, {"width": 5}):
+    for wrong in ({"counts": [True]}, {"side": 1000}, {"width": 5}):
         with pytest.raises(ValueError):
             transformations_from(settings | wrong, detector.tensors())
 

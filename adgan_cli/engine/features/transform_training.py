@@ -41,7 +41,8 @@ WEIGHT_DECAY = 0.01
 RISE = 0.3  # share of the steps in which the rate rises
 FIRST_SHARE = 0.04  # of RATE: the first rate
 MIN_STEPS = 10  # fewer learn nothing
-MAX_HELD_OUT = 400  # images that measure the accuracy
+MAX_HELD_OUT = 400  # images that the accuracy is measured on
+MARGIN = 0.03  # share of the way from chance to perfection that a head must go to count
 _WARM_STEPS, _TIMED_STEPS = 2, 4
 
 ShouldStop = Callable[[], bool]
@@ -117,29 +118,34 @@ def affordable_steps(
 
 
 def trained_detector(state: TransformState, held_out: np.ndarray) -> Transformations:
-    """Copy the network to the CPU, with its accuracy among images held out: (H, S, S, C).
+    """Copy the network to the CPU, and decide by images held out, (H, S, S, C), which heads count.
 
-    Without any it is that of guesses, and no head counts.
+    A head counts if its accuracy is above chance by at least two standard errors, and by at least
+    MARGIN of what is left to perfection. So none does without images held out.
     """
     network = copy.deepcopy(state.network).to("cpu").eval().requires_grad_(False)
-    chosen = np.arange(min(len(held_out), MAX_HELD_OUT)) * len(held_out) // MAX_HELD_OUT
-    if len(held_out) <= MAX_HELD_OUT:
-        chosen = np.arange(len(held_out))
-    return Transformations(network, accuracy(network, held_out[chosen]))
+    number = min(len(held_out), MAX_HELD_OUT)
+    chosen = held_out[np.arange(number) * len(held_out) // max(1, number)]
+    chances = np.array([1 / count for count in ANSWERS])
+    if number < 2:
+        return Transformations(network, tuple(chances.tolist()), (False,) * len(ANSWERS))
+    right = _right_shares(network, chosen)
+    accuracy, error = right.mean(0), right.std(0, ddof=1) / math.sqrt(number)
+    above = accuracy - chances
+    counts = (above > 2 * error) & (above > MARGIN * (1 - chances))
+    return Transformations(network, tuple(accuracy.tolist()), tuple(counts.tolist()))
 
 
 @torch.no_grad()
-def accuracy(network: TransformationNetwork, images: np.ndarray) -> tuple[float, ...]:
-    """Measure how often each head is right on images under all scored transformations."""
-    if not len(images):
-        return tuple(1 / count for count in ANSWERS)
+def _right_shares(network: TransformationNetwork, images: np.ndarray) -> np.ndarray:
+    """Compute how often each head is right on each image, all scored transformations: (H, 3)."""
     answers = torch.tensor(SCORED)  # (12, 3)
-    right = torch.zeros(len(ANSWERS), dtype=torch.float64)
+    shares = []
     for image in images:
         logits = network(scored_copies(network, image)).split(ANSWERS, dim=1)
         guesses = torch.stack([one.argmax(1) for one in logits], 1)
-        right += (guesses == answers).double().mean(0)
-    return tuple((right / len(images)).tolist())
+        shares.append((guesses == answers).double().mean(0).numpy())
+    return np.stack(shares)
 
 
 def checkpoint_tensors(state: TransformState) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.images.shrink import at_most, block_means
 
 MAX_SIDE = 64  # pixels: larger images are shrunk by whole blocks
-WIDTH = 16  # feature maps at full size; twice and four times as many in deeper layers
+WIDTH = 24  # feature maps of the first blocks; twice and four times as many in deeper layers
 ANSWERS = (3, 3, 4)  # of the heads: shift across, shift down, quarter turns
 HEADS = ("across", "down", "turns")
 # (across, down, turns): answers of the three heads; shifts by (answer - 1) quarters of the side
@@ -34,8 +34,6 @@ SCORED = tuple(
 )
 REFERENCES = "references"  # the name of their tensor
 _BATCH = 64  # images whose features are kept, computed at once
-MARGIN = 0.15  # share of the way from chance to perfection that a head must go to count
-
 Transformation = tuple[int, ...]
 
 
@@ -76,15 +74,15 @@ class _Block(nn.Module):
 class TransformationNetwork(nn.Module):
     """A residual network with a head for each part of a transformation.
 
-    x: (N, C, s, s) in [-1, 1] -> (N, 10) logits, those of the three heads side by side. Larger
-    images than 32 pixels are halved by the first layer, so that a step costs about the same.
+    x: (N, C, s, s) in [-1, 1] -> (N, 10) logits, those of the three heads side by side. Its first
+    layers halve the side until 31 pixels are not exceeded: where a network may be trained for
+    minutes on a CPU, steps by the thousand are worth more than details.
     """
 
     def __init__(self, side: int, channels: int, width: int = WIDTH) -> None:
         super().__init__()
         self.side, self.channels, self.width = side, channels, width
-        stride = 1 if side <= 32 else 2
-        self.stem = nn.Conv2d(channels, width, 3 if stride == 1 else 5, stride, stride, bias=False)
+        self.stem = _stem(side, channels, width)
         self.blocks = nn.Sequential(
             _Block(width, width, 1), _Block(width, 2 * width, 2), _Block(2 * width, 4 * width, 2)
         )
@@ -104,6 +102,19 @@ class TransformationNetwork(nn.Module):
         return self.heads(self.features(x))
 
 
+def _stem(side: int, channels: int, width: int) -> nn.Sequential:
+    """Stack what comes before the blocks: two halvings at 64 pixels, one at 32, none at 16."""
+    halvings = 0
+    while side >> halvings >= 32:
+        halvings += 1
+    if not halvings:
+        return nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1, bias=False))
+    layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1, bias=False)]
+    for _ in range(halvings - 1):
+        layers += [nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, width, 4, 2, 1, bias=False)]
+    return nn.Sequential(*layers)
+
+
 def log_probabilities(logits: Tensor, transformations: Sequence[Transformation]) -> Tensor:
     """Compute each head's log-probability of the right answer, (N, 10) -> (N, 3), N given."""
     columns = []
@@ -117,28 +128,21 @@ def log_probabilities(logits: Tensor, transformations: Sequence[Transformation])
 class Transformations:
     """A trained network as a detector: the less surely it tells transformations, the higher.
 
-    A head counts only if, among images held out, it was right so often that it went MARGIN of the
-    way from chance to always: digits that look alike upside down tell nothing by their turns, and
-    guesses would only add noise. It needs no label. `is_useful` is False where no head counts.
+    A head counts only if it was right more often than by chance among images held out: digits that
+    look alike upside down tell nothing by their turns, and guesses would only add noise. No label
+    is needed for that (transform_training.trained_detector). `is_useful` is False where no head
+    counts: then the detector is to have no weight.
     """
 
     network: TransformationNetwork  # in eval mode, on the CPU
     accuracy: tuple[float, ...]  # of each head, among images held out
+    counts: tuple[bool, ...]  # which heads count
     references: Tensor | None = None  # (M, D) float16, features of training images, of length 1
 
     @property
     def reads_large(self) -> bool:
         """False: images are scored at the generator's size."""
         return False
-
-    @property
-    def counts(self) -> tuple[bool, ...]:
-        """Whether each head counts."""
-        chances = [1 / count for count in ANSWERS]
-        return tuple(
-            accuracy - chance >= MARGIN * (1 - chance)
-            for accuracy, chance in zip(self.accuracy, chances, strict=True)
-        )
 
     @property
     def is_useful(self) -> bool:
@@ -183,7 +187,10 @@ class Transformations:
 
     def settings(self) -> dict[str, Any]:
         """Return the network's shape and each head's accuracy, as plain JSON."""
-        return network_settings(self.network) | {"accuracy": list(self.accuracy)}
+        return network_settings(self.network) | {
+            "accuracy": list(self.accuracy),
+            "counts": list(self.counts),
+        }
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the network's weights and batch norm statistics, and the features kept."""
@@ -202,9 +209,10 @@ def transformations_from(
     if references is not None and (references.dtype, references.shape) != (torch.float16, shape):
         raise ValueError(f"{REFERENCES}: rows of {4 * network.width} numbers of float16")
     accuracy = tuple(float(one) for one in settings["accuracy"])
-    if len(accuracy) != len(ANSWERS):
-        raise ValueError(f"accuracy has {len(accuracy)} numbers, one for each head is expected")
-    return Transformations(network, accuracy, references)
+    counts = tuple(bool(one) for one in settings["counts"])
+    if not len(accuracy) == len(counts) == len(ANSWERS):
+        raise ValueError(f"{len(ANSWERS)} heads are expected, not {len(accuracy)}, {len(counts)}")
+    return Transformations(network, accuracy, counts, references)
 
 
 def shrink(pixels: np.ndarray, network: TransformationNetwork) -> np.ndarray:
