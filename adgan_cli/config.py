@@ -23,7 +23,9 @@ Theta = Literal["per-point", "per-image", "none"]
 Reduce = Literal["mean", "min"]
 Precision = Literal["fp32", "bf16"]
 Adjust = Literal["none", "complexity"]
-Loss = Literal["l2", "relative", "l1", "laplacian", "ssim", "gradient", "critic-features"]
+Loss = Literal[
+    "l2", "relative", "l1", "laplacian", "ssim", "gradient", "critic-features", "features"
+]
 By = Literal["reconstruction", "features", "all"]
 
 # groups of options

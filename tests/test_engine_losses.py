@@ -3,25 +3,57 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from conftest import make_generator
+from pretrained_networks import TINY, save_tiny_weights
 
 from adgan_cli.config import LOSSES, PAPER_SEARCH, ModelConfig, loss_terms
+from adgan_cli.engine.features.backbone import load_backbone
+from adgan_cli.engine.features.backbone_source import BackboneSource
+from adgan_cli.engine.features.ensemble import FeatureModel, Scale
+from adgan_cli.engine.features.pretrained import fit_pretrained
 from adgan_cli.engine.losses import (
     critic_features,
     gradient_difference,
     l1,
     l2,
     laplacian,
+    loss_for,
     make_loss,
     normalized_l2,
+    perceptual,
     ssim,
 )
 from adgan_cli.engine.models.dcgan import Critic, init_weights
+from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import ConfigError
 
 CRITIC = Critic(ModelConfig(16, 3, width=4), batch_norm=False).requires_grad_(False)
 init_weights(CRITIC, torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory):
+    """A tiny network of timm with random weights."""
+    pytest.importorskip("huggingface_hub", reason="comes with timm")
+    file = save_tiny_weights(tmp_path_factory.mktemp("weights"))
+    return load_backbone(BackboneSource(TINY, file))
+
+
+@pytest.fixture
+def named(request):
+    """named("ssim"): the loss of this name, with a critic and a pretrained network at hand."""
+
+    def make(name, critic=CRITIC, dtype=torch.float32):
+        if name != "features":
+            return make_loss(name, critic)
+        backbone = request.getfixturevalue("backbone")
+        network = copy.deepcopy(backbone.network).to(dtype)
+        return make_loss(name, backbone=replace(backbone, network=network))
+
+    return make
 
 
 def noise(seed, count=2, channels=3, side=16):
@@ -102,30 +134,29 @@ def test_ssim_of_a_chequered_picture_and_its_negative_is_two():
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_every_loss_is_zero_where_pictures_agree(name):
+def test_every_loss_is_zero_where_pictures_agree(name, named):
     x = noise(0)
-    torch.testing.assert_close(
-        make_loss(name, CRITIC)(x.clone(), x), torch.zeros(2), rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close(named(name)(x.clone(), x), torch.zeros(2), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_every_loss_is_of_each_picture_alone(name):
+def test_every_loss_is_of_each_picture_alone(name, named):
     x, y = noise(0, 3), noise(1, 3)
-    together = make_loss(name, CRITIC)(y, x)
-    alone = torch.cat([make_loss(name, CRITIC)(y[i : i + 1], x[i : i + 1]) for i in range(3)])
+    loss = named(name)
+    together = loss(y, x)
+    alone = torch.cat([loss(y[i : i + 1], x[i : i + 1]) for i in range(3)])
     assert together.shape == (3,)
     torch.testing.assert_close(together, alone)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_slope_of_every_loss_is_right(name, channels):
+def test_the_slope_of_every_loss_is_right(name, channels, named):
     if name == "critic-features" and channels == 1:
         pytest.skip("this critic sees colours")
     x, y = (noise(seed, 1, channels).double() for seed in (0, 1))
     y.requires_grad_()
-    loss = make_loss(name, copy.deepcopy(CRITIC).double())
+    loss = named(name, copy.deepcopy(CRITIC).double(), torch.double)
     (slope,) = torch.autograd.grad(loss(y, x).sum(), y)
     with torch.no_grad():
         along = torch.randn(y.shape, generator=torch.Generator().manual_seed(2)).double()
@@ -149,9 +180,46 @@ def test_critic_features_are_what_its_verdict_is_linear_in():
     torch.testing.assert_close(verdict, CRITIC(x))
 
 
-def test_a_loss_that_needs_a_critic_says_so():
-    with pytest.raises(ConfigError, match="--keep-critic"):
-        make_loss("l1+critic-features")
+def test_features_are_compared_at_every_depth_and_scaled_to_length_one(backbone):
+    """Written out: LPIPS of Zhang et al. (2018), eq. (1), with all weights 1."""
+    x, y = noise(0, side=80), noise(1, side=80)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (backbone.config.mean, backbone.config.std))
+    seen = [backbone.network.forward_intermediates(((v + 1) / 2 - mean) / std)[1] for v in (x, y)]
+    expected = torch.zeros(2)
+    for a, b in zip(*seen, strict=True):
+        a, b = (v / v.square().sum(1, keepdim=True).sqrt() for v in (a, b))
+        expected += (a - b).square().sum(1).mean((1, 2))
+    result = perceptual(backbone)(y, x)
+    torch.testing.assert_close(result, expected)
+    assert (0 < result).all() and (result < 4 * len(seen[0])).all()
+
+
+def test_features_compare_small_and_plain_pictures(backbone):
+    plain = torch.zeros(1, 1, 16, 16)
+    y = noise(0, 1, 1).requires_grad_()
+    loss = perceptual(backbone)(y, plain)
+    (slope,) = torch.autograd.grad(loss.sum(), y)
+    assert loss > 0.01 and slope.isfinite().all() and slope.abs().max() > 0
+
+
+def test_a_model_compares_by_its_own_pretrained_network(backbone):
+    images = np.zeros((2, 16, 16, 3), np.uint8)
+    detector = fit_pretrained(backbone, images, images, side=64)
+    scales = {"pretrained": Scale(0.0, 1.0, 1.0, 0.9)}
+    features = FeatureModel({"pretrained": detector}, scales, 64)
+    model = Model(make_generator(), ModelConfig(16), features=features)
+    x, y = noise(0), noise(1)
+    torch.testing.assert_close(loss_for(model, "features")(y, x), perceptual(backbone)(y, x))
+    with pytest.raises(ConfigError, match="--features NAME"):
+        loss_for(replace(model, features=None), "features")
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("critic-features", "--keep-critic"), ("features", "--features NAME")]
+)
+def test_a_loss_that_needs_what_the_model_has_not_says_so(name, remedy):
+    with pytest.raises(ConfigError, match=remedy):
+        make_loss(f"l1+{name}")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adgan_cli.config import loss_terms
+from adgan_cli.engine.features.backbone import Backbone
+from adgan_cli.engine.features.pretrained import backbone_of
 from adgan_cli.engine.models.dcgan import Critic
+from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import ConfigError
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # y, x: (N, C, S, S) -> (N,)
@@ -21,6 +24,12 @@ GREY_LEVEL = 2 / 255  # between neighbouring values of 8 bits, in [-1, 1]
 SSIM_SIDE, SSIM_SIGMA = 11, 1.5  # of its Gaussian window; Wang et al. (2004), section III.B
 SSIM_K = 0.01, 0.03  # K_1 and K_2, same section
 COARSEST = 4  # pixels of a Laplacian pyramid's last level
+LEAST_LENGTH = 1e-6  # of a place's features: nothing is divided by zero
+# of a model, for some losses, and how it comes to have it
+NEEDED = {
+    "critic-features": "the critic, which this model did not keep; train with --keep-critic",
+    "features": "a pretrained network, which this model has not; train with --features NAME|FILE",
+}
 
 
 def l2(y: Tensor, x: Tensor) -> Tensor:
@@ -117,10 +126,32 @@ def critic_features(critic: Critic) -> LossFunction:
     return lambda y, x: (critic.features(y) - critic.features(x)).abs().sum(1)
 
 
-def make_loss(text: str, critic: Critic | None = None) -> LossFunction:
+def perceptual(backbone: Backbone) -> LossFunction:
+    """Compare the maps of a pretrained network at several depths; `features` of --loss.
+
+    LPIPS, Zhang et al. (2018), eq. (1), without its learned weights: the features of each place are
+    scaled to length 1, squared differences averaged over places and added up over depths; in
+    [0, 4 depths]. Images below 64 pixels are enlarged: deep maps would have but one place.
+    """
+
+    def unit_maps(images: Tensor) -> list[Tensor]:
+        side = backbone.loss_side(images.shape[-1])
+        maps = backbone.maps(backbone.normalize((images + 1) / 2, side), backbone.depths)
+        return [F.normalize(one, dim=1, eps=LEAST_LENGTH) for one in maps]
+
+    def loss(y: Tensor, x: Tensor) -> Tensor:
+        pairs = zip(unit_maps(y), unit_maps(x), strict=True)
+        return torch.stack([(a - b).square().sum(1).mean((1, 2)) for a, b in pairs]).sum(0)
+
+    return loss
+
+
+def make_loss(
+    text: str, critic: Critic | None = None, backbone: Backbone | None = None
+) -> LossFunction:
     """Make the loss that --loss names, such as l2 or l1+0.5*laplacian: a weighted sum of losses.
 
-    critic: of the model, in eval mode. ConfigError where one is needed and there is none.
+    critic, backbone: of the model, in eval mode. ConfigError where one is needed and there is none.
     """
     losses: dict[str, LossFunction] = {
         "l2": l2,
@@ -132,16 +163,22 @@ def make_loss(text: str, critic: Critic | None = None) -> LossFunction:
     }
     if critic is not None:
         losses["critic-features"] = critic_features(critic)
+    if backbone is not None:
+        losses["features"] = perceptual(backbone)
     try:
         terms = [(weight, losses[name]) for weight, name in loss_terms(text)]
     except KeyError as error:
         raise ConfigError(
-            f"--loss {text} needs the critic, which this model did not keep; "
-            "train with --keep-critic, or choose another loss"
+            f"--loss {text} needs {NEEDED[error.args[0]]}, or choose another loss"
         ) from error
     if len(terms) == 1 and terms[0][0] == 1:
         return terms[0][1]
     return lambda y, x: torch.stack([weight * loss(y, x) for weight, loss in terms]).sum(0)
+
+
+def loss_for(model: Model, text: str) -> LossFunction:
+    """Make the loss that --loss names with a model's own critic and pretrained network."""
+    return make_loss(text, model.critic, backbone_of(model.features))
 
 
 def _filtered(image: Tensor, row: Tensor) -> Tensor:

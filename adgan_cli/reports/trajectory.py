@@ -15,7 +15,7 @@ from torch import Tensor
 
 from adgan_cli.atomic import replacing
 from adgan_cli.config import SearchConfig, to_dict
-from adgan_cli.engine.losses import make_loss
+from adgan_cli.engine.losses import loss_for
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range, to_uint8
 from adgan_cli.engine.search.searcher import Searcher
@@ -179,7 +179,7 @@ def write_explanation(
 
 def search_trajectory(model: Model, pixels: np.ndarray, config: SearchConfig) -> SearchTrajectory:
     """Search for one image, pixels (S, S, C) uint8, and keep what is generated on the way."""
-    loss = make_loss(config.loss, model.critic)
+    loss = loss_for(model, config.loss)
     shown, steps = shown_steps(config.k), config.k + 1
     generated: list[np.ndarray] = []
     calls = 0

@@ -4,7 +4,7 @@ Letters in the shapes: N images, C channels, L the side that they are read at, D
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from adgan_cli.errors import ConfigError
 MIN_SIDE = 112  # pixels: images that are smaller are enlarged
 MIN_REDUCTION = 8  # of the maps that are looked at: finer ones show edges and colours
 MAX_LAYERS = 4
+MAX_DEPTHS = 5  # layers that a loss compares
+MIN_LOSS_SIDE = 64  # pixels
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,20 @@ class Backbone:
         has_classes = self.network.num_classes > 0
         return BackboneOutput(last, maps, self.network.forward_head(final) if has_classes else None)
 
-    def maps(self, x: Tensor) -> list[Tensor]:
-        """Compute the maps alone, as far as the deepest one: (N, 3, side, side) -> (N, D, h, w)."""
-        layers = list(self.config.layers)
+    def maps(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Compute the maps of some layers alone: (N, 3, side, side) -> (N, D_l, h_l, w_l) each."""
         return self.network.forward_intermediates(
-            x, indices=layers, stop_early=True, intermediates_only=True
+            x, indices=list(layers), stop_early=True, intermediates_only=True
         )
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """The layers that a loss compares: fine ones too, at most MAX_DEPTHS, down to the last."""
+        return _spread(range(len(_feature_info(self.network))), MAX_DEPTHS)
+
+    def loss_side(self, image_side: int) -> int:
+        """Choose the side at which a loss compares: the images' own, if it is large enough."""
+        return self.config.side if self.config.fixed_side else max(image_side, MIN_LOSS_SIDE)
 
 
 def load_backbone(
@@ -196,10 +206,17 @@ def _class_count(name: str, weights: Mapping[str, Tensor]) -> int:
 
 def _layers(network: nn.Module) -> tuple[int, ...]:
     """Choose the layers whose maps are looked at: coarse ones, at most 4, down to the last."""
-    info: list[Any] = list(network.feature_info)  # type: ignore[arg-type]
+    info = _feature_info(network)
     coarse = [i for i, one in enumerate(info) if one["reduction"] >= MIN_REDUCTION]
-    coarse = coarse or list(range(len(info)))
-    if len(coarse) <= MAX_LAYERS:
-        return tuple(coarse)
-    # a transformer has as many blocks of one size: those at a quarter, a half, ...
-    return tuple(coarse[len(coarse) * (i + 1) // MAX_LAYERS - 1] for i in range(MAX_LAYERS))
+    return _spread(coarse or range(len(info)), MAX_LAYERS)
+
+
+def _feature_info(network: nn.Module) -> list[Any]:
+    """Return what timm says of each layer whose map can be looked at."""
+    return list(network.feature_info)  # type: ignore[arg-type]
+
+
+def _spread(layers: Sequence[int], most: int) -> tuple[int, ...]:
+    """Take all layers or, of the many blocks of a transformer, those at 1/most, 2/most, ... 1."""
+    count = min(most, len(layers))
+    return tuple(layers[len(layers) * (i + 1) // count - 1] for i in range(count))

@@ -23,6 +23,7 @@ from adgan_cli.engine.features.backbone import (
     reload_backbone,
 )
 from adgan_cli.engine.features.detector import TINY
+from adgan_cli.engine.features.ensemble import FeatureModel
 from adgan_cli.errors import ConfigError
 
 MAX_STORED = 2_000  # training images
@@ -275,3 +276,11 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     """Scale vectors (..., D) to length 1; those of none stay."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.maximum(lengths, TINY)
+
+
+def backbone_of(features: FeatureModel | None) -> Backbone | None:
+    """Return the pretrained network that a model compares by; None where none is at hand."""
+    if features is None:
+        return None
+    detectors = features.detectors.values()
+    return next((d.backbone for d in detectors if isinstance(d, PretrainedDetector)), None)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adgan_cli.config import PAPER_SEARCH, SearchConfig
 from adgan_cli.engine.device import free_memory, full_float32
-from adgan_cli.engine.losses import LossFunction, make_loss
+from adgan_cli.engine.losses import LossFunction, loss_for, make_loss
 from adgan_cli.engine.models.dcgan import Generator
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.search.algorithm1 import starting_points
@@ -99,7 +99,7 @@ class Searcher:
         cls, model: Model, config: SearchConfig, *, batch_size: int | None = None
     ) -> "Searcher":
         """Search in a model's generator with its own critic, for the loss, and encoder."""
-        loss = make_loss(config.loss, model.critic)
+        loss = loss_for(model, config.loss)
         return cls(model.generator, config, loss=loss, encoder=model.encoder, batch_size=batch_size)
 
     def __call__(self, x: Tensor) -> SearchResult:
