@@ -166,9 +166,7 @@ class FeatureConfig:
     transform_iters: int = option(
         4000, FEATURES, "Steps of the network that learns how pictures were turned; 0: none."
     )
-    backbone: str = option(
-        "", FEATURES, "Pretrained network whose features join in, by its name in timm."
-    )
+    backbone: str = ""  # pretrained, by its name in timm; its weights are named elsewhere
 
     def __post_init__(self) -> None:
         is_valid = 0 <= self.transform_iters <= 10**9

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from adgan_cli.config import PAPER_SEARCH, ModelConfig, SearchConfig, TrainConfig
+from adgan_cli.config import PAPER_SEARCH, FeatureConfig, ModelConfig, SearchConfig, TrainConfig
 
 SearchName = Literal["paper", "tuned"]
-PresetName = Literal["quick", "default", "paper"]
+PresetName = Literal["quick", "default", "features", "paper"]
 
 SEARCHES: dict[SearchName, SearchConfig] = {"paper": PAPER_SEARCH, "tuned": SearchConfig()}
 
@@ -19,17 +19,22 @@ class Preset:
     train: TrainConfig
     max_time: str  # as --max-time takes it
     search: SearchConfig = SearchConfig()  # the model's own
+    features: FeatureConfig | None = FeatureConfig()  # None: no features
+    gan: bool = True  # whether a generator is trained
 
 
 PRESETS: dict[PresetName, Preset] = {
     # a first answer within minutes on a laptop
     "quick": Preset(ModelConfig(size=32), TrainConfig(iters=5000), "10m"),
     "default": Preset(ModelConfig(), TrainConfig(), "30m"),
+    # a first answer within two minutes, without reconstructions
+    "features": Preset(ModelConfig(), TrainConfig(), "2m", gan=False),
     # weight clipping on the reference schedule, the last generator, as long as it takes
     "paper": Preset(
         ModelConfig(latent_dim=256),
         TrainConfig(objective="wgan", ema=0.0, encoder_iters=0),
         "none",
         PAPER_SEARCH,
+        features=None,
     ),
 }

@@ -16,7 +16,8 @@ from adgan_cli.engine.training import trainer as training
 from adgan_cli.engine.training.checkpoint import read_checkpoint
 from adgan_cli.errors import ConfigError, DivergedError
 from adgan_cli.fitting import run as run_module
-from adgan_cli.fitting.run import FinishProgress, TrainingRun
+from adgan_cli.fitting.finish import FinishProgress
+from adgan_cli.fitting.run import TrainingRun
 from adgan_cli.fitting.settings import TrainingSettings, resumed_settings
 from adgan_cli.fitting.train import train
 from adgan_cli.images.pixels import PixelSet

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from adgan_cli.engine.training.trainer import StepMetrics
-    from adgan_cli.fitting.run import FinishProgress, TrainingRun
+    from adgan_cli.fitting.features import FeatureProgress
+    from adgan_cli.fitting.finish import FinishProgress
+    from adgan_cli.fitting.run import TrainingRun
     from adgan_cli.scoring.run import ScoringRun
 
 Row = TypeVar("Row")
@@ -78,6 +80,10 @@ class CrossFitProgress:
         done = (fold - 1 + metrics.step / max(1, self.steps)) / self.folds
         self._show(fold, done, f"training: step {metrics.step:,}")
 
+    def features(self, fold: int, progress: "FeatureProgress") -> None:
+        text = f"{progress.stage} {progress.done:,} of {progress.total:,}"
+        self._show(fold, (fold - 1) / self.folds, text)
+
     def scored(self, fold: int, row: object) -> None:
         self.n_scored += 1
         text = f"scored {self.n_scored:,} of {plural(self.images, 'picture')}"
@@ -86,6 +92,23 @@ class CrossFitProgress:
     def _show(self, fold: int, done: float, text: str) -> None:
         label = f"{fold}/{self.folds}"
         self.bar.update(self.task, completed=done, description=label, text=text)
+
+
+class FeatureProgressBar:
+    """Show which detector is fitted, and how far it is."""
+
+    def __init__(self, bar: "Progress", reporter: Reporter) -> None:
+        self.bar, self.reporter = bar, reporter
+        self.task = bar.add_task("features", total=None, text="")
+        self.started = self.last_line = time.monotonic()
+
+    def __call__(self, progress: "FeatureProgress") -> None:
+        now = time.monotonic()
+        text = f"{progress.stage} {progress.done:,} of {progress.total:,}"
+        self.bar.update(self.task, completed=progress.done, total=max(1, progress.total), text=text)
+        if self.bar.disable and now - self.last_line >= LINE_EVERY:
+            self.last_line = now
+            self.reporter.info(f"features: {text}")
 
 
 class TrainingProgress:

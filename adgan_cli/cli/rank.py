@@ -180,7 +180,7 @@ def _rows(run: "ScoringRun", out: Path, scoring: ScoringOptions) -> "list[ScoreR
         open(partial, "w", encoding="utf-8", newline="") as stream,
         scoring.reporter.stop_on_signal("stopping...") as stop_requested,
     ):
-        write = row_writer(stream)
+        write = row_writer(stream, detectors=run.detectors)
         for row in track(scored, count, scoring.reporter):
             write(row)
             rows.append(row)
@@ -220,7 +220,9 @@ def _cross_fit(folds: int, out: Path, scoring: ScoringOptions, watch: Stopwatch)
         watch("training and searching"),
     ):
         progress = CrossFitProgress(bar, folds, steps, listing.count)
-        callbacks = CrossFitCallbacks(progress.step, progress.scored, stop_requested)
+        callbacks = CrossFitCallbacks(
+            progress.step, progress.features, progress.scored, stop_requested
+        )
         rows = cross_fit(listing, model, config, folds, folder, callbacks=callbacks, reader=reader)
     if rows is None:
         status("stopped; the same command goes on from there")

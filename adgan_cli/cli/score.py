@@ -48,6 +48,8 @@ def score(
 
     watch, reporter = Stopwatch(), scoring.reporter
     run = scoring.start(watch, journal)
+    if trace is not None and run.config.by == "features":
+        raise ConfigError("--trace: scores --by features have no losses; give --by reconstruction")
     score_share(run, reporter)
     results, count = run.results(), run.listing.count
     done = failed = 0
@@ -57,7 +59,7 @@ def score(
         _open(partial) as stream,
         reporter.stop_on_signal("stopping...") as stop_requested,
     ):
-        write = row_writer(stream, format)
+        write = row_writer(stream, format, run.detectors)
         for result in track(results, count, reporter):
             write(result.row)
             if write_losses is not None and result.losses is not None:

@@ -15,17 +15,18 @@ from adgan_cli.cli.console import (
     status,
 )
 from adgan_cli.cli.options import DEFAULT_MODEL, InputOptions, ReaderOptions
-from adgan_cli.cli.progress import TrainingProgress
+from adgan_cli.cli.progress import FeatureProgressBar, TrainingProgress
 from adgan_cli.cli.signature import with_options
 from adgan_cli.cli.train_options import TrainingOptions
 from adgan_cli.config import to_dict
 from adgan_cli.errors import ConfigError
-from adgan_cli.processes import is_restart, join
+from adgan_cli.processes import is_restart, is_worker, join
 from adgan_cli.text import format_bytes, plural
 
 if TYPE_CHECKING:
     from adgan_cli.engine.models.model import Model
     from adgan_cli.fitting.run import TrainingRun
+    from adgan_cli.fitting.settings import TrainingSettings
     from adgan_cli.images.find import Listing
     from adgan_cli.images.pixels import PixelSet
     from adgan_cli.images.reader import Reader
@@ -67,25 +68,31 @@ def train(
     settings = options.settings()
     from adgan_cli.engine.device import pick_device, pick_precision
     from adgan_cli.engine.models.header import CHECKPOINT_FILE
+    from adgan_cli.fitting.data import large_reader
     from adgan_cli.fitting.directory import check_output_dir
     from adgan_cli.fitting.run import TrainingRun
     from adgan_cli.fitting.settings import resumed_settings
 
-    processes = join()
+    started, processes = time.monotonic(), join()
     device = pick_device(options.device, processes.local_rank)
     precision = pick_precision(options.precision, device)
     if is_restart() and not dry_run:  # by torchrun: whatever it was to do, it has begun
-        resume = (out / CHECKPOINT_FILE).exists()
-        overwrite = True
-    if resume:
+        resume, overwrite = (out / CHECKPOINT_FILE).exists(), True
+    if resume and settings.gan:
         insisted = {} if options.precision == "auto" else {"precision": precision}
         settings = resumed_settings(out, settings, {**options.given(), **insisted})
     if not dry_run and processes.is_main:
         check_output_dir(out, resume=resume, overwrite=overwrite)
-    listing = inputs.listing(reporter)
-    reader = reading.reader(settings.preprocessing(), reporter)
+    listing, reader = inputs.listing(reporter), reading.reader(settings.preprocessing(), reporter)
+    backbone = options.load_backbone(device)
     detect_grey = options.channels == "auto" and not resume
     images = _load(listing, reader, reporter, detect_grey=detect_grey)
+    if backbone is not None:
+        large = large_reader(listing, reader, images, backbone.config.side)
+        settings = settings.with_backbone(backbone, large)
+    settings = settings.after(time.monotonic() - started)
+    if not settings.gan:
+        return _train_features(images, settings, out, reporter, resume=resume, dry_run=dry_run)
     if resume:
         run = TrainingRun.resume(out, images, settings, device=device, processes=processes)
     else:
@@ -151,6 +158,7 @@ def _train(run: "TrainingRun", out: Path, reporter: VerboseReporter) -> None:
         reporter.stop_on_signal("stopping: saving the model, a moment...") as stop_requested,
         reporter.progress_bar("{task.fields[text]}") as bar,
     ):
+        run.fit_features(stop_requested, on_progress=FeatureProgressBar(bar, reporter))
         progress = TrainingProgress(bar, run, reporter)
         saved_step = run.saved_step
         for metrics in run.steps(stop_requested):
@@ -165,6 +173,51 @@ def _train(run: "TrainingRun", out: Path, reporter: VerboseReporter) -> None:
         reporter.info(line)
     if run.stopped:
         raise typer.Exit(INTERRUPTED)
+
+
+def _train_features(
+    images: "PixelSet",
+    settings: "TrainingSettings",
+    out: Path,
+    reporter: Reporter,
+    *,
+    resume: bool,
+    dry_run: bool,
+) -> None:
+    """Train features alone under a bar, and say what came of it."""
+    from adgan_cli.fitting.feature_run import train_features
+    from adgan_cli.fitting.features import FeatureCallbacks
+
+    if is_worker():
+        raise typer.Exit()  # there is nothing to share
+    if dry_run:
+        plan = {"pictures": f"{len(images):,}", "out": out, **to_dict(settings.features)}
+        for name, value in plan.items():
+            typer.echo(escape_control(f"{name.replace('_', ' '):24}{value}"))
+        return
+    started = time.monotonic()
+    limit = settings.max_time
+    until = f", for {format_duration(limit)} at most" if limit is not None else ""
+    reporter.info(f"learning features without a generator{until}; Ctrl-C saves and stops")
+    with (
+        reporter.stop_on_signal("stopping: saving, a moment...") as stop_requested,
+        reporter.progress_bar("{task.fields[text]}") as bar,
+    ):
+        callbacks = FeatureCallbacks(FeatureProgressBar(bar, reporter), stop_requested)
+        model = train_features(images, settings, out=out, resume=resume, callbacks=callbacks)
+    if model is None:
+        reporter.info("go on: the same command with --resume")
+        raise typer.Exit(INTERRUPTED)
+    spent = format_duration(time.monotonic() - started)
+    reporter.info(f"features learned in {spent}; model in {out} ({model.digest[:12]})")
+    reporter.info(_weights_line(model))
+
+
+def _weights_line(model: "Model") -> str:
+    """Say what each detector counts for, the most important first."""
+    assert model.features is not None
+    scales = sorted(model.features.scales.items(), key=lambda pair: -pair[1].weight)
+    return "what counts: " + ", ".join(f"{name} {scale.weight:.0%}" for name, scale in scales)
 
 
 def _plan_line(run: "TrainingRun") -> str:

@@ -9,11 +9,22 @@ import typer
 from adgan_cli.cli.console import parse_duration
 from adgan_cli.cli.options import OUTPUT, Device, TrainingPrecision
 from adgan_cli.cli.signature import Fields, Overrides, Shown, field_option, option
-from adgan_cli.config import TRAINING, Config, ModelConfig, ReadConfig, TrainConfig
+from adgan_cli.config import (
+    FEATURES,
+    TRAINING,
+    Config,
+    FeatureConfig,
+    ModelConfig,
+    ReadConfig,
+    TrainConfig,
+)
 from adgan_cli.errors import ConfigError
 from adgan_cli.presets import PRESETS, PresetName
 
 if TYPE_CHECKING:
+    import torch
+
+    from adgan_cli.engine.features.backbone import Backbone
     from adgan_cli.fitting.settings import TrainingSettings
 
 AUTO_ITERS, AUTO_PATIENCE = 1_000_000, 0.4  # of --iters auto
@@ -34,7 +45,7 @@ class TrainingOptions:
     iters: Annotated[str | None, ITERS, Shown(str(TrainConfig.iters))] = None
     max_time: Annotated[
         str | None,
-        option(TRAINING, "End the steps after this time, such as 90s, 30m or 2h; none: no limit."),
+        option(TRAINING, "End features and steps after this time, as 90s, 30m or 2h; none: never."),
         Shown(PRESETS["default"].max_time),
     ] = None
     training: Annotated[Overrides[TrainConfig], Fields(TrainConfig(), without=("iters",))] = (
@@ -44,6 +55,25 @@ class TrainingOptions:
         Overrides({})
     )
     channels: Annotated[Literal["auto", "1", "3"], CHANNELS] = "auto"
+    gan: Annotated[
+        bool,
+        option(TRAINING, "Train a generator, which can show what was expected.", "--gan/--no-gan"),
+    ] = True
+    features: Annotated[
+        str | None,
+        option(
+            FEATURES,
+            "Also compare by a pretrained network of timm: its NAME, its weights' FILE, or "
+            "NAME=FILE; none: learn no features at all.",
+            metavar="NAME|FILE|none",
+        ),
+    ] = None
+    download: Annotated[
+        bool, option(FEATURES, "Let timm fetch the weights of --features NAME.", "--download")
+    ] = False
+    feature_settings: Annotated[
+        Overrides[FeatureConfig], Fields(FeatureConfig(), without=("backbone",))
+    ] = Overrides({})
     reading: Annotated[Overrides[ReadConfig], Fields(ReadConfig())] = Overrides({})
     save_every: Annotated[
         str, option(OUTPUT, "Time between checkpoints and samples; none: only at the end.")
@@ -62,8 +92,18 @@ class TrainingOptions:
     def given(self) -> dict[str, Any]:
         """Return the settings that the command line insists on."""
         given = {**_parse_iters(self.iters), **self.training.given}
-        given |= {**self.model.given, **self.reading.given}
+        given |= {**self.model.given, **self.reading.given, **self.feature_settings.given}
         return given if self.channels == "auto" else {**given, "channels": int(self.channels)}
+
+    def load_backbone(self, device: "torch.device") -> "Backbone | None":
+        """Load the pretrained network that --features names, if any."""
+        if self.features in (None, "none"):
+            return None
+        from adgan_cli.engine.features.backbone import load_backbone
+        from adgan_cli.engine.features.backbone_source import parse_backbone_source
+
+        source = parse_backbone_source(self.features)
+        return load_backbone(source, download=self.download, device=device)
 
     def settings(self) -> "TrainingSettings":
         """Return what a new run is to do."""
@@ -71,6 +111,9 @@ class TrainingOptions:
         model = _subset(ModelConfig, given).over(preset.model)
         train = _subset(TrainConfig, given).over(preset.train)
         reading = _subset(ReadConfig, given).over(ReadConfig())
+        features, gan = self._features(preset.features), self.gan and preset.gan
+        if not gan and features is None:
+            raise ConfigError("--no-gan and no features leave nothing to learn; leave out one")
         max_time = parse_duration(self.max_time or preset.max_time, "--max-time")
         save_every = parse_duration(self.save_every, "--save-every")
         from adgan_cli.fitting.settings import TrainingSettings
@@ -80,10 +123,18 @@ class TrainingOptions:
             train,
             reading,
             preset.search,
+            features,
+            gan=gan,
             max_time=max_time,
             save_every=save_every,
             keep_critic=self.keep_critic,
         )
+
+    def _features(self, preset: FeatureConfig | None) -> FeatureConfig | None:
+        """Return what is learned beside the generator; nothing where neither asks for it."""
+        if self.features == "none" or (preset is None and self.features is None):
+            return None
+        return self.feature_settings.over(preset or FeatureConfig())
 
 
 def _subset(config: type[Config], given: Mapping[str, Any]) -> Overrides[Config]:

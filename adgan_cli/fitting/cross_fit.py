@@ -3,17 +3,21 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from adgan_cli.config import SearchConfig, TrainConfig, from_dict
+from adgan_cli.config import FeatureConfig, SearchConfig, TrainConfig, from_dict
+from adgan_cli.engine.features.pretrained import backbone_of
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.training.trainer import ShouldStop, StepMetrics
 from adgan_cli.errors import ConfigError, ModelFileError
-from adgan_cli.fitting.data import load_training_images
+from adgan_cli.fitting.data import hold_out, large_reader, load_training_images
+from adgan_cli.fitting.feature_run import train_features
+from adgan_cli.fitting.features import FeatureCallbacks, FeatureProgress
 from adgan_cli.fitting.run import TrainingRun
 from adgan_cli.fitting.settings import TrainingSettings
 from adgan_cli.images.find import Listing
@@ -28,15 +32,21 @@ MIN_FOLD_TRAIN = 20  # images that a fold must leave to train on
 
 @dataclass(frozen=True)
 class CrossFitCallbacks:
-    """Callbacks of a cross-fit, the first two with the number of the fold, from 1."""
+    """Callbacks of a cross-fit, the first three with the number of the fold, from 1."""
 
     on_step: Callable[[int, StepMetrics], None] | None = None
+    on_features: Callable[[int, FeatureProgress], None] | None = None
     on_scored: Callable[[int, ScoreRow], None] | None = None
     should_stop: ShouldStop | None = None
 
     def stop_requested(self) -> bool:
         """Ask whether to stop."""
         return self.should_stop is not None and self.should_stop()
+
+    def of_features(self, fold: int) -> FeatureCallbacks:
+        """Return those of fitting features in a fold."""
+        report = None if self.on_features is None else partial(self.on_features, fold)
+        return FeatureCallbacks(report, self.should_stop)
 
 
 def cross_fit(
@@ -64,22 +74,27 @@ def cross_fit(
         settings.preprocessing()
     )
     images = load_training_images(listing, reader)
+    if backbone := backbone_of(model.features):
+        large = large_reader(listing, reader, images, backbone.config.side)
+        settings = settings.with_backbone(backbone, large)
     fold_of = _assign_folds(images, folds)
     rows = {name: ScoreRow(name, None, error=reason) for name, reason in images.failures}
     items = {item.name: item for item in listing.items}
     for fold in range(folds):
-        run = TrainingRun.resume_or_start(
-            images.subset(fold_of != fold),
-            settings,
-            out=folder / f"part-{fold + 1}",
-            device=model.generator.device,
-            precision=precision,
-        )
-        if len(run.held_out) < 2:
-            raise ConfigError(
-                "--cross-fit needs more pictures: none could be held out for p-values"
+        others, out = images.subset(fold_of != fold), folder / f"part-{fold + 1}"
+        if len(hold_out(others, settings.train)[1]) < 2:
+            raise ConfigError("--cross-fit needs more pictures: none could be held out")
+        fitted: Model | None
+        if config.by == "features":  # a generator would have no part in it
+            report = callbacks.of_features(fold + 1)
+            fitted = train_features(
+                others, settings, out=out, resume=True, device=model.device, callbacks=report
             )
-        fitted = _load_finished(run, config) or _train_fold(run, config, fold + 1, callbacks)
+        else:
+            run = TrainingRun.resume_or_start(
+                others, settings, out=out, device=model.device, precision=precision
+            )
+            fitted = _load_finished(run, config) or _train_fold(run, config, fold + 1, callbacks)
         if fitted is None:
             return None
         typical = held_out_scores(fitted, config)
@@ -99,7 +114,8 @@ def cross_fit(
 def _on_one_scale(row: ScoreRow, median: float, config: SearchConfig) -> ScoreRow:
     if row.score is None:
         return row
-    score = row.score - median if config.adjust != "none" else row.score / max(median, 1e-12)
+    is_log = config.by != "reconstruction" or config.adjust != "none"
+    score = row.score - median if is_log else row.score / max(median, 1e-12)
     # of the whole folder it is true, of the model that scored it false: p is valid
     return replace(row, score=score, in_training=False)
 
@@ -109,6 +125,7 @@ def _settings_of(model: Model) -> tuple[TrainingSettings, str]:
     try:
         training: dict[str, Any] = dict(model.provenance["training"])
         precision = str(training.pop("precision"))
+        features = training.pop("features", None)
         # as many steps as it took, wherever patience ended it
         training["encoder_iters"] = (model.provenance.get("encoder") or {}).get("iters", 0)
         training["patience"] = 0.0
@@ -119,7 +136,12 @@ def _settings_of(model: Model) -> tuple[TrainingSettings, str]:
             "--cross-fit trains models like --model, which does not say how it was trained"
         ) from error
     settings = TrainingSettings(
-        model.config, train, model.reading, model.search, keep_critic=model.critic is not None
+        model.config,
+        train,
+        model.reading,
+        model.search,
+        None if features is None else from_dict(FeatureConfig, features),
+        keep_critic=model.critic is not None,
     )
     return settings, precision
 
@@ -152,6 +174,8 @@ def _load_finished(run: TrainingRun, config: SearchConfig) -> Model | None:
 def _train_fold(
     run: TrainingRun, config: SearchConfig, fold: int, callbacks: CrossFitCallbacks
 ) -> Model | None:
+    report = callbacks.of_features(fold)
+    run.fit_features(report.should_stop, on_progress=report.on_progress)
     for metrics in run.steps(callbacks.should_stop):
         if callbacks.on_step:
             callbacks.on_step(fold, metrics)

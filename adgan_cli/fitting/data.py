@@ -1,7 +1,8 @@
 """The images of a training run: loaded, split, and laid where sampling them is fastest."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from adgan_cli.errors import NoImagesError
 from adgan_cli.images.find import Listing
 from adgan_cli.images.pixels import PixelSet, load_pixels
 from adgan_cli.images.reader import Reader
-from adgan_cli.scoring.calibrate import MAX_HELD_OUT
+from adgan_cli.scoring.calibrate import MAX_HELD_OUT, HeldOut, read_large
+
+ReadLarge = Callable[[Sequence[str]], np.ndarray]  # names (n,) -> uint8 (n, L, L, C)
 
 
 def load_training_images(
@@ -70,6 +73,26 @@ def training_data(
         return TrainingData(pixels, held_out=kept)
     indices = None if images.indices is None else torch.from_numpy(images.indices)
     return TrainingData(torch.from_numpy(images.pixels), indices, kept)
+
+
+def large_reader(listing: Listing, reader: Reader, images: PixelSet, size: int) -> ReadLarge:
+    """Return what reads images of a listing again, by their names, `size` pixels a side.
+
+    images: the set that was read of it, whose channels and ranges hold again. An image that cannot
+    be read any more is black.
+    """
+    items = {item.name: item for item in listing.items}
+    channels = images.pixels.shape[3]
+    again = reader.with_preprocessing(
+        replace(reader.preprocessing, channels=channels, ranges=images.ranges)
+    )
+    return lambda names: read_large(again, [items[name] for name in names], listing.root, size)
+
+
+def held_out_images(held_out: PixelSet, read: ReadLarge | None) -> HeldOut:
+    """Gather the images held out, and the same at a backbone's size where there is one."""
+    pixels = np.ascontiguousarray(held_out.take(slice(None)))
+    return HeldOut(pixels, None if read is None else read(held_out.names))
 
 
 def data_provenance(images: PixelSet) -> dict[str, Any]:

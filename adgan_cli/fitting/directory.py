@@ -1,7 +1,6 @@
 """A model directory: kept whole while training goes on, refused when it is somebody else's."""
 
 import csv
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from adgan_cli.engine.pixels import to_uint8
 from adgan_cli.engine.search.algorithm1 import starting_points
 from adgan_cli.engine.training.trainer import StepMetrics
 from adgan_cli.errors import ConfigError, ModelFileError, OutputError
+from adgan_cli.fitting.transform_checkpoint import TRANSFORMATIONS, TRANSFORMATIONS_FILE
 from adgan_cli.images.encode import write_grid
 from adgan_cli.images.pixels import PixelSet
 
@@ -30,6 +30,7 @@ HISTORY_HEADER = "step,distance,generator_loss,seconds,held_out\n"
 _ROW = re.compile(r"(?P<step>\d+),[^,]*,[^,]*,(?P<seconds>\d+(\.\d+)?),[^,]*")
 SAMPLES_FOLDER = "samples"
 SAMPLES = 64  # images on a grid
+OUR_FILES = MODEL_FILE, CHECKPOINT_FILE, NEIGHBOURS_FILE, TRANSFORMATIONS_FILE
 
 
 def check_output_dir(out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -67,10 +68,11 @@ def prepare_output_dir(
     """
     if clear:
         _clear(out)
-    for name in (MODEL_FILE, CHECKPOINT_FILE, NEIGHBOURS_FILE):
+    for name in OUR_FILES:
         sweep(out / name)  # kill -9 while saving leaves as many bytes behind
-    stride = max(1, math.ceil(len(images) / SAMPLES))  # the set may be sorted by folder
-    write_grid(out / SAMPLES_FOLDER / "real.png", images.take(slice(None, None, stride))[:SAMPLES])
+    # drawn: a set is often sorted by folder, and neighbours are relatives
+    drawn = np.random.default_rng(0).permutation(len(images))[:SAMPLES]
+    write_grid(out / SAMPLES_FOLDER / "real.png", images.take(np.sort(drawn)))
     if keep_neighbours:
         write_neighbours(out, images, references)
 
@@ -129,7 +131,12 @@ def _history_rows(out: Path) -> list[re.Match[str]]:
 
 def _is_ours(out: Path) -> bool:
     """Decide whether a run of ours, if only one that was killed early, left its files in `out`."""
-    for name, kind in ((CHECKPOINT_FILE, "checkpoint"), (MODEL_FILE, "model")):
+    kinds = {
+        CHECKPOINT_FILE: "checkpoint",
+        MODEL_FILE: "model",
+        TRANSFORMATIONS_FILE: TRANSFORMATIONS,
+    }
+    for name, kind in kinds.items():
         with suppress(ModelFileError):
             read_header(out / name, kind)
             return True
@@ -140,7 +147,7 @@ def _is_ours(out: Path) -> bool:
 
 def _clear(out: Path) -> None:
     """Remove what an earlier run left in `out`, and nothing else."""
-    for name in (MODEL_FILE, CONFIG_FILE, CHECKPOINT_FILE, HISTORY_FILE, NEIGHBOURS_FILE):
+    for name in (*OUR_FILES, CONFIG_FILE, HISTORY_FILE):
         (out / name).unlink(missing_ok=True)
     for grid in (out / SAMPLES_FOLDER).glob("*.png"):
         if grid.stem == "real" or grid.stem.isdecimal():

@@ -13,39 +13,37 @@ from adgan_cli import __version__
 from adgan_cli.config import SearchConfig, to_dict
 from adgan_cli.engine.device import pick_device, pick_precision
 from adgan_cli.engine.distributed import process_group
-from adgan_cli.engine.models.files import save_model
+from adgan_cli.engine.features.ensemble import FeatureModel
+from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.header import MODEL_FILE
 from adgan_cli.engine.models.model import Model
-from adgan_cli.engine.pixels import pixel_tensor
 from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
-from adgan_cli.engine.training.encoder import train_encoder
-from adgan_cli.engine.training.state import (
-    TrainState,
-    ema_generator,
-    kept_critic,
-    learned_encoder,
-    new_state,
-)
+from adgan_cli.engine.training.state import TrainState, new_state
 from adgan_cli.engine.training.trainer import ShouldStop, StepMetrics, train_steps
 from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
-from adgan_cli.fitting.data import data_provenance, hold_out, training_data
+from adgan_cli.fitting.data import data_provenance, held_out_images, hold_out, training_data
 from adgan_cli.fitting.directory import open_history, prepare_output_dir, write_samples
 from adgan_cli.fitting.estimate import Estimate, estimate
+from adgan_cli.fitting.features import (
+    FeatureCallbacks,
+    FeatureProgress,
+    fit_features,
+    split_for_features,
+)
+from adgan_cli.fitting.finish import (
+    FinishCallbacks,
+    FinishProgress,
+    with_held_out_scores,
+    with_learned_encoder,
+)
 from adgan_cli.fitting.settings import TrainingSettings, require_same_images, resumed_settings
+from adgan_cli.fitting.trained_model import trained_model
+from adgan_cli.fitting.transform_checkpoint import TRANSFORMATIONS_FILE
 from adgan_cli.fitting.verdict import with_verdict
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.processes import SINGLE, Processes
-from adgan_cli.scoring.calibrate import with_calibration
 
-
-@dataclass(frozen=True)
-class FinishProgress:
-    """How far a stage after the training steps has come."""
-
-    stage: str  # encoder or calibrating
-    done: int
-    total: int
-    loss: float | None = None  # of the encoder
+FEATURE_SHARE = 1 / 3  # of the time for training that features may take at most
 
 
 @dataclass(eq=False)
@@ -62,7 +60,9 @@ class TrainingRun:
     out: Path | None = None  # the model directory; None: nothing is written
     resumed: bool = False
     processes: Processes = SINGLE
+    features: FeatureModel | None = field(default=None, init=False)
     stopped: bool = field(default=False, init=False)  # before it was complete
+    _is_prepared: bool = field(default=False, init=False)  # the directory
     saved_step: int = field(init=False)
     _model: Model | None = field(default=None, init=False)  # as of the last save
 
@@ -122,9 +122,11 @@ class TrainingRun:
         )
         trained_on, held_out = _split(images, settings)
         require_same_images(out, trained_on)
-        return cls(
-            state, settings, trained_on, held_out, out=out, resumed=True, processes=processes
-        )
+        run = cls(state, settings, trained_on, held_out, out=out, resumed=True, processes=processes)
+        if settings.features is not None:
+            with suppress(ModelFileError):
+                run.features = load_model(out).features
+        return run
 
     @classmethod
     def resume_or_start(
@@ -147,6 +149,35 @@ class TrainingRun:
     def estimate(self) -> Estimate:
         """Measure what a step takes, and count the memory; the run stays as it is."""
         return estimate(self.state, self.images)
+
+    def fit_features(
+        self,
+        stop: ShouldStop | None = None,
+        *,
+        on_progress: Callable[[FeatureProgress], None] | None = None,
+    ) -> None:
+        """Fit what images are compared by beside the generator, before the first step.
+
+        Nothing where the settings ask for none or a resumed run has them. The main of several
+        processes does it alone. Stopped in between, a later call goes on.
+        """
+        settings, limit = self.settings, self.settings.max_time
+        if settings.features is None or self.features is not None or not self.processes.is_main:
+            return
+        self._prepare_output()
+        started = time.monotonic()
+        self.features = fit_features(
+            self.images,
+            settings.features,
+            seed=self.state.train_config.seed,
+            until=None if limit is None else started + FEATURE_SHARE * limit,
+            device=self.state.device,
+            backbone=settings.backbone,
+            read_large=settings.read_large,
+            checkpoint=None if self.out is None else self.out / TRANSFORMATIONS_FILE,
+            callbacks=FeatureCallbacks(on_progress, stop),
+        )
+        self.settings = settings.after(time.monotonic() - started)
 
     def steps(self, stop: ShouldStop | None = None) -> Iterator[StepMetrics]:
         """Train until the goal, the time limit or `stop`; yield metrics as the steps are done.
@@ -178,8 +209,12 @@ class TrainingRun:
         """
         model = self._trained_model() if self.out is None else self._saved_model()
         if self.state.step:
-            model = self._with_encoder(model, stop, on_progress)
-            model = self._with_calibration(model, search, stop, on_progress)
+            model = self._with_encoder(model, FinishCallbacks(on_progress, stop))
+            if not _is_set(stop):
+                held_out = held_out_images(self.held_out, self.settings.read_large)
+                model = with_held_out_scores(
+                    model, held_out, search, FinishCallbacks(on_progress, stop)
+                )
         if not self.settings.networks_only:
             model = with_verdict(model, self.state, self.images, self.held_out)
         self.stopped = _is_set(stop) and not self._is_complete(model)
@@ -190,9 +225,15 @@ class TrainingRun:
         assert self.out is not None
         model = self._trained_model()
         self._model = self._write(model)
-        data = data_provenance(self.images) | {"reading": to_dict(self.settings.reading)}
+        features = self.settings.features
+        data = data_provenance(self.images) | {
+            "reading": to_dict(self.settings.reading),
+            "features": None if features is None else to_dict(features),
+        }
         save_checkpoint(self.state, self.out, data)
-        write_samples(self.out, model.generator, self.state.step)
+        if self.features is not None:  # in the model now
+            (self.out / TRANSFORMATIONS_FILE).unlink(missing_ok=True)
+        write_samples(self.out, model.require_generator(), self.state.step)
         self.saved_step = self.state.step
 
     def _steps(self, stop: ShouldStop | None) -> Iterator[StepMetrics]:
@@ -205,13 +246,23 @@ class TrainingRun:
         data = training_data(self.images, self.held_out, self.state.device)
         yield from train_steps(self.state, data, should_stop=should_stop, processes=self.processes)
 
+    def _prepare_output(self) -> None:
+        """Write what is beside a model from the start, once; a new run clears the directory."""
+        if self.out is not None and not self._is_prepared:
+            features, seed = self.settings.features, self.state.train_config.seed
+            prepare_output_dir(
+                self.out,
+                self.images,
+                clear=not self.resumed,
+                keep_neighbours=not self.settings.networks_only,
+                references=None
+                if features is None
+                else split_for_features(self.images, seed).references,
+            )
+        self._is_prepared = True
+
     def _kept_steps(self, out: Path, stop: ShouldStop | None) -> Iterator[StepMetrics]:
-        prepare_output_dir(
-            out,
-            self.images,
-            clear=not self.resumed,
-            keep_neighbours=not self.settings.networks_only,
-        )
+        self._prepare_output()
         save_every = self.settings.save_every
         started = saved_at = time.monotonic()
         with open_history(out, self.state.step) as history:
@@ -230,32 +281,7 @@ class TrainingRun:
                 raise DivergedError(f"{error}; {kept}") from error
 
     def _trained_model(self) -> Model:
-        """Build the model that the state amounts to; DivergedError if it is not finite."""
-        state, settings = self.state, self.settings
-        generator, encoder = ema_generator(state), learned_encoder(state)
-        for network in (generator, encoder):
-            if network and not all(w.isfinite().all() for w in network.state_dict().values()):
-                raise DivergedError(
-                    f"training diverged by step {state.step}: weights are not numbers; "
-                    "try --precision fp32 or another --seed"
-                )
-        # not `iters`, where training was meant to end, but where it did
-        training = {**to_dict(state.train_config), "iters": state.step}
-        return Model(
-            generator,
-            state.model_config,
-            search=settings.search,
-            reading=settings.reading,
-            ranges=self.images.ranges,
-            training_fingerprints=np.sort(self.images.fingerprints),
-            critic=kept_critic(state) if settings.keep_critic else None,
-            encoder=encoder,
-            provenance={
-                "adgan": __version__,
-                "training": training | {"precision": state.precision},
-                "data": data_provenance(self.images),
-            },
-        )
+        return trained_model(self.state, self.settings, self.images, self.features)
 
     def _saved_model(self) -> Model:
         if self._model is None or self.saved_step != self.state.step:  # `steps` was left early
@@ -268,46 +294,14 @@ class TrainingRun:
             return model
         return replace(model, digest=save_model(model, self.out), file=self.out / MODEL_FILE)
 
-    def _with_encoder(
-        self,
-        model: Model,
-        stop: ShouldStop | None,
-        on_progress: Callable[[FinishProgress], None] | None,
-    ) -> Model:
+    def _with_encoder(self, model: Model, callbacks: FinishCallbacks) -> Model:
         """Train the encoder and save the model with it, unless its objective brought one along."""
         iters = self.state.train_config.encoder_iters
         if not iters or model.encoder is not None:
             return model
-
-        def on_step(step: int, loss: float) -> None:
-            if on_progress:
-                on_progress(FinishProgress("encoder", step, iters, loss))
-
         data = training_data(self.images, None, self.state.device)
-        encoder = train_encoder(model.generator, data, iters, on_step=on_step, should_stop=stop)
-        if encoder is None:
-            return model
-        provenance = {**model.provenance, "encoder": {"iters": iters}}
-        return self._write(replace(model, encoder=encoder, provenance=provenance))
-
-    def _with_calibration(
-        self,
-        model: Model,
-        search: SearchConfig | None,
-        stop: ShouldStop | None,
-        on_progress: Callable[[FinishProgress], None] | None,
-    ) -> Model:
-        """Score the images held out, for p-values."""
-        if not len(self.held_out) or _is_set(stop):
-            return model
-
-        def on_image(done: int) -> None:
-            if on_progress:
-                on_progress(FinishProgress("calibrating", done, len(self.held_out)))
-
-        return with_calibration(
-            model, pixel_tensor(self.held_out), search, on_image=on_image, should_stop=stop
-        )
+        encoded = with_learned_encoder(model, data, iters, callbacks)
+        return model if encoded is model else self._write(encoded)
 
     def _is_complete(self, model: Model) -> bool:
         config = self.state.train_config

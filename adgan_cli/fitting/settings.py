@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adgan_cli.config import (
+    FeatureConfig,
     ModelConfig,
     ReadConfig,
     SearchConfig,
@@ -14,10 +15,11 @@ from adgan_cli.config import (
     from_dict,
     to_dict,
 )
+from adgan_cli.engine.features.backbone import Backbone
 from adgan_cli.engine.models.files import read_search_config
 from adgan_cli.engine.training.checkpoint import read_checkpoint
 from adgan_cli.errors import ConfigError, ModelFileError
-from adgan_cli.fitting.data import data_provenance
+from adgan_cli.fitting.data import ReadLarge, data_provenance
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.images.read import Preprocessing
 
@@ -33,10 +35,24 @@ class TrainingSettings:
     train: TrainConfig = TrainConfig()
     reading: ReadConfig = ReadConfig()  # how the images were read, to read others alike
     search: SearchConfig = SearchConfig()  # the model's own
-    max_time: float | None = None  # seconds of training steps, in this call; None: no limit
+    features: FeatureConfig | None = None  # what is learned beside the generator; None: nothing
+    gan: bool = True  # whether there is a generator
+    backbone: Backbone | None = None  # pretrained, whose features join in
+    read_large: ReadLarge | None = None  # how images are read for it; None: those there are
+    max_time: float | None = None  # seconds of features and steps, in this call; None: no limit
     save_every: float | None = SAVE_EVERY  # seconds; None: only at the end
     keep_critic: bool = False  # in the model too, for --loss critic-features
     networks_only: bool = False  # train on all images: none held out, no p-values, no verdict
+
+    def with_backbone(self, backbone: Backbone, read_large: ReadLarge) -> "TrainingSettings":
+        """Let the features of a pretrained network join in."""
+        features = replace(self.features or FeatureConfig(), backbone=backbone.config.name)
+        return replace(self, features=features, backbone=backbone, read_large=read_large)
+
+    def after(self, seconds: float) -> "TrainingSettings":
+        """Return the settings with so much of the time spent already."""
+        left = None if self.max_time is None else max(0.0, self.max_time - seconds)
+        return replace(self, max_time=left)
 
     def preprocessing(self) -> Preprocessing:
         """Describe how images have to be read for this run, but for the values of deep ones."""
@@ -63,18 +79,25 @@ def resumed_settings(
         values = {"precision": saved["precision"], **to_dict(model), **to_dict(train)}
         step = int(saved["step"])
         reading = from_dict(ReadConfig, saved["data"]["reading"])
+        features = _features_from(saved["data"]["features"])
         _ = saved["data"]["pictures"]  # read later on
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"the checkpoint is corrupt ({error}); use --overwrite") from error
-    _refuse_other_values(given, values | to_dict(reading), step)
+    values |= to_dict(reading) | ({} if features is None else to_dict(features))
+    _refuse_other_values(given, values, step)
     goals = {name: given[name] for name in GOALS if name in given}
     return replace(
         settings,
         model=model,
         train=replace(train, **goals),
         reading=reading,
+        features=features,
         search=read_search_config(out) or settings.search,
     )
+
+
+def _features_from(values: Mapping[str, Any] | None) -> FeatureConfig | None:
+    return None if values is None else from_dict(FeatureConfig, values)
 
 
 def _refuse_other_values(given: Mapping[str, Any], saved: Mapping[str, Any], step: int) -> None:

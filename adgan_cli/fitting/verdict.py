@@ -41,7 +41,7 @@ def with_verdict(model: Model, state: TrainState, images: PixelSet, held_out: Pi
     real = to_model_range(pixel_tensor(images, N_JUDGED).to(state.device))
     z = starting_points(N_JUDGED, model.config.latent_dim, seed=0).to(state.device)
     with torch.no_grad():
-        generated = model.generator(z)
+        generated = model.require_generator()(z)
     numbers: dict[str, Any] = {
         "trained_on": len(images),
         "held_out": len(held_out),
@@ -52,10 +52,10 @@ def with_verdict(model: Model, state: TrainState, images: PixelSet, held_out: Pi
         if state.critic is not None:
             numbers["gap"] = round(_gap(state.critic, real, unseen, generated), 3)
         numbers["no_improvement_for"] = round(stagnation_share(state.validation_log), 2)
-        search = model.default_search()
+        search = replace(model.default_search(), by="reconstruction")
         calibration = model.calibration(search)
         if calibration is not None:
-            seen = score_pixels(model, pixel_tensor(images, N_COMPARED), search)
+            seen = score_pixels(model, pixel_tensor(images, N_COMPARED).numpy(), search)
             ratio = np.median(calibration.scores) / max(np.median(seen), 1e-12)
             numbers["reconstruction"] = round(float(ratio), 3)
     word, advice = verdict(numbers, state.step)

@@ -33,8 +33,8 @@ class PixelSet:
     def __len__(self) -> int:
         return len(self.names)
 
-    def take(self, index: slice) -> np.ndarray:
-        """Get some of the images: (n, H, W, C)."""
+    def take(self, index: slice | np.ndarray) -> np.ndarray:
+        """Get some of the images, by a slice or by indices (n,): (n, H, W, C)."""
         return self.pixels[index if self.indices is None else self.indices[index]]
 
     def subset(self, selected: np.ndarray) -> "PixelSet":

@@ -1,6 +1,9 @@
 """Shrink images by whole blocks: what is compared at a glance needs no more pixels. No torch."""
 
 import numpy as np
+from PIL import Image
+
+from adgan_cli.images.encode import from_pixels
 
 
 def block_means(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -21,3 +24,9 @@ def block_means(pixels: np.ndarray, side: int) -> np.ndarray:
 def at_most(size: int, most: int) -> int:
     """Compute the side that whole blocks shrink `size` to, the largest that is at most `most`."""
     return size // -(-size // most)
+
+
+def resized(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Shrink images to any side, each pixel the mean of its area: (N, L, L, C) -> (N, s, s, C)."""
+    small = [from_pixels(one).resize((side, side), Image.Resampling.BOX) for one in pixels]
+    return np.stack([np.asarray(image).reshape(side, side, -1) for image in small])

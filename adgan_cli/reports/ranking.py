@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adgan_cli.atomic import replacing, write_text
-from adgan_cli.scoring.rows import COLUMNS, ScoreRow, count_rows, csv_cells, csv_line
+from adgan_cli.scoring.rows import ScoreRow, columns, count_rows, csv_cells, csv_line, detectors_of
 from adgan_cli.text import escape_surrogates
 
 LISTED_FAILURES = 100  # summary.json is read by people too; ranking.csv has them all
@@ -35,15 +35,16 @@ def rank_rows(rows: Iterable[ScoreRow]) -> list[RankedRow]:
 
 
 def write_ranking(
-    path: Path, ranked: Iterable[RankedRow], flagged: Collection[str] | None = None
+    path: Path, ranked: Sequence[RankedRow], flagged: Collection[str] | None = None
 ) -> None:
     """Write ranking.csv; a last column says which paths are `flagged`, where there is a cut."""
     more_columns = [] if flagged is None else ["flagged"]
+    detectors = detectors_of(row for _, row in ranked)
     with replacing(path) as temporary:
         with open(temporary, "w", encoding="utf-8", newline="") as stream:
-            stream.write(csv_line(("rank", *COLUMNS, *more_columns)))
+            stream.write(csv_line(("rank", *columns(detectors), *more_columns)))
             for rank, row in ranked:  # line by line: a million of them need not be held at once
-                cells = ["" if rank is None else str(rank), *csv_cells(row)]
+                cells = ["" if rank is None else str(rank), *csv_cells(row, detectors)]
                 if flagged is not None:
                     cells.append("" if row.p_value is None else str(row.path in flagged).lower())
                 stream.write(csv_line(cells))

@@ -194,7 +194,7 @@ def search_trajectory(model: Model, pixels: np.ndarray, config: SearchConfig) ->
         return loss(y, x)
 
     searcher = Searcher(
-        model.generator, config, loss=watched_loss, encoder=model.encoder, batch_size=1
+        model.require_generator(), config, loss=watched_loss, encoder=model.encoder, batch_size=1
     )
     result = searcher(to_model_range(torch.from_numpy(pixels)[None]))
     y = np.stack(generated)  # (groups of points * T, points of a group, S, S, C)

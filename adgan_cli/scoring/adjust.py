@@ -14,6 +14,7 @@ import numpy as np
 from adgan_cli.config import SearchConfig, flag
 from adgan_cli.engine.models.model import Calibration, Model
 from adgan_cli.errors import ConfigError
+from adgan_cli.scoring.joining import calibration_of
 
 FEWEST = 50  # images held out that a regression can be fitted to
 FOLDS = 10  # the held-out images' own residuals come from regressions without them
@@ -31,7 +32,7 @@ def adjustment(model: Model, config: SearchConfig) -> Adjust | None:
     def adjust(scores: np.ndarray, statistics: np.ndarray) -> np.ndarray:
         # one by one: a sum over several rows may round differently with company
         expected = np.array([regression.predict(row[None])[0] for row in statistics])
-        residuals: np.ndarray = _log(scores) - expected
+        residuals: np.ndarray = _as_logs(scores, config) - expected
         return residuals
 
     return adjust
@@ -44,12 +45,12 @@ def held_out_scores(model: Model, config: SearchConfig) -> np.ndarray | None:
     """
     if config.adjust != "none":
         return _fit(_required_calibration(model, config))[1]
-    calibration = model.calibration(config)
+    calibration = calibration_of(model, config)
     return None if calibration is None else np.sort(calibration.scores)
 
 
 def _required_calibration(model: Model, config: SearchConfig) -> Calibration:
-    calibration = model.calibration(config)
+    calibration = calibration_of(model, config)
     if calibration is None or len(calibration.scores) < FEWEST:
         existing = "none" if calibration is None else str(len(calibration.scores))
         raise ConfigError(
@@ -73,12 +74,15 @@ def _fit(calibration: Calibration) -> tuple[Any, np.ndarray]:
         StandardScaler(),
         RidgeCV(PENALTIES),
     )
-    logs = _log(calibration.scores)
+    logs = _as_logs(calibration.scores, calibration.search)
     folds = KFold(FOLDS, shuffle=True, random_state=0)  # held-out images may be in some order
     predicted = cross_val_predict(regression, calibration.statistics, logs, cv=folds)
     return regression.fit(calibration.statistics, logs), np.sort(logs - predicted)
 
 
-def _log(scores: np.ndarray) -> np.ndarray:
+def _as_logs(scores: np.ndarray, config: SearchConfig) -> np.ndarray:
+    """Take logarithms of a search's errors; joined scores are means of logarithms already."""
+    if config.by != "reconstruction":
+        return scores
     logarithms: np.ndarray = np.log(np.maximum(scores, np.finfo(np.float64).tiny))
     return logarithms

@@ -1,22 +1,32 @@
 """Scores of images that a model was not trained on, which p-values of other images go by."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from adgan_cli.config import SearchConfig
-from adgan_cli.engine.models.model import Calibration, Model
+from adgan_cli.config import By, SearchConfig
+from adgan_cli.engine.features.ensemble import log
+from adgan_cli.engine.models.model import Calibration, Model, what_scores_follow
 from adgan_cli.errors import DivergedError, NoImagesError
 from adgan_cli.images.find import Listing
 from adgan_cli.images.read import DecodedImage
 from adgan_cli.images.reader import Reader
+from adgan_cli.images.refs import ImageRef
 from adgan_cli.images.statistics import image_statistics
-from adgan_cli.scoring.scorer import Scorer
+from adgan_cli.scoring.joining import held_out_table, large_size
+from adgan_cli.scoring.scorer import Measured, Scorer, concatenated, join
 
 MAX_HELD_OUT = 2_000  # images: p-values need no finer steps than 1 in 2,000
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Images that a model was not trained on."""
+
+    pixels: np.ndarray  # (N, S, S, C) uint8
+    large: np.ndarray | None = None  # (N, L, L, C) uint8, the same for a pretrained network
 
 
 @dataclass(frozen=True)
@@ -39,14 +49,15 @@ def calibrate(
 ) -> tuple[Model, CalibrationCounts]:
     """Return the model calibrated by the images of a listing that it was not trained on.
 
-    At most 2,000 are used, evenly from the whole listing. config: how to search; the model's own
+    At most 2,000 are used, drawn from the whole listing. config: how to search; the model's own
     settings when None. reader: its threads and its cache are used. on_image(done, total) is called
     as they are scored. Stopped early, the model is returned as it was. Raises NoImagesError where
     no image can be used.
     """
     preprocessing = model.preprocessing()
     reader = (reader or Reader(preprocessing)).with_preprocessing(preprocessing)
-    unseen, counts = _unseen_images(model, listing, reader)
+    large = large_size(model.features)
+    unseen, counts = _unseen_images(model, listing, reader, large)
 
     def report(done: int) -> None:
         if on_image is not None:
@@ -58,7 +69,7 @@ def calibrate(
 
 def with_calibration(
     model: Model,
-    held_out: Tensor,
+    held_out: HeldOut,
     config: SearchConfig | None = None,
     *,
     on_image: Callable[[int], None] | None = None,
@@ -66,55 +77,103 @@ def with_calibration(
 ) -> Model:
     """Return the model with the scores of images that it was not trained on.
 
-    held_out: uint8 (N, S, S, C). config: how to search; the model's own settings when None. Scores
-    for the same settings are replaced, those for others stay. on_image(done) is called as images
-    are scored. Stopped early, the model is returned as it was. Raises DivergedError where a score
-    is not a number.
+    config: how to score; the model's own settings when None. By all of them joined, those by the
+    reconstruction and by features come along. Scores for the same settings are replaced, those for
+    others stay. on_image(done) is called as images are scored. Stopped early,
+    the model is returned as it was. Raises DivergedError where a score is not a number.
     """
-    config = replace(config or model.default_search(), adjust="none")
-    scorer = Scorer(model, config)
-    batches: list[np.ndarray] = []
-    for part in torch.split(held_out, scorer.batch_size):
+    config = what_scores_follow(config or model.default_search())
+    scorer = Scorer(model, config, log_errors=(0.0, 1.0))
+    parts: list[Measured] = []
+    for start in range(0, len(held_out.pixels), scorer.batch_size):
         if should_stop is not None and should_stop():
             return model
-        batches.append(scorer(part.numpy())[0])
+        part = slice(start, start + scorer.batch_size)
+        large = None if held_out.large is None else held_out.large[part]
+        parts.append(scorer.measure(held_out.pixels[part], large))
         if on_image is not None:
-            on_image(sum(map(len, batches)))
-    scores = np.concatenate(batches)
-    if not np.isfinite(scores).all():
+            on_image(min(part.stop, len(held_out.pixels)))
+    measured = concatenated(parts)
+    statistics = np.stack([image_statistics(image) for image in held_out.pixels])
+    ways: tuple[By, ...] = ("reconstruction", "features", "all")
+    configs = [replace(config, by=by) for by in ways] if config.by == "all" else [config]
+    new = [_calibration(model, what_scores_follow(one), measured, statistics) for one in configs]
+    replaced = [calibration.search for calibration in new]
+    others = (existing for existing in model.calibrations if existing.search not in replaced)
+    # not what its file holds any more
+    return replace(model, calibrations=(*others, *new), digest="")
+
+
+def _calibration(
+    model: Model, config: SearchConfig, measured: Measured, statistics: np.ndarray
+) -> Calibration:
+    """Join what was measured of images held out as these settings have it."""
+    log_errors = table = None
+    if config.by == "reconstruction":
+        measured = replace(measured, z_scores=None)
+    elif config.by == "features":
+        measured = replace(measured, errors=None)
+    elif measured.errors is not None:
+        logs = log(measured.errors)
+        log_errors = float(logs.mean()), float(logs.std())
+    scored = join(measured, model.features, log_errors)
+    if not np.isfinite(scored.scores).all():
         raise DivergedError("scores of pictures held out are not numbers; try a smaller --lr-z")
-    statistics = np.stack([image_statistics(image) for image in held_out.numpy()])
-    others = (existing for existing in model.calibrations if existing.search != config)
-    calibrations = (*others, Calibration(config, scores, statistics))
-    return replace(model, calibrations=calibrations, digest="")  # not what its file holds any more
+    if measured.z_scores is not None:
+        table = held_out_table(model, scored.z_scores)
+    return Calibration(config, scored.scores, statistics, table, log_errors)
 
 
-def score_pixels(model: Model, pixels: Tensor, config: SearchConfig) -> np.ndarray:
+def score_pixels(model: Model, pixels: np.ndarray, config: SearchConfig) -> np.ndarray:
     """Score pixels, uint8 (N, S, S, C), without adjustment: (N,) float64."""
     scorer = Scorer(model, replace(config, adjust="none"))
+    batches = range(0, len(pixels), scorer.batch_size)
     return np.concatenate(
-        [scorer(part.numpy())[0] for part in torch.split(pixels, scorer.batch_size)]
+        [scorer(pixels[start : start + scorer.batch_size]).scores for start in batches]
     )
 
 
 def _unseen_images(
-    model: Model, listing: Listing, reader: Reader
-) -> tuple[Tensor, CalibrationCounts]:
-    """Read at most 2,000 images that the model was not trained on: uint8 (N, S, S, C)."""
-    items = listing.items[:: max(1, len(listing.items) // MAX_HELD_OUT)]
+    model: Model, listing: Listing, reader: Reader, large: int | None
+) -> tuple[HeldOut, CalibrationCounts]:
+    """Read at most 2,000 images that the model was not trained on.
+
+    Drawn from the whole listing: those that lie side by side are often relatives.
+    """
+    order = np.random.default_rng(0).permutation(len(listing.items))[: 2 * MAX_HELD_OUT]
+    items = [listing.items[index] for index in np.sort(order).tolist()]
     unseen: list[np.ndarray] = []
+    used: list[ImageRef] = []
     in_training, failed = 0, 0
-    for _, image in reader.read(items, listing.root, expected=len(items)):
+    for item, image in reader.read(items, listing.root, expected=len(items)):
         if not isinstance(image, DecodedImage):
             failed += 1
         elif model.was_trained_on(image.fingerprint):
             in_training += 1
-        elif len(unseen) < MAX_HELD_OUT:
+        else:
             unseen.append(image.pixels)
+            used.append(item)
     if not unseen:
         raise NoImagesError(
             f"no picture in {listing.root} to calibrate by: {in_training} were trained on, "
             f"{failed} failed; give normal pictures that the model has not seen"
         )
-    pixels = torch.from_numpy(np.stack(unseen))
-    return pixels, CalibrationCounts(len(unseen), in_training, failed)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(unseen))[:MAX_HELD_OUT]).tolist()
+    held_out = HeldOut(
+        np.stack([unseen[index] for index in chosen]),
+        None
+        if large is None
+        else read_large(reader, [used[i] for i in chosen], listing.root, large),
+    )
+    return held_out, CalibrationCounts(len(chosen), in_training, failed)
+
+
+def read_large(reader: Reader, items: Sequence[ImageRef], root: Path, size: int) -> np.ndarray:
+    """Read images at another size, (N, size, size, C) uint8; black where one cannot be read."""
+    preprocessing = replace(reader.preprocessing, size=size)
+    pixels = np.zeros((len(items), size, size, preprocessing.channels), np.uint8)
+    reading = reader.with_preprocessing(preprocessing).read(items, root, expected=len(items))
+    for index, (_, image) in enumerate(reading):
+        if isinstance(image, DecodedImage):
+            pixels[index] = image.pixels
+    return pixels

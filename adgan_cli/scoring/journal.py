@@ -2,17 +2,19 @@
 
 It is a folder of JSON lines with one file for each process, which alone appends to it:
 
-    process-0.jsonl     {"journal": 1, "about": {...}}      all that scores depend on but the image
-                        [key, content, score, width, height, mode, name]
+    process-0.jsonl     {"journal": 2, "about": {...}}      all that scores depend on but the image
+                        [key, content, score, width, height, mode, z_scores, name, checksum]
 
 key: a hash of the listing's root and the file's name, size and time of change: an image with the
 same key has not changed. content: the fingerprint of the file's bytes, by which files that were
-moved or only touched are recognised. A line that kill -9 tore is ignored. Images that failed are
-not in here: they are tried again.
+moved or only touched are recognised. z_scores: of each detector that is joined. checksum: CRC-32 of
+what stands before it. A line that kill -9 tore, or a flipped bit changed, is ignored. Images that
+failed are not in here: they are tried again.
 """
 
 import json
 import os
+import zlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,8 +36,9 @@ from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import ConfigError, ScoresError
 from adgan_cli.images.find import Listing
 from adgan_cli.images.refs import FileStamp, ImageRef
+from adgan_cli.scoring.joining import joined_names
 
-FORMAT = 1  # of the lines; raise it with every change
+FORMAT = 2  # of the lines; raise it with every change
 _START = b'{"journal":'  # of every file
 
 Append = Callable[[ImageRef, FileStamp | None, "JournalEntry"], None]
@@ -49,6 +52,7 @@ class JournalEntry(NamedTuple):
     width: int
     height: int
     mode: str
+    z_scores: tuple[float, ...] = ()  # of each detector that is joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,7 @@ class Journal:
     widths: Sequence[int] = ()
     heights: Sequence[int] = ()
     modes: Sequence[str] = ()
+    z_scores: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))  # (R, K) float64
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -68,7 +73,8 @@ class Journal:
     def __getitem__(self, index: int) -> JournalEntry:
         content = int(self.contents[index]).to_bytes(8, "big")
         size = self.widths[index], self.heights[index]
-        return JournalEntry(content, self.scores[index], *size, self.modes[index])
+        z_scores = tuple(self.z_scores[index].tolist())
+        return JournalEntry(content, self.scores[index], *size, self.modes[index], z_scores)
 
     def indices_of(self, listing: Listing) -> np.ndarray:
         """Return the index of each image that has not changed since, or -1: (N,) int64."""
@@ -79,11 +85,11 @@ class Journal:
         keys = np.fromiter((_key(root, item, stamp_of(item)) for item in items), "u8", len(items))
         return _lookup(self.keys, self._by_key, keys)
 
-    def score_of_content(self, fingerprint: bytes) -> float | None:
-        """Return the score of an image with this content, whatever file it was in."""
+    def entry_of_content(self, fingerprint: bytes) -> JournalEntry | None:
+        """Return the entry of an image with this content, whatever file it was in."""
         content = np.array([int.from_bytes(fingerprint, "big")], "u8")
         index = int(_lookup(self.contents, self._by_content, content)[0])
-        return None if index < 0 else self.scores[index]
+        return None if index < 0 else self[index]
 
     @cached_property
     def _by_key(self) -> np.ndarray:
@@ -100,8 +106,9 @@ def scoring_key(model: Model, config: SearchConfig) -> dict[str, Any]:
         "adgan": __version__,
         "torch": torch.__version__,
         "pillow": PIL.__version__,
-        "device": next(model.generator.parameters()).device.type,
+        "device": model.device.type,
         "model": model.digest or model_digest(model),
+        "detectors": ", ".join(joined_names(model, config)),
         **{f"search {name}": value for name, value in to_dict(config).items()},
         **{f"reading {name}": value for name, value in asdict(model.preprocessing()).items()},
     }
@@ -113,23 +120,25 @@ def read_journal(folder: Path, expected: Mapping[str, Any]) -> Journal:
     Raises ConfigError for a scoring_key that is not the expected one, ScoresError for a file that
     is not ours.
     """
-    keys, contents, scores = array("Q"), array("Q"), array("d")
+    keys, contents, scores, z_scores = array("Q"), array("Q"), array("d"), array("d")
     widths, heights, modes = array("i"), array("i"), list[str]()
     interned: dict[str, str] = {}  # a mode is one of a few: a million times the same string
+    detectors = len(list(filter(None, str(expected.get("detectors", "")).split(", "))))
     for path in _files(folder):
         for line in _lines(path, expected):
-            try:
-                key, content, score, width, height, mode, _ = json.loads(line)
-                numbers = int(key, 16), int(content, 16), float(score), int(width), int(height)
-            except (ValueError, TypeError):
-                continue  # torn by kill -9: that image is scored again
-            keys.append(numbers[0])
-            contents.append(numbers[1])
-            scores.append(numbers[2])
-            widths.append(numbers[3])
-            heights.append(numbers[4])
-            modes.append(interned.setdefault(mode, mode))
-    return Journal(np.array(keys), np.array(contents), scores, widths, heights, modes)
+            parsed = _parse(line, detectors)
+            if parsed is None:
+                continue  # that image is scored again
+            key, entry = parsed
+            keys.append(key)
+            contents.append(int.from_bytes(entry.content, "big"))
+            scores.append(entry.score)
+            widths.append(entry.width)
+            heights.append(entry.height)
+            modes.append(interned.setdefault(entry.mode, entry.mode))
+            z_scores.extend(entry.z_scores)
+    table = np.array(z_scores).reshape(len(keys), detectors)
+    return Journal(np.array(keys), np.array(contents), scores, widths, heights, modes, table)
 
 
 def clear_journal(folder: Path) -> None:
@@ -161,7 +170,7 @@ def journal_writer(
             def append(item: ImageRef, stamp: FileStamp | None, entry: JournalEntry) -> None:
                 if stamp is not None:  # gone by now, or nothing that has a time of change
                     key = f"{_key(identity, item, stamp):016x}"
-                    file.write(_line([key, entry.content.hex(), *entry[1:], item.name]))
+                    file.write(_checked_line([key, entry.content.hex(), *entry[1:], item.name]))
 
             yield append
 
@@ -214,6 +223,28 @@ def _has_header(path: Path) -> bool:
             return file.readline().endswith(b"\n")
     except FileNotFoundError:
         return False
+
+
+def _parse(line: bytes, detectors: int) -> tuple[int, JournalEntry] | None:
+    """Read the key and the entry of a line; None where it is torn, changed or of another shape."""
+    try:
+        body, _, checksum = line.rstrip(b"]\n").rpartition(b",")
+        if int(checksum) != zlib.crc32(body):
+            return None
+        key, content, score, width, height, mode, z_scores, _ = json.loads(body + b"]")
+        entry = JournalEntry(
+            bytes.fromhex(content), float(score), width, height, mode, tuple(map(float, z_scores))
+        )
+        has_shape = len(entry.content) == 8 and len(z_scores) == detectors
+        has_type = type(mode) is str and 0 <= width < 2**31 and 0 <= height < 2**31
+        return (int(key, 16), entry) if has_shape and has_type and len(key) == 16 else None
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def _checked_line(values: list[Any]) -> bytes:
+    body = _line(values).removesuffix(b"]\n")
+    return body + b",%d]\n" % zlib.crc32(body)
 
 
 def _line(value: Any) -> bytes:

@@ -10,7 +10,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -18,6 +18,7 @@ from adgan_cli.errors import ScoresError
 from adgan_cli.text import escape_surrogates, unescape
 
 COLUMNS = ("path", "score", "p_value", "in_training", "width", "height", "mode", "error")
+Z_COLUMN = "z_"  # before the names of detectors: further columns, where scores are joined
 
 TraceWriter = Callable[[str, Sequence[Sequence[float]]], None]  # path, losses: n_seed by k + 1
 
@@ -34,6 +35,8 @@ class ScoreRow:
     height: int | None = None
     mode: str = ""  # how the file stores pixels and what was done to them; see images/read.py
     error: str = ""  # the reason, where there is no score
+    # of each detector whose scores are joined: standard deviations above images held out
+    z_scores: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.path:
@@ -70,11 +73,12 @@ def count_rows(rows: Iterable[ScoreRow], *, found: int) -> Counts:
 
 
 def row_writer(
-    stream: TextIO, format: Literal["csv", "jsonl"] = "csv"
+    stream: TextIO, format: Literal["csv", "jsonl"] = "csv", detectors: Sequence[str] = ()
 ) -> Callable[[ScoreRow], None]:
     """Return a function that writes one row and flushes, so that a pipe receives rows one by one.
 
-    For CSV the header is written at once. Open `stream` with encoding="utf-8", newline="".
+    detectors: those that have columns of their own. For CSV the header is written at once. Open
+    `stream` with encoding="utf-8", newline="".
     """
 
     def write(line: str) -> None:
@@ -83,10 +87,20 @@ def row_writer(
 
     if format == "jsonl":
         return lambda row: write(
-            json.dumps(_record(row), ensure_ascii=False, allow_nan=False) + "\n"
+            json.dumps(_record(row, detectors), ensure_ascii=False, allow_nan=False) + "\n"
         )
-    write(csv_line(COLUMNS))
-    return lambda row: write(csv_line(csv_cells(row)))
+    write(csv_line(columns(detectors)))
+    return lambda row: write(csv_line(csv_cells(row, detectors)))
+
+
+def columns(detectors: Sequence[str] = ()) -> tuple[str, ...]:
+    """Name all columns of a table, those of detectors last."""
+    return (*COLUMNS, *(Z_COLUMN + name for name in detectors))
+
+
+def detectors_of(rows: Iterable[ScoreRow]) -> tuple[str, ...]:
+    """Name the detectors that rows have scores of, in their order."""
+    return tuple(dict.fromkeys(name for row in rows for name in row.z_scores))
 
 
 def trace_writer(stream: TextIO) -> TraceWriter:
@@ -105,9 +119,9 @@ def trace_writer(stream: TextIO) -> TraceWriter:
     return write
 
 
-def csv_cells(row: ScoreRow) -> list[str]:
-    """Format the cells of one row, in the order of COLUMNS."""
-    return list(map(csv_cell, _record(row).values()))
+def csv_cells(row: ScoreRow, detectors: Sequence[str] = ()) -> list[str]:
+    """Format the cells of one row, in the order of `columns`."""
+    return list(map(csv_cell, _record(row, detectors).values()))
 
 
 def csv_cell(value: str | float | bool | int | None) -> str:
@@ -144,8 +158,11 @@ def read_scores(path: Path) -> list[ScoreRow]:
     return rows
 
 
-def _record(row: ScoreRow) -> dict[str, str | float | bool | int | None]:
+def _record(
+    row: ScoreRow, detectors: Sequence[str] = ()
+) -> dict[str, str | float | bool | int | None]:
     # float() and int(): numpy scalars have another repr and are not JSON
+    z_scores = {Z_COLUMN + name: row.z_scores.get(name) for name in detectors}
     return {
         "path": escape_surrogates(row.path),
         "score": None if row.score is None else float(row.score),
@@ -155,6 +172,7 @@ def _record(row: ScoreRow) -> dict[str, str | float | bool | int | None]:
         "height": None if row.height is None else int(row.height),
         "mode": escape_surrogates(row.mode) or None,
         "error": escape_surrogates(row.error) or None,
+        **{name: None if z is None else float(z) for name, z in z_scores.items()},
     }
 
 
@@ -223,7 +241,14 @@ def _row(record: Mapping[str, object]) -> ScoreRow:
         height=_integer(record, "height"),
         mode=unescape(_string(record, "mode")),
         error=unescape(_string(record, "error")),
+        z_scores=_z_scores(record),
     )
+
+
+def _z_scores(record: Mapping[str, object]) -> dict[str, float]:
+    columns = [name for name in record if name.startswith(Z_COLUMN)]
+    values = {name.removeprefix(Z_COLUMN): _number(record, name) for name in columns}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _string(record: Mapping[str, object], name: str) -> str:

@@ -4,9 +4,9 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress, islice
 from pathlib import Path
@@ -25,6 +25,7 @@ from adgan_cli.images.selection import Selection
 from adgan_cli.processes import SINGLE, Processes, is_restart
 from adgan_cli.scoring.adjust import held_out_scores
 from adgan_cli.scoring.calibration import p_value
+from adgan_cli.scoring.joining import joined_names
 from adgan_cli.scoring.journal import (
     Append,
     Journal,
@@ -43,6 +44,8 @@ WAITING, SEARCHING = "waiting for pictures", "searching"  # stages of ScoringRun
 
 # what came of an image: its entry, or why it has none; the losses, where it was searched for
 _Outcome = tuple[JournalEntry | ImageError, np.ndarray | None]
+_Decoded = DecodedImage | ImageError
+_Read = tuple[ImageRef, _Decoded, _Decoded | None]  # the same image twice, where it is needed
 
 
 def score(
@@ -98,6 +101,7 @@ class ScoringRun:
     each time they are started.
 
     held_out: scores of images not trained on, ascending; None where rows get no p-values.
+    detectors: those whose scores are joined, each with a column of its own.
     seconds: spent so far in each stage, waiting for decoded images (threads decode them ahead of
     the search) and searching.
 
@@ -119,6 +123,7 @@ class ScoringRun:
         self.model, self.listing = model, listing
         self.config = config or model.default_search()
         self.held_out = held_out_scores(model, self.config)
+        self.detectors = joined_names(model, self.config)
         self.seconds: dict[str, float] = {}
         preprocessing = model.preprocessing()
         self._reader = (reader or Reader(preprocessing)).with_preprocessing(preprocessing)
@@ -211,7 +216,7 @@ class ScoringRun:
                 stamps.append(stamp_of(item))  # before it is read: a change in between shows
                 yield item
 
-        reading = self._reader.read(stamped(), self.listing.root, expected=len(items))
+        reading = self._reading(stamped(), items, scorer.large_size)
         with self._writer() as append:
             # no more at once than are searched at once: rows come, and a stop is heeded, after each
             while True:
@@ -220,12 +225,28 @@ class ScoringRun:
                 if not batch:
                     return
                 with self._timed(SEARCHING):
-                    outcomes = list(_batch_outcomes([image for _, image in batch], scorer, cached))
-                for (item, _), (entry, _) in zip(batch, outcomes, strict=True):
+                    outcomes = list(_batch_outcomes([pair[1:] for pair in batch], scorer, cached))
+                for (item, _, _), (entry, _) in zip(batch, outcomes, strict=True):
                     stamp = stamps.popleft()
                     if append and isinstance(entry, JournalEntry) and math.isfinite(entry.score):
                         append(item, stamp, entry)
                 yield from outcomes
+
+    def _reading(
+        self, stamped: Iterable[ImageRef], items: Sequence[ImageRef], large_size: int | None
+    ) -> Iterator[_Read]:
+        """Read images, each a second time at the backbone's size where there is one."""
+        root, count = self.listing.root, len(items)
+        reading = self._reader.read(stamped, root, expected=count)
+        if large_size is None:
+            return ((item, image, None) for item, image in reading)
+        preprocessing = replace(self._reader.preprocessing, size=large_size)
+        again = self._reader.with_preprocessing(preprocessing).read(items, root, expected=count)
+        return (
+            # changed in between: an image of two sizes is none
+            (item, image if isinstance(large, DecodedImage) else large, large)
+            for (item, image), (_, large) in zip(reading, again, strict=True)
+        )
 
     def _writer(self) -> AbstractContextManager[Append | None]:
         if self._journal is None:
@@ -260,32 +281,44 @@ class ScoringRun:
             height=entry.height,
             mode=sys.intern(entry.mode),  # one of a few, in millions of rows
             error=error,
+            z_scores={} if error else dict(zip(self.detectors, entry.z_scores, strict=True)),
         )
 
 
 def _batch_outcomes(
-    images: Sequence[DecodedImage | ImageError], scorer: Scorer, cached: Journal
+    images: Sequence[tuple[_Decoded, _Decoded | None]], scorer: Scorer, cached: Journal
 ) -> Iterator[_Outcome]:
-    """Search for the images of a batch whose content has no score in the journal."""
-    scores: dict[int, float] = {}
+    """Score the images of a batch whose content has no score in the journal."""
+    scores: dict[int, tuple[float, tuple[float, ...]]] = {}
     losses: dict[int, np.ndarray] = {}
-    new: dict[int, np.ndarray] = {}  # pixels
-    for index, image in enumerate(images):
+    new: list[int] = []
+    for index, (image, _) in enumerate(images):
         if isinstance(image, DecodedImage):
-            score = cached.score_of_content(image.fingerprint)
-            if score is None:
-                new[index] = image.pixels
+            entry = cached.entry_of_content(image.fingerprint)
+            if entry is None:
+                new.append(index)
             else:
-                scores[index] = score
+                scores[index] = entry.score, entry.z_scores
     if new:
-        new_scores, new_losses = scorer(np.stack(list(new.values())))
-        scores.update(zip(new, new_scores.tolist(), strict=True))
-        losses.update(zip(new, new_losses, strict=True))
-    for index, image in enumerate(images):
+        pixels, large = (_stacked([images[index][side] for index in new]) for side in (0, 1))
+        assert pixels is not None
+        scored = scorer(pixels, large)
+        z_scores = map(tuple, scored.z_scores.tolist())
+        scores |= zip(new, zip(scored.scores.tolist(), z_scores, strict=True), strict=True)
+        if scored.losses is not None:
+            losses = dict(zip(new, scored.losses, strict=True))
+    for index, (image, _) in enumerate(images):
         if isinstance(image, ImageError):
             yield image, None
         else:
+            score, of_detectors = scores[index]
             entry = JournalEntry(
-                image.fingerprint, scores[index], image.width, image.height, image.mode
+                image.fingerprint, score, image.width, image.height, image.mode, of_detectors
             )
             yield entry, losses.get(index)
+
+
+def _stacked(images: Sequence[_Decoded | None]) -> np.ndarray | None:
+    """Stack the pixels of images, (N, S, S, C); None where there are none."""
+    decoded = [image.pixels for image in images if isinstance(image, DecodedImage)]
+    return np.stack(decoded) if decoded else None

@@ -1,32 +1,150 @@
-"""The score of an image: Algorithm 1, less what --adjust takes out of it."""
+"""The score of an image: by Algorithm 1, by features, or by both joined, less what --adjust takes.
+
+Letters in the shapes: N images, (S, S, C) as the generator sees them, L the backbone's side,
+K detectors.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from adgan_cli.config import SearchConfig
+from adgan_cli.engine.features.ensemble import FeatureModel, weighted_sum
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.searcher import Searcher
+from adgan_cli.errors import ConfigError
 from adgan_cli.images.statistics import image_statistics
 from adgan_cli.scoring.adjust import adjustment
+from adgan_cli.scoring.joining import (
+    LogErrors,
+    joined_weights,
+    large_size,
+    required_features,
+    standardised,
+)
+
+FEATURES_BATCH = 32  # images between two looks whether to stop, where nothing is searched for
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What N images are scored by."""
+
+    errors: np.ndarray | None  # (N,) float64, of the search; None by features
+    losses: np.ndarray | None  # (N, n_seed, k + 1), that it went through
+    z_scores: np.ndarray | None  # (N, K) float64, of the detectors; None by reconstruction
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The scores of N images, and what they came from."""
+
+    scores: np.ndarray  # (N,) float64
+    z_scores: np.ndarray  # (N, M) float64, of what is joined; M is 0 by reconstruction
+    losses: np.ndarray | None  # (N, n_seed, k + 1); None where nothing was searched for
 
 
 class Scorer:
-    """Score images with one model and one way to search, as often as there are some."""
+    """Score images with one model and one way to do it, as often as there are some.
 
-    def __init__(self, model: Model, config: SearchConfig, batch_size: int | None = None) -> None:
-        self._search = Searcher.for_model(model, config, batch_size=batch_size)
+    log_errors: of images held out, which the reconstruction is standardised by where it is joined
+    with features; those of the model's calibration when None. Raises ConfigError where the model
+    lacks what the settings ask for.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        config: SearchConfig,
+        batch_size: int | None = None,
+        *,
+        log_errors: LogErrors | None = None,
+    ) -> None:
+        self._search = None
+        if config.by != "features":
+            self._search = Searcher.for_model(model, config, batch_size=batch_size)
+        self._features = None if config.by == "reconstruction" else required_features(model)
+        self._log_errors = log_errors
+        if config.by == "all" and log_errors is None:
+            self._log_errors = _calibrated_errors(model, config)
         self._adjust = adjustment(model, config)
+        self._batch_size = batch_size
+
+    @property
+    def features(self) -> FeatureModel | None:
+        """The features that have a part in the scores."""
+        return self._features
 
     @property
     def batch_size(self) -> int:
-        """How many images are searched for at once."""
+        """How many images are scored at once."""
+        if self._search is None:
+            return self._batch_size or FEATURES_BATCH
         return self._search.batch_size
 
-    def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Score pixels: uint8 (N, S, S, C) -> scores (N,) float64, losses (N, n_seed, k + 1)."""
-        result = self._search(to_model_range(torch.from_numpy(pixels)))
-        scores = result.score.double().numpy()
-        if self._adjust is not None:
-            scores = self._adjust(scores, np.stack([image_statistics(image) for image in pixels]))
-        return scores, result.trace.numpy()
+    @property
+    def large_size(self) -> int | None:
+        """The side at which images are needed a second time; None: not at all."""
+        return large_size(self._features)
+
+    def measure(self, pixels: np.ndarray, large: np.ndarray | None = None) -> Measured:
+        """Search for images and compare them, uint8 (N, S, S, C); large: the same (N, L, L, C)."""
+        errors = losses = z_scores = None
+        if self._search is not None:
+            result = self._search(to_model_range(torch.from_numpy(pixels)))
+            errors, losses = result.score.double().numpy(), result.trace.numpy()
+        if self._features is not None:
+            z_scores = self._features.z_scores(pixels, large)
+        return Measured(errors, losses, z_scores)
+
+    def __call__(self, pixels: np.ndarray, large: np.ndarray | None = None) -> Scored:
+        """Score images, uint8 (N, S, S, C); large: the same (N, L, L, C), where it is needed."""
+        measured = self.measure(pixels, large)
+        scored = join(measured, self._features, self._log_errors)
+        if self._adjust is None:
+            return scored
+        statistics = np.stack([image_statistics(image) for image in pixels])
+        return Scored(self._adjust(scored.scores, statistics), scored.z_scores, scored.losses)
+
+
+def join(measured: Measured, features: FeatureModel | None, log_errors: LogErrors | None) -> Scored:
+    """Join what was measured of images into one score each.
+
+    The reconstruction counts like one more of the detectors that count.
+    """
+    if measured.z_scores is None or features is None:
+        assert measured.errors is not None
+        return Scored(measured.errors, np.empty((len(measured.errors), 0)), measured.losses)
+    if measured.errors is None:
+        return Scored(features.joined(measured.z_scores), measured.z_scores, None)
+    assert log_errors is not None
+    of_errors = standardised(measured.errors, log_errors)
+    z_scores = np.concatenate([measured.z_scores, of_errors[:, None]], 1)
+    return Scored(weighted_sum(z_scores, joined_weights(features)), z_scores, measured.losses)
+
+
+def concatenated(parts: Sequence[Measured]) -> Measured:
+    """Join what was measured of several batches, one or more."""
+
+    def column(arrays: Sequence[np.ndarray | None]) -> np.ndarray | None:
+        present = [array for array in arrays if array is not None]
+        return np.concatenate(present) if present else None
+
+    return Measured(
+        column([part.errors for part in parts]),
+        column([part.losses for part in parts]),
+        column([part.z_scores for part in parts]),
+    )
+
+
+def _calibrated_errors(model: Model, config: SearchConfig) -> LogErrors:
+    calibration = model.calibration(config)
+    if calibration is None or calibration.log_errors is None:
+        raise ConfigError(
+            "--by all needs scores of ordinary pictures with these settings, to compare the "
+            "reconstruction's with: adgan calibrate FOLDER --by all adds them"
+        )
+    return calibration.log_errors

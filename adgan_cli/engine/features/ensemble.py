@@ -5,9 +5,9 @@ copies of images from the images themselves has no weight (see weights.py).
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -40,11 +40,21 @@ class FeatureModel:
     detectors: Mapping[str, Detector]
     scales: Mapping[str, Scale]  # of the same names
     large_size: int | None = None  # side at which images are read for the backbone, if any
+    missing: Mapping[str, str] = field(default_factory=dict)  # detectors without a network, and why
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The detectors' names, in the order of all tables."""
-        return tuple(self.detectors)
+        """The names of the detectors that can be used, in the order of all tables."""
+        return tuple(name for name in self.detectors if name not in self.missing)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weights of the detectors that can be used: they add up to 1."""
+        weights = {name: self.scales[name].weight for name in self.names}
+        total = sum(weights.values())
+        if not total:  # those that count are missing
+            return {name: 1 / len(weights) for name in weights}
+        return {name: weight / total for name, weight in weights.items()}
 
     def z_scores(self, pixels: np.ndarray, large: np.ndarray | None = None) -> np.ndarray:
         """Standardise the scores of N images by each of K detectors: (N, K) float64.
@@ -52,17 +62,13 @@ class FeatureModel:
         pixels: uint8 (N, S, S, C); large: the same images (N, L, L, C) at `large_size`, where it
         is not None.
         """
-        scores = score_images(self.detectors, pixels, large)
+        usable = {name: self.detectors[name] for name in self.names}
+        scores = score_images(usable, pixels, large)
         return np.stack([self.scales[name].z_scores(scores[name]) for name in self.names], axis=1)
 
     def joined(self, z_scores: np.ndarray) -> np.ndarray:
         """Join standardised scores into one: (N, K) -> (N,) float64."""
-        weights = [self.scales[name].weight for name in self.names]
-        # a sum one by one: that of a matrix product may round differently with company
-        total = np.zeros(len(z_scores))
-        for weight, z in zip(weights, z_scores.T, strict=True):
-            total += weight * z
-        return total
+        return weighted_sum(z_scores, list(self.weights.values()))
 
 
 def score_images(
@@ -85,6 +91,15 @@ def score_images(
         torch.set_num_threads(threads)
     table = np.array(rows, np.float64).reshape(len(pixels), len(detectors))
     return dict(zip(detectors, table.T, strict=True))
+
+
+def weighted_sum(z_scores: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """Add up weighted columns, (N, K) -> (N,), each row as if it were alone."""
+    # one by one: a matrix product may round differently with company
+    total = np.zeros(len(z_scores))
+    for weight, z in zip(weights, z_scores.T, strict=True):
+        total += weight * z
+    return total
 
 
 def log(scores: np.ndarray) -> np.ndarray:

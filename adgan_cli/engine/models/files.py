@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from adgan_cli.atomic import replacing, write_text
 from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig, from_dict, to_dict
+from adgan_cli.engine.features.files import feature_settings, feature_tensors, features_from
 from adgan_cli.engine.models.dcgan import Critic, Encoder, Generator
 from adgan_cli.engine.models.header import TRAINING_FINGERPRINTS, metadata, model_path, read_header
 from adgan_cli.engine.models.model import Calibration, Model
@@ -28,6 +29,8 @@ PROVENANCE = "training", "data", "adgan", "encoder", "imported", "verdict"
 CRITIC, ENCODER = "critic/", "encoder/"  # before the names of their tensors
 CALIBRATION = "calibration/"  # before the number of a calibration: the tensor of its scores
 OF_STATISTICS = ".traits"  # behind that: the tensor of its statistics
+OF_Z_SCORES = ".z"  # and that of its detectors' scores
+FEATURES = "features/"  # before the tensors of detectors
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -58,17 +61,24 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
         reading = from_dict(ReadConfig, content["reading"])
         ranges = ranges_from(content["ranges"])
         searches = [from_dict(SearchConfig, values) for values in content["calibrations"]]
+        log_errors = [None if pair is None else tuple(pair) for pair in content["log_errors"]]
     tensors = read_tensors(file)
     fingerprints = _fingerprints(tensors.pop(TRAINING_FINGERPRINTS, None), file)
     of_critic, of_encoder = pop_prefixed(tensors, CRITIC), pop_prefixed(tensors, ENCODER)
-    calibrations = _calibrations(searches, pop_prefixed(tensors, CALIBRATION), file)
+    calibrations = _calibrations(searches, log_errors, pop_prefixed(tensors, CALIBRATION), file)
+    features = None
+    of_features = pop_prefixed(tensors, FEATURES)
+    if content.get("features") is not None:
+        with _settings_of(file):
+            features = features_from(content["features"], of_features, device)
 
     def filled(network: Network, tensors: Mapping[str, Tensor]) -> Network:
         load_tensors(network, tensors, file)
         return network.to(device).eval().requires_grad_(False)
 
-    generator = filled(Generator(config), tensors)
-    critic = encoder = None
+    critic = encoder = generator = None
+    if tensors or features is None:
+        generator = filled(Generator(config), tensors)
     if of_critic:
         batch_norm = any("running_mean" in name for name in of_critic)
         critic = filled(Critic(config, batch_norm=batch_norm), of_critic)
@@ -83,6 +93,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
         training_fingerprints=fingerprints,
         critic=critic,
         encoder=encoder,
+        features=features,
         calibrations=calibrations,
         provenance={key: content[key] for key in PROVENANCE if key in content},
         digest=file_digest(file),
@@ -156,12 +167,14 @@ def _content(model: Model) -> dict[str, Any]:
         "reading": to_dict(model.reading),
         "ranges": ranges_dict(model.ranges),
         "calibrations": [to_dict(calibration.search) for calibration in model.calibrations],
+        "log_errors": [calibration.log_errors for calibration in model.calibrations],
+        **({} if model.features is None else {"features": feature_settings(model.features)}),
     }
 
 
 def _tensors(model: Model) -> dict[str, Tensor]:
     """Collect the tensors of a model under the names they have in the file."""
-    tensors = state_tensors(model.generator)
+    tensors = {} if model.generator is None else state_tensors(model.generator)
     for prefix, network in ((CRITIC, model.critic), (ENCODER, model.encoder)):
         if network is not None:
             tensors |= {prefix + name: t for name, t in state_tensors(network).items()}
@@ -172,6 +185,10 @@ def _tensors(model: Model) -> dict[str, Tensor]:
         name = f"{CALIBRATION}{number}"
         tensors[name] = torch.from_numpy(calibration.scores)
         tensors[name + OF_STATISTICS] = torch.from_numpy(calibration.statistics)
+        if calibration.z_scores is not None:
+            tensors[name + OF_Z_SCORES] = torch.from_numpy(calibration.z_scores)
+    if model.features is not None:
+        tensors |= {FEATURES + name: t for name, t in feature_tensors(model.features).items()}
     return tensors
 
 
@@ -199,15 +216,22 @@ def _fingerprints(tensor: Tensor | None, file: Path) -> np.ndarray | None:
 
 
 def _calibrations(
-    searches: Sequence[SearchConfig], tensors: dict[str, Tensor], file: Path
+    searches: Sequence[SearchConfig],
+    log_errors: Sequence[tuple[float, float] | None],
+    tensors: dict[str, Tensor],
+    file: Path,
 ) -> tuple[Calibration, ...]:
     calibrations = []
-    for number, search in enumerate(searches):
+    for number, (search, errors) in enumerate(zip(searches, log_errors, strict=True)):
         scores = tensors.pop(f"{number}", None)
         statistics = tensors.pop(f"{number}{OF_STATISTICS}", None)
+        z_scores = tensors.pop(f"{number}{OF_Z_SCORES}", None)
         if scores is None or statistics is None or not _valid_calibration(scores, statistics):
             raise ModelFileError(f"{file} is corrupt: a calibration is not a row of numbers")
-        calibrations.append(Calibration(search, scores.numpy(), statistics.numpy()))
+        table = None if z_scores is None else z_scores.numpy()
+        if table is not None and not (table.ndim == 2 and len(table) == len(scores)):
+            raise ModelFileError(f"{file} is corrupt: a calibration is not a table of numbers")
+        calibrations.append(Calibration(search, scores.numpy(), statistics.numpy(), table, errors))
     if tensors:
         raise ModelFileError(f"{file} has {CALIBRATION}{min(tensors)}, which it does not explain")
     return tuple(calibrations)

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from adgan_cli.config import canonical_json
 from adgan_cli.errors import ModelFileError
 
-FORMAT = 4  # raised with every change; 1 to 3 were never published
+FORMAT = 5  # raised with every change; 1 to 4 were never published
 KEY = "adgan"
 MODEL_FILE = "model.safetensors"
 CHECKPOINT_FILE = "checkpoint.safetensors"

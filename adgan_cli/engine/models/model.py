@@ -6,28 +6,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig
 from adgan_cli.engine.features.ensemble import FeatureModel
 from adgan_cli.engine.models.dcgan import Critic, Encoder, Generator
+from adgan_cli.errors import ConfigError
 from adgan_cli.images.depth import Ranges
 from adgan_cli.images.read import Preprocessing
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Scores and statistics of N images that were not trained on, for one SearchConfig."""
+    """Scores and statistics of N images that were not trained on, for one SearchConfig.
+
+    Where features have a part in the scores, so have the K standardised scores of detectors, of
+    which they are joined, and that of the reconstruction as the last column where it joins in.
+    """
 
     search: SearchConfig  # adjust is none: what is taken out of the scores is learned from these
     scores: np.ndarray  # (N,) float64
     statistics: np.ndarray  # (N, T) float64, image_statistics of the same images
+    z_scores: np.ndarray | None = None  # (N, K or K + 1) float64; None by reconstruction
+    # mean and deviation of the logarithm of the reconstruction's errors; None but by all
+    log_errors: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class Model:
-    """A generator with what is needed to score with it."""
+    """A generator, features, or both, with what is needed to score with them."""
 
-    generator: Generator  # (N, Z) -> (N, C, S, S) in [-1, 1]; eval mode, no gradients
+    # (N, Z) -> (N, C, S, S) in [-1, 1]; eval mode, no gradients; None where none was trained
+    generator: Generator | None
     config: ModelConfig
     search: SearchConfig = SearchConfig()  # its own settings; see default_search
     provenance: Mapping[str, Any] = field(default_factory=dict)  # how it was trained, plain JSON
@@ -41,8 +51,22 @@ class Model:
     calibrations: tuple[Calibration, ...] = ()  # at most one for each SearchConfig
     file: Path | None = None  # it was loaded from or saved to; small copies may lie beside it
 
+    @property
+    def device(self) -> torch.device:
+        """Where the generator is; features alone are compared on the CPU."""
+        return torch.device("cpu") if self.generator is None else self.generator.device
+
+    def require_generator(self) -> Generator:
+        """Return the generator; ConfigError where none was trained."""
+        if self.generator is None:
+            raise ConfigError(
+                f"{self.file or 'the model'} has no generator, it was trained with --no-gan: score "
+                "--by features, or train it anew without --no-gan for reconstructions"
+            )
+        return self.generator
+
     def preprocessing(self) -> Preprocessing:
-        """Say how an image has to be read for this generator."""
+        """Say how an image has to be read for this model."""
         reading = self.reading
         return Preprocessing(
             self.config.size, self.config.channels, reading.fit, reading.alpha, self.ranges
@@ -51,16 +75,17 @@ class Model:
     def default_search(self, search: SearchConfig | None = None) -> SearchConfig:
         """Give the settings that `score` and `rank` start from: its own, or those of a preset.
 
-        From the prior alone where there is no encoder, and by the reconstruction alone where there
-        are no features, as long as training has not got there.
+        From the prior alone where there is no encoder, by the reconstruction alone where there are
+        no features, and by features alone where there is no generator.
         """
         search = search or self.search
         by = search.by if self.features is not None else "reconstruction"
+        by = by if self.generator is not None else "features"
         return replace(search, by=by, init=search.init if self.encoder is not None else "prior")
 
     def calibration(self, search: SearchConfig) -> Calibration | None:
         """Look up the calibration for these settings, which is without any adjustment."""
-        plain = replace(search, adjust="none")
+        plain = what_scores_follow(search)
         return next((c for c in self.calibrations if c.search == plain), None)
 
     def was_trained_on(self, fingerprint: bytes) -> bool | None:
@@ -70,3 +95,10 @@ class Model:
         value = np.frombuffer(fingerprint, "<u8")[0]
         index = np.searchsorted(self.training_fingerprints, value)
         return bool(np.any(self.training_fingerprints[index : index + 1] == value))
+
+
+def what_scores_follow(search: SearchConfig) -> SearchConfig:
+    """Return the settings without what has no part in the scores: any search, where by features."""
+    if search.by == "features":
+        return SearchConfig(by="features")
+    return replace(search, adjust="none")

@@ -100,7 +100,8 @@ class Searcher:
     ) -> "Searcher":
         """Search in a model's generator with its own critic, for the loss, and encoder."""
         loss = loss_for(model, config.loss)
-        return cls(model.generator, config, loss=loss, encoder=model.encoder, batch_size=batch_size)
+        generator = model.require_generator()
+        return cls(generator, config, loss=loss, encoder=model.encoder, batch_size=batch_size)
 
     def __call__(self, x: Tensor) -> SearchResult:
         """Search for the images x, (N, C, H, W); ConfigError when memory is too small for one."""

@@ -105,7 +105,7 @@ def run_search(
 def search_key(model: Model, pixels: np.ndarray, config: SearchConfig) -> dict[str, Any]:
     """List what a search depends on, as plain JSON."""
     weights = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(state_tensors(model.generator).items()):
+    for name, tensor in sorted(state_tensors(model.require_generator()).items()):
         weights.update(name.encode())
         weights.update(tensor.numpy().data)
     return {

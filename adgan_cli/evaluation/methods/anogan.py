@@ -34,7 +34,7 @@ def anogan(cell: Cell) -> MethodResult:
     """Score by AnoGAN (Schlegl et al., 2017), on the cell's own GAN."""
     model, config = trained_gan(cell), cell.settings.anogan
     scores = anogan_scores(
-        model.generator,
+        model.require_generator(),
         critic_of(cell, model),
         cell.task.test,
         config,

@@ -18,7 +18,8 @@ from adgan_cli.evaluation.settings import GanConfig, Settings
 from adgan_cli.evaluation.task import Cell, NotApplicableError
 from adgan_cli.fitting.data import data_provenance
 from adgan_cli.fitting.directory import seconds_spent
-from adgan_cli.fitting.run import FinishProgress, TrainingRun
+from adgan_cli.fitting.finish import FinishProgress
+from adgan_cli.fitting.run import TrainingRun
 from adgan_cli.fitting.settings import TrainingSettings
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.store import KeyedStore

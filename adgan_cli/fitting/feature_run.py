@@ -1,0 +1,102 @@
+"""Train features alone, without a generator: a first answer within minutes."""
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from adgan_cli import __version__
+from adgan_cli.config import to_dict
+from adgan_cli.engine.device import pick_device
+from adgan_cli.engine.models.files import load_model, save_model
+from adgan_cli.engine.models.header import MODEL_FILE
+from adgan_cli.engine.models.model import Model
+from adgan_cli.errors import ModelFileError
+from adgan_cli.fitting.data import data_provenance, held_out_images, hold_out
+from adgan_cli.fitting.directory import prepare_output_dir
+from adgan_cli.fitting.features import FeatureCallbacks, fit_features, split_for_features
+from adgan_cli.fitting.settings import TrainingSettings
+from adgan_cli.fitting.transform_checkpoint import TRANSFORMATIONS_FILE
+from adgan_cli.images.pixels import PixelSet
+from adgan_cli.scoring.calibrate import with_calibration
+
+
+def train_features(
+    images: PixelSet,
+    settings: TrainingSettings,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    device: torch.device | str = "auto",
+    callbacks: FeatureCallbacks = FeatureCallbacks(),  # noqa: B008  frozen
+) -> Model | None:
+    """Fit features to images and calibrate them; None where it was stopped before the end.
+
+    out: the model directory; resume: go on with what a stopped call left there, exactly.
+    """
+    device = pick_device(device) if isinstance(device, str) else device
+    started = time.monotonic()
+    trained_on, held_out = hold_out(images, settings.train)
+    if out is not None and resume:
+        finished = _finished(out, trained_on, settings)
+        if finished is not None:
+            return finished
+    if out is not None:
+        references = split_for_features(trained_on, settings.train.seed).references
+        prepare_output_dir(out, trained_on, clear=not resume, references=references)
+    checkpoint = None if out is None else out / TRANSFORMATIONS_FILE
+    assert settings.features is not None
+    features = fit_features(
+        trained_on,
+        settings.features,
+        seed=settings.train.seed,
+        until=None if settings.max_time is None else started + settings.max_time,
+        scored_after=len(held_out),
+        device=device,
+        backbone=settings.backbone,
+        read_large=settings.read_large,
+        checkpoint=checkpoint,
+        callbacks=callbacks,
+    )
+    if features is None:
+        return None
+    _, size, _, channels = trained_on.pixels.shape
+    model = Model(
+        None,
+        replace(settings.model, size=size, channels=channels),
+        search=replace(settings.search, by="features"),
+        reading=settings.reading,
+        ranges=trained_on.ranges,
+        training_fingerprints=np.sort(trained_on.fingerprints),
+        features=features,
+        provenance={"adgan": __version__, **_history(trained_on, settings)},
+    )
+    if len(held_out):
+        images_held_out = held_out_images(held_out, settings.read_large)
+        model = with_calibration(model, images_held_out)
+    if out is None or checkpoint is None:
+        return model
+    model = replace(model, digest=save_model(model, out), file=out / MODEL_FILE)
+    checkpoint.unlink(missing_ok=True)
+    return model
+
+
+def _history(images: PixelSet, settings: TrainingSettings) -> dict[str, object]:
+    """Say what a model is trained on and how, as its provenance has it."""
+    assert settings.features is not None
+    training = {**to_dict(settings.train), "iters": 0, "precision": "fp32"}
+    training["features"] = to_dict(settings.features)
+    return {"training": training, "data": data_provenance(images)}
+
+
+def _finished(out: Path, images: PixelSet, settings: TrainingSettings) -> Model | None:
+    """Load the model in `out` if it is what this run would come to."""
+    with suppress(ModelFileError):
+        model = load_model(out)
+        history = {key: model.provenance.get(key) for key in ("training", "data")}
+        if history == _history(images, settings):
+            return model
+    return None

@@ -1,0 +1,291 @@
+"""Fit the detectors of features to a training set, and weigh them without a label."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from adgan_cli.config import FeatureConfig, to_dict
+from adgan_cli.engine.features.altered import ALTERATIONS, altered_copies
+from adgan_cli.engine.features.backbone import Backbone
+from adgan_cli.engine.features.components import fit_components
+from adgan_cli.engine.features.detector import Detector
+from adgan_cli.engine.features.ensemble import FeatureModel, score_images
+from adgan_cli.engine.features.feature_distance import fit_histograms, fit_patches, fit_scattering
+from adgan_cli.engine.features.pretrained import fit_pretrained
+from adgan_cli.engine.features.transform_training import (
+    TransformState,
+    affordable_steps,
+    new_transform_state,
+    train_transformations,
+    trained_detector,
+)
+from adgan_cli.engine.features.weights import scales
+from adgan_cli.errors import ConfigError
+from adgan_cli.fitting.data import ReadLarge
+from adgan_cli.fitting.transform_checkpoint import (
+    load_transform_checkpoint,
+    save_transform_checkpoint,
+)
+from adgan_cli.images.pixels import PixelSet
+from adgan_cli.images.shrink import resized
+
+MAX_REFERENCES = 2_000  # images that others are compared with, drawn from all
+MAX_VALIDATION = 500  # images that detectors are standardised and weighed by
+VALIDATION_SHARE = 0.1
+MAX_ALTERED = 60  # validation images that altered copies are made of, of each kind
+TIMED = 8  # images that the time of scoring is measured by
+# times as long with the network of transformations, which is not there when it is measured
+TRANSFORMATIONS_FACTOR = 1.5
+SAVE_EVERY = 60.0  # seconds between checkpoints of the network that is trained
+
+SCORED_AT_ONCE = 32  # images, between two looks whether to stop
+
+ShouldStop = Callable[[], bool]
+Fit = Callable[[np.ndarray, int], Detector]  # references (R, S, S, C), seed
+# the detectors that take seconds
+QUICK_FITS: Mapping[str, Fit] = {
+    "patches": fit_patches,
+    "scattering": fit_scattering,
+    "histograms": fit_histograms,
+    "components": fit_components,
+}
+
+
+@dataclass(frozen=True)
+class FeatureProgress:
+    """How far a stage of the fit has come."""
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSplit:
+    """Which images of a training set are learned from, compared with, and kept to weigh by."""
+
+    learned: np.ndarray  # (L,) indices, all but those of validation
+    references: np.ndarray  # (R,) indices, among them
+    validation: np.ndarray  # (V,) indices
+
+
+def split_for_features(images: PixelSet, seed: int) -> FeatureSplit:
+    """Draw validation images and references; copies of a file stay on one side.
+
+    Drawn, not strided: neighbours in a folder are relatives. A set of fewer than 4 different images
+    has none to spare: there the references are the validation images too.
+    """
+    contents = images.fingerprints if len(images.fingerprints) else np.arange(len(images))
+    _, first, index = np.unique(contents, return_index=True, return_inverse=True)
+    count, position = len(first), np.random.default_rng(seed).permutation(len(first))
+    n_validation = 0
+    if count > 3:
+        n_validation = max(2, min(MAX_VALIDATION, round(VALIDATION_SHARE * count)))
+    n_references = min(MAX_REFERENCES, count - n_validation)
+    drawn = first[np.argsort(position)]
+    validation, references = np.split(drawn[: n_validation + n_references], [n_validation])
+    return FeatureSplit(
+        learned=np.flatnonzero(position[index] >= n_validation),
+        references=np.sort(references),
+        validation=np.sort(validation if n_validation else references),
+    )
+
+
+@dataclass(frozen=True)
+class FeatureCallbacks:
+    """What a fit reports to, and asks whether to go on."""
+
+    on_progress: Callable[[FeatureProgress], None] | None = None
+    should_stop: ShouldStop | None = None
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """Report how far a stage has come."""
+        if self.on_progress is not None:
+            self.on_progress(FeatureProgress(stage, done, total))
+
+    def stop_requested(self) -> bool:
+        """Ask whether to stop."""
+        return self.should_stop is not None and self.should_stop()
+
+
+class _Interrupted(Exception):
+    """The fit was stopped before its end."""
+
+
+def fit_features(
+    images: PixelSet,
+    config: FeatureConfig,
+    *,
+    seed: int = 0,
+    until: float | None = None,
+    scored_after: int = 0,
+    device: torch.device = torch.device("cpu"),  # noqa: B008
+    backbone: Backbone | None = None,
+    read_large: ReadLarge | None = None,
+    checkpoint: Path | None = None,
+    callbacks: FeatureCallbacks = FeatureCallbacks(),  # noqa: B008  frozen
+) -> FeatureModel | None:
+    """Fit every detector to images, and weigh them; None where stopped before the end.
+
+    until: when to be done, by time.monotonic(), and with scoring `scored_after` images too: the
+    network of transformations gets what the others leave; None: all its steps. backbone: a
+    pretrained network; read_large: how images are read for it. checkpoint: a file that keeps a
+    network half trained, which a later call with equal images and settings goes on with, exactly.
+    """
+    if config.backbone and backbone is None:
+        raise ConfigError(
+            f"the features are to be compared by {config.backbone} too: give --features "
+            f"{config.backbone}, or start anew with --overwrite"
+        )
+    fit = _Fit(images, config, seed, device, read_large if backbone else None, callbacks)
+    try:
+        detectors = fit.quick_detectors()
+        if backbone is not None:
+            detectors["pretrained"] = fit.pretrained(backbone)
+        if config.transform_iters:
+            seconds = None if until is None else fit.seconds_left(detectors, until, scored_after)
+            detectors["transformations"] = fit.transformations(seconds, checkpoint)
+        return fit.weighed(detectors)
+    except _Interrupted:
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """The images of a fit, how they are divided, and what is asked of it."""
+
+    images: PixelSet
+    config: FeatureConfig
+    seed: int
+    device: torch.device
+    read_large: ReadLarge | None
+    callbacks: FeatureCallbacks
+
+    @cached_property
+    def split(self) -> FeatureSplit:
+        return split_for_features(self.images, self.seed)
+
+    def quick_detectors(self) -> dict[str, Detector]:
+        """Fit the detectors that take seconds, to the references."""
+        references = self.images.take(self.split.references)
+        detectors: dict[str, Detector] = {}
+        for done, (name, fit) in enumerate(QUICK_FITS.items()):
+            self.report(name, done, len(QUICK_FITS))
+            detectors[name] = fit(references, self.seed)
+        return detectors
+
+    def seconds_left(
+        self, detectors: Mapping[str, Detector], until: float, scored_after: int
+    ) -> float:
+        """Subtract from the time until then what weighing and scoring will take, as measured."""
+        validation = self.split.validation[:TIMED]
+        pixels, large = self.images.take(validation), self.large(validation)
+        started = time.monotonic()
+        score_images(detectors, pixels, large)
+        each = (time.monotonic() - started) / len(validation)
+        altered = len(ALTERATIONS) * min(MAX_ALTERED, len(self.split.validation))
+        count = len(self.split.validation) + altered + scored_after
+        return max(0.0, until - time.monotonic() - TRANSFORMATIONS_FACTOR * each * count)
+
+    def transformations(self, seconds: float | None, checkpoint: Path | None) -> Detector:
+        """Train the network of transformations, or go on with it."""
+        indices = self.split.learned
+        if self.images.indices is not None:
+            indices = self.images.indices[indices]
+        state = self._transform_state(indices, seconds, checkpoint)
+        saved_at = time.monotonic()
+        for done in train_transformations(
+            state, self.images.pixels, indices=indices, should_stop=self.callbacks.stop_requested
+        ):
+            self.callbacks.report("transformations", done.step, state.n_steps)
+            if checkpoint and time.monotonic() - saved_at >= SAVE_EVERY:
+                save_transform_checkpoint(checkpoint, state, self._about())
+                saved_at = time.monotonic()
+        if checkpoint:  # also of what is complete: weighing may be stopped
+            save_transform_checkpoint(checkpoint, state, self._about())
+        if state.step < state.n_steps:
+            raise _Interrupted
+        return trained_detector(state, self.images.take(self.split.validation))
+
+    def _transform_state(
+        self, indices: np.ndarray, seconds: float | None, checkpoint: Path | None
+    ) -> TransformState:
+        """Load what a checkpoint holds, or begin with as many steps as fit the time."""
+        if checkpoint is not None:
+            kept = load_transform_checkpoint(checkpoint, self._about(), device=self.device)
+            if kept is not None:
+                return kept
+        _, size, _, channels = self.images.pixels.shape
+        steps = self.config.transform_iters
+        state = new_transform_state(
+            size, channels, n_steps=steps, seed=self.seed, device=self.device
+        )
+        if seconds is not None:
+            pixels = self.images.pixels
+            state.n_steps = affordable_steps(state, pixels, seconds, steps, indices=indices)
+        return state
+
+    def _about(self) -> dict[str, Any]:
+        """Say what the network of transformations depends on."""
+        return {"images": self.images.digest, "seed": self.seed, **to_dict(self.config)}
+
+    def _scores(
+        self, detectors: Mapping[str, Detector], pixels: np.ndarray, large: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """Score images by all detectors, a few at a time, so that a stop is heeded."""
+        parts = []
+        for start in range(0, len(pixels), SCORED_AT_ONCE):
+            self.report("weighing", start, len(pixels))
+            part = slice(start, start + SCORED_AT_ONCE)
+            parts.append(
+                score_images(detectors, pixels[part], large if large is None else large[part])
+            )
+        return {name: np.concatenate([part[name] for part in parts]) for name in detectors}
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """Report how far a stage has come; _Interrupted where it is to stop."""
+        self.callbacks.report(stage, done, total)
+        if self.callbacks.stop_requested():
+            raise _Interrupted
+
+    def pretrained(self, backbone: Backbone) -> Detector:
+        """Fit the comparison by a pretrained network."""
+        self.report("pretrained", 0, 1)
+        references, validation = map(self._largest, (self.split.references, self.split.validation))
+        side = backbone.reading_side(references.shape[1])
+        return fit_pretrained(backbone, references, validation, side=side, seed=self.seed)
+
+    def weighed(self, detectors: Mapping[str, Detector]) -> FeatureModel:
+        """Standardise and weigh detectors by validation images and altered copies of some."""
+        indices = self.split.validation
+        validation, large = self.images.take(indices), self.large(indices)
+        scores = self._scores(detectors, validation, large)
+        rng = np.random.default_rng(self.seed)
+        chosen = np.sort(rng.permutation(len(validation))[:MAX_ALTERED])
+        originals, large = validation[chosen], None if large is None else large[chosen]
+        altered = {}
+        for kind, copies in altered_copies(originals if large is None else large, rng).items():
+            small = copies if large is None else resized(copies, originals.shape[1])
+            altered[kind] = self._scores(detectors, small, copies)
+        of_originals = {name: values[chosen] for name, values in scores.items()}
+        if large is not None:  # shrunk as the copies are, so that this is no difference
+            small = resized(large, originals.shape[1])
+            of_originals = self._scores(detectors, small, large)
+        size = None if large is None else large.shape[1]
+        return FeatureModel(detectors, scales(scores, of_originals, altered), size)
+
+    def large(self, indices: np.ndarray) -> np.ndarray | None:
+        """Read images again at the backbone's size, if there is a way to."""
+        if self.read_large is None:
+            return None
+        return self.read_large([self.images.names[index] for index in indices])
+
+    def _largest(self, indices: np.ndarray) -> np.ndarray:
+        large = self.large(indices)
+        return self.images.take(indices) if large is None else large

@@ -1,0 +1,72 @@
+"""What follows the training steps: the encoder, and the scores of images held out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from adgan_cli.config import SearchConfig
+from adgan_cli.engine.models.model import Model
+from adgan_cli.engine.training.encoder import train_encoder
+from adgan_cli.engine.training.trainer import ShouldStop, TrainingData
+from adgan_cli.scoring.calibrate import HeldOut, with_calibration
+
+
+@dataclass(frozen=True)
+class FinishProgress:
+    """How far a stage after the training steps has come."""
+
+    stage: str  # encoder or calibrating
+    done: int
+    total: int
+    loss: float | None = None  # of the encoder
+
+
+@dataclass(frozen=True)
+class FinishCallbacks:
+    """What the stages report to, and ask whether to go on."""
+
+    on_progress: Callable[[FinishProgress], None] | None = None
+    should_stop: ShouldStop | None = None
+
+    def report(self, progress: FinishProgress) -> None:
+        """Report how far a stage has come."""
+        if self.on_progress is not None:
+            self.on_progress(progress)
+
+
+def with_learned_encoder(
+    model: Model, data: TrainingData, iters: int, callbacks: FinishCallbacks
+) -> Model:
+    """Train an encoder for the model's generator; stopped early, the model is as it was."""
+
+    def on_step(step: int, loss: float) -> None:
+        callbacks.report(FinishProgress("encoder", step, iters, loss))
+
+    encoder = train_encoder(
+        model.require_generator(), data, iters, on_step=on_step, should_stop=callbacks.should_stop
+    )
+    if encoder is None:
+        return model
+    provenance = {**model.provenance, "encoder": {"iters": iters}}
+    return replace(model, encoder=encoder, provenance=provenance)
+
+
+def with_held_out_scores(
+    model: Model, held_out: HeldOut, search: SearchConfig | None, callbacks: FinishCallbacks
+) -> Model:
+    """Score images held out, for p-values; stopped early, the model is as it was.
+
+    search: how; None: as the model itself does, and by the reconstruction, by features and by both.
+    """
+    count = len(held_out.pixels)
+    if not count:
+        return model
+
+    def on_image(done: int) -> None:
+        callbacks.report(FinishProgress("calibrating", done, count))
+
+    config = search or model.default_search()
+    if search is None and model.features is not None:
+        config = replace(config, by="all")
+    return with_calibration(
+        model, held_out, config, on_image=on_image, should_stop=callbacks.should_stop
+    )

@@ -1,0 +1,87 @@
+"""What is joined into one score, by which weights, and the held-out scores to match."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from adgan_cli.config import SearchConfig
+from adgan_cli.engine.features.ensemble import MIN_DEVIATION, FeatureModel, log, weighted_sum
+from adgan_cli.engine.models.model import Calibration, Model
+from adgan_cli.errors import ConfigError
+
+RECONSTRUCTION = "reconstruction"  # among the names of what is joined
+
+LogErrors = tuple[float, float]  # mean and deviation of the logarithm of the search's errors
+
+
+def standardised(errors: np.ndarray, log_errors: LogErrors) -> np.ndarray:
+    """Standardise errors of the search as detectors' scores are: (N,) -> (N,)."""
+    mean, deviation = log_errors
+    z: np.ndarray = (log(errors) - mean) / max(deviation, MIN_DEVIATION)
+    return z
+
+
+def joined_weights(features: FeatureModel) -> list[float]:
+    """Return the weights of the detectors, then that of the reconstruction; they add up to 1."""
+    weights = list(features.weights.values())
+    counting = sum(weight > 0 for weight in weights)
+    return [*(weight * counting / (counting + 1) for weight in weights), 1 / (counting + 1)]
+
+
+def joined_names(model: Model, config: SearchConfig) -> tuple[str, ...]:
+    """Name what is joined with these settings, in the order of all tables."""
+    if config.by == "reconstruction" or model.features is None:
+        return ()
+    return (*model.features.names, *([RECONSTRUCTION] if config.by == "all" else ()))
+
+
+def large_size(features: FeatureModel | None) -> int | None:
+    """Return the side at which features need images a second time; None: not at all."""
+    if features is None or not any(features.detectors[n].reads_large for n in features.names):
+        return None
+    return features.large_size
+
+
+def required_features(model: Model) -> FeatureModel:
+    """Return the model's features; ConfigError where it has none."""
+    if model.features is None:
+        raise ConfigError(
+            f"{model.file or 'the model'} has learned no features; score --by reconstruction, or "
+            "train it anew"
+        )
+    return model.features
+
+
+def calibration_of(model: Model, config: SearchConfig) -> Calibration | None:
+    """Look up the calibration for these settings; its scores are joined of the detectors there are.
+
+    Where a pretrained network is missing, they are joined anew without it, as those of other images
+    are, so that p-values stay valid.
+    """
+    calibration, features = model.calibration(config), model.features
+    if calibration is None or calibration.z_scores is None or features is None:
+        return calibration
+    positions = [index for index, name in enumerate(features.detectors) if name in features.names]
+    by_all = calibration.search.by == "all"
+    weights = joined_weights(features) if by_all else list(features.weights.values())
+    z_scores = calibration.z_scores[:, [*positions, -1] if by_all else positions]
+    if not np.isfinite(z_scores).all():  # calibrated where the network was missing
+        return None
+    return (
+        calibration
+        if not features.missing
+        else replace(calibration, scores=weighted_sum(z_scores, weights))
+    )
+
+
+def held_out_table(model: Model, z_scores: np.ndarray) -> np.ndarray:
+    """Lay scores of the detectors that can be used into a table of all, (N, M), NaN for the others.
+
+    z_scores: (N, M') of those, and of the reconstruction in a last column or not.
+    """
+    features = required_features(model)
+    extra = z_scores.shape[1] - len(features.names)
+    table = np.full((len(z_scores), len(features.detectors) + extra), np.nan)
+    positions = [index for index, name in enumerate(features.detectors) if name in features.names]
+    table[:, [*positions, -1] if extra else positions] = z_scores
+    return table
