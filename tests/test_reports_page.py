@@ -11,7 +11,7 @@ from adgan_cli.reports.page import require_local_link, write_page
 
 
 def page(path: Path, script: str) -> str:
-    values = {"sections": [], "counts": None, "bars": [], "notes": [], "with_p": False}
+    values = {"sections": [], "bars": [], "notes": [], "with_p": False, "by": "", "detectors": []}
     counts = type("Counts", (), {"found": 0, "scored": 0, "failed": 0})
     write_page(
         path, "contact_sheet.html", script, title="t", settings={}, **{**values, "counts": counts}

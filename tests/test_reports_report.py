@@ -1,6 +1,7 @@
 """A report without a model: what is shown, flagged and noted, and read from an earlier one."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,18 @@ def test_notes_say_what_the_order_follows_and_what_the_scores_lack():
     trained_on = [ScoreRow(row.path, row.score, in_training=True) for row in ROWS]
     assert "trained on all of these" in make_report(trained_on, info).notes[-1]
     assert make_report([FAILED], ReportInfo(Path(), {"model": "abc"})).notes == []
+
+
+def test_cards_have_the_detectors_that_count(tmp_path):
+    rows = [ScoreRow("a.png", 2.0, z_scores={"patches": 4.0, "histograms": 3.0})]
+    for weights, expected in (
+        ({}, ["colours and edges 3.0", "textures 4.0"]),
+        ({"weights": {"patches": 1.0, "histograms": 0.0}}, ["textures 4.0"]),
+    ):
+        write_report(tmp_path, make_report(rows, ReportInfo(tmp_path, weights)))
+        page = (tmp_path / "index.html").read_text(encoding="utf-8")
+        bars = re.findall(r"<span>([a-z ]+)</span> <b>([0-9.]+)</b>", page)
+        assert sorted(map(" ".join, bars)) == expected
 
 
 def test_an_earlier_report_says_where_its_rows_came_from(tmp_path):

@@ -211,7 +211,8 @@ class _Fit:
             save_transform_checkpoint(checkpoint, state, self._about())
         if state.step < state.n_steps:
             raise _Interrupted
-        return trained_detector(state, self.images.take(self.split.validation))
+        detector = trained_detector(state, self.images.take(self.split.validation))
+        return detector.with_references(self.images.take(self.split.references))
 
     def _transform_state(
         self, indices: np.ndarray, seconds: float | None, checkpoint: Path | None

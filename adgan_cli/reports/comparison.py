@@ -19,6 +19,7 @@ from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.images.find import locator
 from adgan_cli.images.read import DecodedImage, Preprocessing
 from adgan_cli.images.reader import Reader
+from adgan_cli.scoring.joining import large_size
 from adgan_cli.scoring.rows import ScoreRow
 
 NEIGHBOURS = 3  # training images beside each
@@ -117,12 +118,8 @@ def nearest_in_training(
 
 def large_preprocessing(model: Model) -> Preprocessing | None:
     """Say how an image has to be read for the model's backbone; None where it has none."""
-    features = model.features
-    if features is None or features.large_size is None:
-        return None
-    if not any(features.detectors[name].reads_large for name in features.names):
-        return None
-    return replace(model.preprocessing(), size=features.large_size)
+    size = large_size(model.features)
+    return None if size is None else replace(model.preprocessing(), size=size)
 
 
 def _read(model: Model, rows: Iterable[ScoreRow], root: Path, reader: Reader) -> list[SeenImage]:

@@ -92,7 +92,13 @@ def rounded(number: float) -> str:
 
 def format_settings(settings: Mapping[str, Any]) -> dict[str, str]:
     """Write settings as a page lists them, in an order that summary.json keeps."""
-    return {name.replace("_", " "): str(value) for name, value in sorted(settings.items())}
+    return {name.replace("_", " "): _in_words(value) for name, value in sorted(settings.items())}
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_in_words(one)}" for name, one in value.items())
+    return str(value)
 
 
 def _environment() -> "Environment":

@@ -108,10 +108,12 @@ def read_search(info: ReportInfo, model: Model, scores: Path) -> SearchConfig:
 def model_summary(model: Model) -> dict[str, Any]:
     """Describe a model for a report."""
     data = model.provenance.get("data") or {}  # of a model built in Python there need be none
+    weights = {} if model.features is None else model.features.weights
     return {
         "model": model.digest[:12] or "in memory",
         "size": model.config.size,
         "trained_on": f"{data.get('pictures', '?')} pictures",
         **to_dict(model.reading),
         **({"ranges": ranges_dict(model.ranges)} if model.ranges else {}),
+        **({"weights": {name: round(w, 3) for name, w in weights.items()}} if weights else {}),
     }

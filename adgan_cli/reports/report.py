@@ -237,6 +237,7 @@ def _cards(
     alpha = str(info.model.get("alpha", ReadConfig.alpha))
     ranges = ranges_from(info.model.get("ranges", {}))
     max_bytes = _PAGE_BYTES // max(1, len(report.shown))
+    weights = info.model.get("weights", {})  # a detector that counts for nothing has no say
 
     def card(entry: RankedRow) -> Card:
         rank, row = entry
@@ -256,6 +257,7 @@ def _cards(
             in_training=bool(row.in_training),
             flagged=row.path in (report.flagged or ()),
             explanation=explanations.get(row.path),
+            z_scores={name: z for name, z in row.z_scores.items() if weights.get(name, 1) != 0},
         )
 
     return list(map(card, report.most)), list(map(card, report.least))
@@ -293,6 +295,7 @@ def _parse_summary(folder: Path) -> ReportInfo:
         {str(name): float(value) for name, value in summary.get("confounds", {}).items()},
     )
     are_settings = isinstance(info.model, dict) and isinstance(info.settings, dict)
+    are_settings = are_settings and isinstance(info.model.get("weights", {}), dict)
     if not are_settings or not all(map(math.isfinite, [*info.held_out, *info.confounds.values()])):
         raise TypeError("not what write_summary writes")
     # what is drawn with later must be valid too
