@@ -150,7 +150,7 @@ def test_a_card_without_a_reconstruction_says_what_a_generator_would_add(tmp_pat
 
 def test_a_card_says_which_detectors_speak_the_loudest_first(tmp_path):
     z_scores = {"patches": 0.3, "histograms": 2.34, "transformations": 4.06, "<i>own": 2.0}
-    _, page = sheet(tmp_path, [card(z_scores=z_scores)], [card(2, z_scores={"patches": 1.9})])
+    _, page = sheet(tmp_path, [card(z_scores=z_scores)], [card(2, z_scores={"patches": 0.9})])
     text = " ".join(page.text.split())
     assert "unusual in how things stand 4.1 colours and edges 2.3 <i>own 2.0 ordinary in" in text
     assert "ordinary in textures" in text and "ordinary in everything compared" in text
@@ -160,6 +160,13 @@ def test_a_card_says_which_detectors_speak_the_loudest_first(tmp_path):
     _, page = sheet(tmp_path, [card()])
     assert "usual in" not in page.text and "ordinary in" not in page.text
     assert "What is compared" not in page.text
+
+
+def test_where_nothing_is_unusual_by_itself_the_furthest_are_said(tmp_path):
+    z_scores = {"patches": 1.2, "histograms": 0.9, "scattering": 1.9}
+    _, page = sheet(tmp_path, [card(z_scores=z_scores)])
+    text = " ".join(page.text.split())
+    assert "somewhat unusual in patterns 1.9 textures 1.2 ordinary in colours and edges" in text
 
 
 def test_bars_are_as_long_as_a_picture_is_far_out_up_to_the_whole_width(tmp_path):

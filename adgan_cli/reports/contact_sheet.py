@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
 
 from adgan_cli.reports.explanation import Explanation
@@ -12,6 +12,7 @@ from adgan_cli.scoring.rows import Counts
 
 LISTED_FAILURES = 200  # ranking.csv has them all
 UNUSUAL = 2.0  # standard deviations; one in twenty to forty ordinary images is beyond it
+SOMEWHAT = 1.0  # one in six; said where nothing is unusual
 _FULL_BAR = 8.0  # standard deviations
 _BINS = 80
 _BINS_PER_STEP = 4  # of the outline
@@ -38,24 +39,37 @@ class Card:
         require_local_link(self.href)
 
     @property
+    def is_unusual(self) -> bool:
+        """Whether the image is unusual by one detector alone, not only by all joined."""
+        return any(z >= UNUSUAL for z in self.z_scores.values())
+
+    @property
     def unusual(self) -> list["DetectorBar"]:
-        """The detectors by which the image is unusual, the furthest out first."""
-        beyond = [(name, z) for name, z in self.z_scores.items() if z >= UNUSUAL]
-        beyond.sort(key=itemgetter(1), reverse=True)
-        return [DetectorBar(detector_label(name).short, z) for name, z in beyond]
+        """The detectors by which it is unusual, at least somewhat, the furthest out first."""
+        bars = [DetectorBar(name, z) for name, z in self.z_scores.items() if z >= self._least]
+        return sorted(bars, key=attrgetter("z_score"), reverse=True)
 
     @property
     def ordinary(self) -> list[str]:
         """The labels of the other detectors."""
-        return [detector_label(name).short for name, z in self.z_scores.items() if z < UNUSUAL]
+        return [detector_label(name).short for name, z in self.z_scores.items() if z < self._least]
+
+    @property
+    def _least(self) -> float:
+        return UNUSUAL if self.is_unusual else SOMEWHAT
 
 
 @dataclass(frozen=True)
 class DetectorBar:
     """How far out an image is by one detector."""
 
-    label: str
+    detector: str
     z_score: float
+
+    @property
+    def label(self) -> str:
+        """What it compares, for people."""
+        return detector_label(self.detector).short
 
     @property
     def percent(self) -> float:
@@ -118,6 +132,7 @@ def write_contact_sheet(
         explained_by=_captions([card.explanation for card in cards if card.explanation]),
         detectors=[(name, detector_label(name)) for name in names],
         unusual=UNUSUAL,
+        somewhat=SOMEWHAT,
         by=settings.get("by", "reconstruction"),
         with_p=any(card.p_value is not None for card in cards),
         with_flagged=any(card.flagged for card in cards),
