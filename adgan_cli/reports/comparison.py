@@ -130,7 +130,9 @@ def _read(model: Model, rows: Iterable[ScoreRow], root: Path, reader: Reader) ->
     def read(to: Preprocessing) -> dict[str, np.ndarray]:
         images = reader.with_preprocessing(to).read(items, root, expected=len(items))
         return {
-            item.name: image.pixels for item, image in images if isinstance(image, DecodedImage)
+            item.name: image.pixels.copy()  # torch wants to be able to write to them
+            for item, image in images
+            if isinstance(image, DecodedImage)
         }
 
     pixels, to_large = read(model.preprocessing()), large_preprocessing(model)

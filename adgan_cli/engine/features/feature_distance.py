@@ -17,6 +17,7 @@ from adgan_cli.engine.features.distances import (
     nearest_neighbours_from,
 )
 from adgan_cli.engine.features.histograms import histograms
+from adgan_cli.engine.features.patch_map import patch_map
 from adgan_cli.engine.features.patches import (
     PatchDictionary,
     fit_patch_dictionary,
@@ -50,6 +51,15 @@ class FeatureDistance:
     def reference_distances(self, image: np.ndarray) -> np.ndarray:
         """Compute the distance to each training image kept: uint8 (S, S, C) -> (M,)."""
         return self.distance.distances(represented(self.represent, image))
+
+    def anomaly_map(self, image: np.ndarray) -> np.ndarray | None:
+        """Compute where patches are that training images lack: uint8 (S, S, C) -> (s, s), or None.
+
+        Only patches have places.
+        """
+        if self.dictionary is None:
+            return None
+        return patch_map(self.dictionary, self.distance, _shrunk(image[None])[0])
 
     def settings(self) -> dict[str, Any]:
         """Return the shape of its images, as plain JSON."""

@@ -28,8 +28,8 @@ class KeepsReferences(Protocol):
 class SeesPlaces(Protocol):
     """A detector that can say where in an image there is something unusual."""
 
-    def anomaly_map(self, image: np.ndarray) -> np.ndarray:
-        """Compute how unusual each place is: uint8 (S, S, C) -> (h, w), at least 0."""
+    def anomaly_map(self, image: np.ndarray) -> np.ndarray | None:
+        """Compute how unusual each place is: uint8 (S, S, C) -> (h, w), at least 0, or None."""
 
 
 def reference_distances(
@@ -65,12 +65,14 @@ def anomaly_map(
 ) -> np.ndarray | None:
     """Compute how unusual each place of an image is, by one detector: (h, w); None without such.
 
-    By the pretrained network where there is one, else by the first that can. Arguments as in
-    reference_distances.
+    By the pretrained network if it can, else by the first that can, among those that count.
+    Arguments as in reference_distances.
     """
     for name in sorted(model.names, key=lambda name: name != PRETRAINED):
         detector = model.detectors[name]
         seen = large if detector.reads_large else image
-        if isinstance(detector, SeesPlaces) and seen is not None:
-            return detector.anomaly_map(seen)
+        if isinstance(detector, SeesPlaces) and model.scales[name].weight and seen is not None:
+            places = detector.anomaly_map(seen)
+            if places is not None:
+                return places
     return None
