@@ -14,7 +14,7 @@ from adgan_cli.cli import app
 
 TINY = (
     "--size 16 --width 4 --latent-dim 8 --batch-size 4 --iters 3 --encoder-iters 2 "
-    "--device cpu --precision fp32"
+    "--device cpu --precision fp32 --features none"
 ).split()
 FAST = "--n-seed 1 --k 1 --device cpu".split()  # one step from one starting point
 SLOW = "--n-seed 1 --k 100 --device cpu -b 1".split()  # slow enough to be killed amid it

@@ -39,7 +39,7 @@ class Measured:
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class JoinedScores:
     """The scores of N images, and what they came from."""
 
     scores: np.ndarray  # (N,) float64
@@ -100,30 +100,32 @@ class Scorer:
             z_scores = self._features.z_scores(pixels, large)
         return Measured(errors, losses, z_scores)
 
-    def __call__(self, pixels: np.ndarray, large: np.ndarray | None = None) -> Scored:
+    def __call__(self, pixels: np.ndarray, large: np.ndarray | None = None) -> JoinedScores:
         """Score images, uint8 (N, S, S, C); large: the same (N, L, L, C), where it is needed."""
         measured = self.measure(pixels, large)
         scored = join(measured, self._features, self._log_errors)
         if self._adjust is None:
             return scored
         statistics = np.stack([image_statistics(image) for image in pixels])
-        return Scored(self._adjust(scored.scores, statistics), scored.z_scores, scored.losses)
+        return JoinedScores(self._adjust(scored.scores, statistics), scored.z_scores, scored.losses)
 
 
-def join(measured: Measured, features: FeatureModel | None, log_errors: LogErrors | None) -> Scored:
+def join(
+    measured: Measured, features: FeatureModel | None, log_errors: LogErrors | None
+) -> JoinedScores:
     """Join what was measured of images into one score each.
 
     The reconstruction counts like one more of the detectors that count.
     """
     if measured.z_scores is None or features is None:
         assert measured.errors is not None
-        return Scored(measured.errors, np.empty((len(measured.errors), 0)), measured.losses)
+        return JoinedScores(measured.errors, np.empty((len(measured.errors), 0)), measured.losses)
     if measured.errors is None:
-        return Scored(features.joined(measured.z_scores), measured.z_scores, None)
+        return JoinedScores(features.joined(measured.z_scores), measured.z_scores, None)
     assert log_errors is not None
     of_errors = standardised(measured.errors, log_errors)
     z_scores = np.concatenate([measured.z_scores, of_errors[:, None]], 1)
-    return Scored(weighted_sum(z_scores, joined_weights(features)), z_scores, measured.losses)
+    return JoinedScores(weighted_sum(z_scores, joined_weights(features)), z_scores, measured.losses)
 
 
 def concatenated(parts: Sequence[Measured]) -> Measured:
