@@ -1,5 +1,6 @@
 """Fit the detectors of features to a training set, and weigh them without a label."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from adgan_cli.engine.features.ensemble import FeatureModel, score_images
 from adgan_cli.engine.features.feature_distance import fit_histograms, fit_patches, fit_scattering
 from adgan_cli.engine.features.pretrained import fit_pretrained
 from adgan_cli.engine.features.transform_training import (
+    BATCH,
     TransformState,
     affordable_steps,
     new_transform_state,
@@ -39,6 +41,7 @@ MAX_REFERENCES = 2_000  # images that others are compared with, drawn from all
 MAX_VALIDATION = 500  # images that detectors are standardised and weighed by
 VALIDATION_SHARE = 0.1
 MAX_ALTERED = 60  # validation images that altered copies are made of, of each kind
+MAX_EPOCHS = 100  # of the network of transformations: more teach it a small set by heart
 TIMED = 8  # images that the time of scoring is measured by
 # times as long with the network of transformations, which is not there when it is measured
 TRANSFORMATIONS_FACTOR = 1.5
@@ -223,7 +226,8 @@ class _Fit:
             if kept is not None:
                 return kept
         _, size, _, channels = self.images.pixels.shape
-        steps = self.config.transform_iters
+        most = math.ceil(MAX_EPOCHS * len(indices) / BATCH)
+        steps = min(self.config.transform_iters, most)
         state = new_transform_state(
             size, channels, n_steps=steps, seed=self.seed, device=self.device
         )
