@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import draw_disc
 
-from adgan_cli.config import ModelConfig, TrainConfig
+from adgan_cli.config import FeatureConfig, ModelConfig, TrainConfig
 from adgan_cli.engine.models.files import file_digest, load_model, save_model
 from adgan_cli.engine.training import trainer as training
 from adgan_cli.engine.training.checkpoint import read_checkpoint
@@ -176,6 +176,26 @@ def test_networks_only_trains_on_every_picture_and_judges_nothing(tmp_path):
     assert not (tmp_path / "neighbours.safetensors").exists()
 
 
+@pytest.mark.parametrize("calls", [1, 6, 12])
+def test_features_come_first_and_a_run_stopped_in_them_goes_on_exactly(calls, tmp_path):
+    learned = {"features": FeatureConfig(transform_iters=2)}
+
+    def trained(run, stop=None):
+        run.fit_features(stop)
+        return complete(run, stop)
+
+    whole = trained(started(tmp_path / "whole", HELD, **learned))
+    assert whole.default_search().by == "features"
+    for by in ("reconstruction", "features", "all"):
+        assert whole.calibration(replace(whole.default_search(), by=by)) is not None
+    stopped = started(tmp_path / "parts", HELD, **learned)
+    trained(stopped, stop_after(calls))
+    assert stopped.stopped
+    again = resumed(tmp_path / "parts")
+    assert trained(again).digest == whole.digest
+    assert not (tmp_path / "parts" / "transformations.safetensors").exists()
+
+
 def test_a_critic_is_kept_where_there_is_one():
     assert complete(started(keep_critic=True)).critic is not None
     assert complete(started()).critic is None
@@ -256,7 +276,7 @@ def test_python_stops_and_resumes_as_the_command_does(discs, tmp_path):
     def trained(name, **options):
         return train(
             discs(8), TINY, replace(RUN, encoder_iters=1), out=tmp_path / name, device="cpu",
-            precision="fp32", **options,
+            precision="fp32", features=None, **options,
         )  # fmt: skip
 
     whole = trained("whole")

@@ -184,7 +184,8 @@ def _tensors(model: Model) -> dict[str, Tensor]:
     for number, calibration in enumerate(model.calibrations):
         name = f"{CALIBRATION}{number}"
         tensors[name] = torch.from_numpy(calibration.scores)
-        tensors[name + OF_STATISTICS] = torch.from_numpy(calibration.statistics)
+        # copied: several calibrations may share the statistics of the same images
+        tensors[name + OF_STATISTICS] = torch.from_numpy(calibration.statistics.copy())
         if calibration.z_scores is not None:
             tensors[name + OF_Z_SCORES] = torch.from_numpy(calibration.z_scores)
     if model.features is not None:
