@@ -15,7 +15,8 @@ from adgan_cli.images.read import DecodedImage
 from adgan_cli.images.reader import Reader
 from adgan_cli.images.refs import ImageRef
 from adgan_cli.images.statistics import image_statistics
-from adgan_cli.scoring.joining import held_out_table, large_size
+from adgan_cli.scoring.joining import held_out_table
+from adgan_cli.scoring.reading import read_twice
 from adgan_cli.scoring.scorer import Measured, Scorer, concatenated, join
 
 MAX_HELD_OUT = 2_000  # images: p-values need no finer steps than 1 in 2,000
@@ -54,10 +55,8 @@ def calibrate(
     as they are scored. Stopped early, the model is returned as it was. Raises NoImagesError where
     no image can be used.
     """
-    preprocessing = model.preprocessing()
-    reader = (reader or Reader(preprocessing)).with_preprocessing(preprocessing)
-    large = large_size(model.features)
-    unseen, counts = _unseen_images(model, listing, reader, large)
+    config = config or model.default_search()
+    unseen, counts = _unseen_images(model, listing, config, reader)
 
     def report(done: int) -> None:
         if on_image is not None:
@@ -85,14 +84,13 @@ def with_calibration(
     config = what_scores_follow(config or model.default_search())
     scorer = Scorer(model, config, log_errors=(0.0, 1.0))
     parts: list[Measured] = []
-    for start in range(0, len(held_out.pixels), scorer.batch_size):
+    for batch in _batches(len(held_out.pixels), scorer.batch_size):
         if should_stop is not None and should_stop():
             return model
-        part = slice(start, start + scorer.batch_size)
-        large = None if held_out.large is None else held_out.large[part]
-        parts.append(scorer.measure(held_out.pixels[part], large))
+        large = None if held_out.large is None else held_out.large[batch]
+        parts.append(scorer.measure(held_out.pixels[batch], large))
         if on_image is not None:
-            on_image(min(part.stop, len(held_out.pixels)))
+            on_image(batch.stop)
     measured = concatenated(parts)
     statistics = np.stack([image_statistics(image) for image in held_out.pixels])
     ways: tuple[By, ...] = ("reconstruction", "features", "all")
@@ -127,45 +125,47 @@ def _calibration(
 def score_pixels(model: Model, pixels: np.ndarray, config: SearchConfig) -> np.ndarray:
     """Score pixels, uint8 (N, S, S, C), without adjustment: (N,) float64."""
     scorer = Scorer(model, replace(config, adjust="none"))
-    batches = range(0, len(pixels), scorer.batch_size)
-    return np.concatenate(
-        [scorer(pixels[start : start + scorer.batch_size]).scores for start in batches]
-    )
+    batches = _batches(len(pixels), scorer.batch_size)
+    return np.concatenate([scorer(pixels[batch]).scores for batch in batches])
+
+
+def _batches(count: int, size: int) -> list[slice]:
+    """Divide so many images into batches of that size, the last one smaller."""
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def _unseen_images(
-    model: Model, listing: Listing, reader: Reader, large: int | None
+    model: Model, listing: Listing, config: SearchConfig, reader: Reader | None
 ) -> tuple[HeldOut, CalibrationCounts]:
-    """Read at most 2,000 images that the model was not trained on.
+    """Read at most 2,000 images that the model was not trained on, in the listing's order.
 
     Drawn from the whole listing: those that lie side by side are often relatives.
     """
-    order = np.random.default_rng(0).permutation(len(listing.items))[: 2 * MAX_HELD_OUT]
-    items = [listing.items[index] for index in np.sort(order).tolist()]
-    unseen: list[np.ndarray] = []
-    used: list[ImageRef] = []
+    drawn = np.random.default_rng(0).permutation(len(listing.items))[: 2 * MAX_HELD_OUT]
+    items = [listing.items[index] for index in drawn.tolist()]
+    unseen: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
     in_training, failed = 0, 0
-    for item, image in reader.read(items, listing.root, expected=len(items)):
+    reading = read_twice(model, config, items, listing.root, expected=len(items), reader=reader)
+    for index, (_, image, large) in zip(drawn.tolist(), reading, strict=True):
         if not isinstance(image, DecodedImage):
             failed += 1
         elif model.was_trained_on(image.fingerprint):
             in_training += 1
         else:
-            unseen.append(image.pixels)
-            used.append(item)
+            unseen[index] = image.pixels, large
+            if len(unseen) == MAX_HELD_OUT:
+                break
     if not unseen:
         raise NoImagesError(
             f"no picture in {listing.root} to calibrate by: {in_training} were trained on, "
             f"{failed} failed; give normal pictures that the model has not seen"
         )
-    chosen = np.sort(np.random.default_rng(0).permutation(len(unseen))[:MAX_HELD_OUT]).tolist()
+    ordered = [unseen[index] for index in sorted(unseen)]
+    large_ones = [large for _, large in ordered if large is not None]
     held_out = HeldOut(
-        np.stack([unseen[index] for index in chosen]),
-        None
-        if large is None
-        else read_large(reader, [used[i] for i in chosen], listing.root, large),
+        np.stack([pixels for pixels, _ in ordered]), np.stack(large_ones) if large_ones else None
     )
-    return held_out, CalibrationCounts(len(chosen), in_training, failed)
+    return held_out, CalibrationCounts(len(ordered), in_training, failed)
 
 
 def read_large(reader: Reader, items: Sequence[ImageRef], root: Path, size: int) -> np.ndarray:

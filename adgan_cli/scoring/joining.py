@@ -23,9 +23,10 @@ def standardised(errors: np.ndarray, log_errors: LogErrors) -> np.ndarray:
 
 def joined_weights(features: FeatureModel) -> list[float]:
     """Return the weights of the detectors, then that of the reconstruction; they add up to 1."""
-    weights = list(features.weights.values())
-    counting = sum(weight > 0 for weight in weights)
-    return [*(weight * counting / (counting + 1) for weight in weights), 1 / (counting + 1)]
+    weights, share = list(features.weights.values()), features.reconstruction_weight
+    if share is None:
+        share = 1 / (1 + sum(weight > 0 for weight in weights))
+    return [*(weight * (1 - share) for weight in weights), share]
 
 
 def joined_names(model: Model, config: SearchConfig) -> tuple[str, ...]:
@@ -35,21 +36,25 @@ def joined_names(model: Model, config: SearchConfig) -> tuple[str, ...]:
     return (*model.features.names, *([RECONSTRUCTION] if config.by == "all" else ()))
 
 
-def large_size(features: FeatureModel | None) -> int | None:
-    """Return the side at which features need images a second time; None: not at all."""
-    if features is None or not any(features.detectors[n].reads_large for n in features.names):
-        return None
-    return features.large_size
+def require_scoring(model: Model, config: SearchConfig) -> None:
+    """Raise ConfigError where the model lacks what these settings score by, with the remedy."""
+    if config.by != "features":
+        model.require_generator()
+    if config.by != "reconstruction":
+        model.require_features()
+    if config.by == "all":
+        calibrated_errors(model, config)
 
 
-def required_features(model: Model) -> FeatureModel:
-    """Return the model's features; ConfigError where it has none."""
-    if model.features is None:
+def calibrated_errors(model: Model, config: SearchConfig) -> LogErrors:
+    """Look up how errors of images held out lie; ConfigError where none were searched for."""
+    calibration = model.calibration(config)
+    if calibration is None or calibration.log_errors is None:
         raise ConfigError(
-            f"{model.file or 'the model'} has learned no features; score --by reconstruction, or "
-            "train it anew"
+            "--by all needs scores of ordinary pictures with these settings, to compare the "
+            "reconstruction's with: adgan calibrate PATHS --by all adds them"
         )
-    return model.features
+    return calibration.log_errors
 
 
 def calibration_of(model: Model, config: SearchConfig) -> Calibration | None:
@@ -79,7 +84,7 @@ def held_out_table(model: Model, z_scores: np.ndarray) -> np.ndarray:
 
     z_scores: (N, M') of those, and of the reconstruction in a last column or not.
     """
-    features = required_features(model)
+    features = model.require_features()
     extra = z_scores.shape[1] - len(features.names)
     table = np.full((len(z_scores), len(features.detectors) + extra), np.nan)
     positions = [index for index, name in enumerate(features.detectors) if name in features.names]

@@ -13,12 +13,13 @@ failed are not in here: they are tried again.
 """
 
 import json
+import math
 import os
 import zlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -32,7 +33,7 @@ from adgan_cli import __version__
 from adgan_cli.atomic import writing
 from adgan_cli.config import SearchConfig, first_difference, to_dict
 from adgan_cli.engine.models.files import model_digest
-from adgan_cli.engine.models.model import Model
+from adgan_cli.engine.models.model import Model, what_scores_follow
 from adgan_cli.errors import ConfigError, ScoresError
 from adgan_cli.images.find import Listing
 from adgan_cli.images.refs import FileStamp, ImageRef
@@ -52,7 +53,7 @@ class JournalEntry(NamedTuple):
     width: int
     height: int
     mode: str
-    z_scores: tuple[float, ...] = ()  # of each detector that is joined
+    z_scores: tuple[float, ...] = ()  # of each part of a joined score
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,14 +103,15 @@ class Journal:
 
 def scoring_key(model: Model, config: SearchConfig) -> dict[str, Any]:
     """Name all that scores depend on besides the images; rows of two kinds are not mixed."""
+    followed = replace(what_scores_follow(config), adjust=config.adjust)
     return {
         "adgan": __version__,
         "torch": torch.__version__,
         "pillow": PIL.__version__,
         "device": model.device.type,
         "model": model.digest or model_digest(model),
+        **{f"search {name}": value for name, value in to_dict(followed).items()},
         "detectors": ", ".join(joined_names(model, config)),
-        **{f"search {name}": value for name, value in to_dict(config).items()},
         **{f"reading {name}": value for name, value in asdict(model.preprocessing()).items()},
     }
 
@@ -232,14 +234,17 @@ def _parse(line: bytes, detectors: int) -> tuple[int, JournalEntry] | None:
         if int(checksum) != zlib.crc32(body):
             return None
         key, content, score, width, height, mode, z_scores, _ = json.loads(body + b"]")
-        entry = JournalEntry(
-            bytes.fromhex(content), float(score), width, height, mode, tuple(map(float, z_scores))
-        )
-        has_shape = len(entry.content) == 8 and len(z_scores) == detectors
-        has_type = type(mode) is str and 0 <= width < 2**31 and 0 <= height < 2**31
-        return (int(key, 16), entry) if has_shape and has_type and len(key) == 16 else None
-    except (ValueError, TypeError, RecursionError):
+        of_key, of_content = bytes.fromhex(key), bytes.fromhex(content)
+        numbers = float(score), *map(float, z_scores)
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
+    has_shape = len(of_key) == len(of_content) == 8 and len(numbers) == 1 + detectors
+    is_number = all(map(math.isfinite, numbers))
+    is_size = all(type(side) is int and 0 <= side < 2**31 for side in (width, height))
+    if not (has_shape and is_number and is_size and type(mode) is str):
+        return None
+    entry = JournalEntry(of_content, numbers[0], width, height, mode, numbers[1:])
+    return int.from_bytes(of_key, "big"), entry
 
 
 def _checked_line(values: list[Any]) -> bytes:

@@ -9,8 +9,10 @@ import csv
 import io
 import json
 import math
+import sys
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -21,6 +23,41 @@ COLUMNS = ("path", "score", "p_value", "in_training", "width", "height", "mode",
 Z_COLUMN = "z_"  # before the names of detectors: further columns, where scores are joined
 
 TraceWriter = Callable[[str, Sequence[Sequence[float]]], None]  # path, losses: n_seed by k + 1
+
+
+class PartScores(Mapping[str, float]):
+    """Scores of parts by their names, in little more memory than the numbers take.
+
+    A table may have a million rows: `names` is one object for all of them.
+    """
+
+    __slots__ = ("_names", "_values")
+
+    def __init__(self, names: tuple[str, ...], values: Sequence[float]) -> None:
+        if len(names) != len(values):
+            raise ValueError(f"{len(values)} scores do not belong to {len(names)} names")
+        self._names, self._values = names, array("d", values)
+
+    def __getitem__(self, name: str) -> float:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._values[self._names.index(name)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.items()))
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+NO_PARTS = PartScores((), ())
+_INTERNED: dict[tuple[str, ...], tuple[str, ...]] = {}  # names in tables that were read
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +72,8 @@ class ScoreRow:
     height: int | None = None
     mode: str = ""  # how the file stores pixels and what was done to them; see images/read.py
     error: str = ""  # the reason, where there is no score
-    # of each detector whose scores are joined: standard deviations above images held out
-    z_scores: Mapping[str, float] = field(default_factory=dict)
+    # of each part of a joined score: standard deviations above ordinary images
+    z_scores: Mapping[str, float] = NO_PARTS
 
     def __post_init__(self) -> None:
         if not self.path:
@@ -47,6 +84,8 @@ class ScoreRow:
             raise ValueError("both score and error are set; exactly one must be")
         if self.score is not None and not math.isfinite(self.score):
             raise ValueError(f"score must be finite, got {self.score}")
+        if not all(map(math.isfinite, self.z_scores.values())):
+            raise ValueError(f"scores of parts must be finite, got {self.z_scores}")
         if self.p_value is not None and not 0 <= self.p_value <= 1:
             raise ValueError(f"p_value must be from 0 to 1, got {self.p_value}")
 
@@ -245,10 +284,14 @@ def _row(record: Mapping[str, object]) -> ScoreRow:
     )
 
 
-def _z_scores(record: Mapping[str, object]) -> dict[str, float]:
+def _z_scores(record: Mapping[str, object]) -> PartScores:
     columns = [name for name in record if name.startswith(Z_COLUMN)]
     values = {name.removeprefix(Z_COLUMN): _number(record, name) for name in columns}
-    return {name: value for name, value in values.items() if value is not None}
+    present = {name: value for name, value in values.items() if value is not None}
+    if not present:
+        return NO_PARTS
+    names = tuple(map(sys.intern, present))
+    return PartScores(_INTERNED.setdefault(names, names), [*present.values()])
 
 
 def _string(record: Mapping[str, object], name: str) -> str:

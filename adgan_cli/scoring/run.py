@@ -4,9 +4,9 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress, islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from adgan_cli.images.selection import Selection
 from adgan_cli.processes import SINGLE, Processes, is_restart
 from adgan_cli.scoring.adjust import held_out_scores
 from adgan_cli.scoring.calibration import p_value
-from adgan_cli.scoring.joining import joined_names
+from adgan_cli.scoring.joining import joined_names, require_scoring
 from adgan_cli.scoring.journal import (
     Append,
     Journal,
@@ -36,7 +36,8 @@ from adgan_cli.scoring.journal import (
     scoring_key,
     stamp_of,
 )
-from adgan_cli.scoring.rows import ScoreRow
+from adgan_cli.scoring.reading import ReadTwice, read_twice
+from adgan_cli.scoring.rows import NO_PARTS, PartScores, ScoreRow
 from adgan_cli.scoring.scorer import Scorer
 from adgan_cli.scoring.shares import REPORT_EVERY, SharedCount, plan_shares
 
@@ -44,8 +45,6 @@ WAITING, SEARCHING = "waiting for pictures", "searching"  # stages of ScoringRun
 
 # what came of an image: its entry, or why it has none; the losses, where it was searched for
 _Outcome = tuple[JournalEntry | ImageError, np.ndarray | None]
-_Decoded = DecodedImage | ImageError
-_Read = tuple[ImageRef, _Decoded, _Decoded | None]  # the same image twice, where it is needed
 
 
 def score(
@@ -105,7 +104,8 @@ class ScoringRun:
     seconds: spent so far in each stage, waiting for decoded images (threads decode them ahead of
     the search) and searching.
 
-    Raises ConfigError for an adjustment that the model has too few held-out scores for.
+    Raises ConfigError where the model lacks what the settings score by, and for an adjustment that
+    it has too few held-out scores for.
     """
 
     def __init__(
@@ -122,6 +122,7 @@ class ScoringRun:
     ) -> None:
         self.model, self.listing = model, listing
         self.config = config or model.default_search()
+        require_scoring(model, self.config)
         self.held_out = held_out_scores(model, self.config)
         self.detectors = joined_names(model, self.config)
         self.seconds: dict[str, float] = {}
@@ -216,7 +217,14 @@ class ScoringRun:
                 stamps.append(stamp_of(item))  # before it is read: a change in between shows
                 yield item
 
-        reading = self._reading(stamped(), items, scorer.large_size)
+        reading = read_twice(
+            self.model,
+            self.config,
+            stamped(),
+            self.listing.root,
+            expected=len(items),
+            reader=self._reader,
+        )
         with self._writer() as append:
             # no more at once than are searched at once: rows come, and a stop is heeded, after each
             while True:
@@ -225,28 +233,12 @@ class ScoringRun:
                 if not batch:
                     return
                 with self._timed(SEARCHING):
-                    outcomes = list(_batch_outcomes([pair[1:] for pair in batch], scorer, cached))
+                    outcomes = list(_batch_outcomes(batch, scorer, cached))
                 for (item, _, _), (entry, _) in zip(batch, outcomes, strict=True):
                     stamp = stamps.popleft()
                     if append and isinstance(entry, JournalEntry) and math.isfinite(entry.score):
                         append(item, stamp, entry)
                 yield from outcomes
-
-    def _reading(
-        self, stamped: Iterable[ImageRef], items: Sequence[ImageRef], large_size: int | None
-    ) -> Iterator[_Read]:
-        """Read images, each a second time at the backbone's size where there is one."""
-        root, count = self.listing.root, len(items)
-        reading = self._reader.read(stamped, root, expected=count)
-        if large_size is None:
-            return ((item, image, None) for item, image in reading)
-        preprocessing = replace(self._reader.preprocessing, size=large_size)
-        again = self._reader.with_preprocessing(preprocessing).read(items, root, expected=count)
-        return (
-            # changed in between: an image of two sizes is none
-            (item, image if isinstance(large, DecodedImage) else large, large)
-            for (item, image), (_, large) in zip(reading, again, strict=True)
-        )
 
     def _writer(self) -> AbstractContextManager[Append | None]:
         if self._journal is None:
@@ -281,44 +273,38 @@ class ScoringRun:
             height=entry.height,
             mode=sys.intern(entry.mode),  # one of a few, in millions of rows
             error=error,
-            z_scores={} if error else dict(zip(self.detectors, entry.z_scores, strict=True)),
+            z_scores=NO_PARTS if error else PartScores(self.detectors, entry.z_scores),
         )
 
 
 def _batch_outcomes(
-    images: Sequence[tuple[_Decoded, _Decoded | None]], scorer: Scorer, cached: Journal
+    images: Sequence[ReadTwice], scorer: Scorer, cached: Journal
 ) -> Iterator[_Outcome]:
     """Score the images of a batch whose content has no score in the journal."""
-    scores: dict[int, tuple[float, tuple[float, ...]]] = {}
+    entries: dict[int, JournalEntry] = {}
     losses: dict[int, np.ndarray] = {}
-    new: list[int] = []
-    for index, (image, _) in enumerate(images):
+    new: dict[int, DecodedImage] = {}
+    for index, (_, image, _) in enumerate(images):
         if isinstance(image, DecodedImage):
             entry = cached.entry_of_content(image.fingerprint)
             if entry is None:
-                new.append(index)
+                new[index] = image
             else:
-                scores[index] = entry.score, entry.z_scores
+                entries[index] = _entry(image, entry.score, entry.z_scores)
     if new:
-        pixels, large = (_stacked([images[index][side] for index in new]) for side in (0, 1))
-        assert pixels is not None
-        scored = scorer(pixels, large)
-        z_scores = map(tuple, scored.z_scores.tolist())
-        scores |= zip(new, zip(scored.scores.tolist(), z_scores, strict=True), strict=True)
+        large = [images[index][2] for index in new]
+        scored = scorer(
+            np.stack([image.pixels for image in new.values()]),
+            None if large[0] is None else np.stack([one for one in large if one is not None]),
+        )
+        rows = zip(new.items(), scored.scores.tolist(), scored.z_scores.tolist(), strict=True)
+        entries |= {index: _entry(image, score, z) for (index, image), score, z in rows}
         if scored.losses is not None:
             losses = dict(zip(new, scored.losses, strict=True))
-    for index, (image, _) in enumerate(images):
-        if isinstance(image, ImageError):
-            yield image, None
-        else:
-            score, of_detectors = scores[index]
-            entry = JournalEntry(
-                image.fingerprint, score, image.width, image.height, image.mode, of_detectors
-            )
-            yield entry, losses.get(index)
+    for index, (_, image, _) in enumerate(images):
+        yield image if isinstance(image, ImageError) else entries[index], losses.get(index)
 
 
-def _stacked(images: Sequence[_Decoded | None]) -> np.ndarray | None:
-    """Stack the pixels of images, (N, S, S, C); None where there are none."""
-    decoded = [image.pixels for image in images if isinstance(image, DecodedImage)]
-    return np.stack(decoded) if decoded else None
+def _entry(image: DecodedImage, score: float, z_scores: Sequence[float]) -> JournalEntry:
+    size = image.width, image.height
+    return JournalEntry(image.fingerprint, score, *size, image.mode, tuple(z_scores))

@@ -15,17 +15,11 @@ from adgan_cli.engine.features.ensemble import FeatureModel, weighted_sum
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.searcher import Searcher
-from adgan_cli.errors import ConfigError
 from adgan_cli.images.statistics import image_statistics
 from adgan_cli.scoring.adjust import adjustment
-from adgan_cli.scoring.joining import (
-    LogErrors,
-    joined_weights,
-    large_size,
-    required_features,
-    standardised,
-)
+from adgan_cli.scoring.joining import LogErrors, calibrated_errors, joined_weights, standardised
 
+Z_DECIMALS = 4  # of the parts of a score, in rows: what people read, and a table has them all
 FEATURES_BATCH = 32  # images between two looks whether to stop, where nothing is searched for
 
 
@@ -66,17 +60,12 @@ class Scorer:
         self._search = None
         if config.by != "features":
             self._search = Searcher.for_model(model, config, batch_size=batch_size)
-        self._features = None if config.by == "reconstruction" else required_features(model)
+        self._features = None if config.by == "reconstruction" else model.require_features()
         self._log_errors = log_errors
         if config.by == "all" and log_errors is None:
-            self._log_errors = _calibrated_errors(model, config)
+            self._log_errors = calibrated_errors(model, config)
         self._adjust = adjustment(model, config)
         self._batch_size = batch_size
-
-    @property
-    def features(self) -> FeatureModel | None:
-        """The features that have a part in the scores."""
-        return self._features
 
     @property
     def batch_size(self) -> int:
@@ -84,11 +73,6 @@ class Scorer:
         if self._search is None:
             return self._batch_size or FEATURES_BATCH
         return self._search.batch_size
-
-    @property
-    def large_size(self) -> int | None:
-        """The side at which images are needed a second time; None: not at all."""
-        return large_size(self._features)
 
     def measure(self, pixels: np.ndarray, large: np.ndarray | None = None) -> Measured:
         """Search for images and compare them, uint8 (N, S, S, C); large: the same (N, L, L, C)."""
@@ -103,11 +87,13 @@ class Scorer:
     def __call__(self, pixels: np.ndarray, large: np.ndarray | None = None) -> JoinedScores:
         """Score images, uint8 (N, S, S, C); large: the same (N, L, L, C), where it is needed."""
         measured = self.measure(pixels, large)
-        scored = join(measured, self._features, self._log_errors)
-        if self._adjust is None:
-            return scored
-        statistics = np.stack([image_statistics(image) for image in pixels])
-        return JoinedScores(self._adjust(scored.scores, statistics), scored.z_scores, scored.losses)
+        joined = join(measured, self._features, self._log_errors)
+        scores = joined.scores
+        if self._adjust is not None:
+            scores = self._adjust(scores, np.stack([image_statistics(image) for image in pixels]))
+        # no negative zero, which is written with its sign
+        z_scores = np.round(joined.z_scores, Z_DECIMALS) + 0.0
+        return JoinedScores(scores, z_scores, joined.losses)
 
 
 def join(
@@ -140,13 +126,3 @@ def concatenated(parts: Sequence[Measured]) -> Measured:
         column([part.losses for part in parts]),
         column([part.z_scores for part in parts]),
     )
-
-
-def _calibrated_errors(model: Model, config: SearchConfig) -> LogErrors:
-    calibration = model.calibration(config)
-    if calibration is None or calibration.log_errors is None:
-        raise ConfigError(
-            "--by all needs scores of ordinary pictures with these settings, to compare the "
-            "reconstruction's with: adgan calibrate FOLDER --by all adds them"
-        )
-    return calibration.log_errors

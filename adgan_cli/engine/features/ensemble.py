@@ -41,6 +41,9 @@ class FeatureModel:
     scales: Mapping[str, Scale]  # of the same names
     large_size: int | None = None  # side at which images are read for the backbone, if any
     missing: Mapping[str, str] = field(default_factory=dict)  # detectors without a network, and why
+    # share of the reconstruction where it joins in, from 0 to 1; None: as one more of the detectors
+    # that count
+    reconstruction_weight: float | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,6 +58,12 @@ class FeatureModel:
         if not total:  # those that count are missing
             return {name: 1 / len(weights) for name in weights}
         return {name: weight / total for name, weight in weights.items()}
+
+    @property
+    def side_read(self) -> int | None:
+        """The side at which images have to be read a second time; None where once is enough."""
+        reads_large = any(self.detectors[name].reads_large for name in self.names)
+        return self.large_size if reads_large else None
 
     def z_scores(self, pixels: np.ndarray, large: np.ndarray | None = None) -> np.ndarray:
         """Standardise the scores of N images by each of K detectors: (N, K) float64.

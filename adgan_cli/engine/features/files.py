@@ -1,5 +1,6 @@
 """Features as tensors and plain JSON, in which a model's file keeps them."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -29,6 +30,7 @@ LOADERS: Mapping[str, Load] = {
     "pretrained": pretrained_from,
     "transformations": transformations_from,
 }
+MAX_SIDE = 4_096  # pixels at which a backbone may read images
 
 
 def feature_settings(features: FeatureModel) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def feature_settings(features: FeatureModel) -> dict[str, Any]:
         "order": list(features.detectors),  # JSON is written with sorted keys
         "scales": {name: asdict(scale) for name, scale in features.scales.items()},
         "large_size": features.large_size,
+        "reconstruction_weight": features.reconstruction_weight,
     }
 
 
@@ -55,35 +58,58 @@ def features_from(
 ) -> FeatureModel:
     """Build features from both; a pretrained network that cannot be had is among the missing.
 
-    Raises KeyError, TypeError or ValueError for what does not fit.
+    Raises KeyError, TypeError, ValueError, ... for what does not fit.
     """
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if not tensor.isfinite().all():
             raise ValueError(f"{name} holds NaN or infinity")
     detectors: dict[str, Detector] = {}
     missing: dict[str, str] = {}
+    rest = dict(tensors)
     for name in settings["order"]:
-        own = {
-            key.removeprefix(f"{name}/"): tensor
-            for key, tensor in tensors.items()
-            if key.startswith(f"{name}/")
-        }
-        detector = LOADERS[name](settings["detectors"][name], own)
-        if isinstance(detector, PretrainedDetector):
-            try:
-                detector = detector.with_backbone(device=device)
-            except ConfigError as error:
-                missing[name] = str(error)
-        detectors[name] = detector
-    scales = {name: _scale(settings["scales"][name]) for name in detectors}
-    large_size = settings["large_size"]
-    if large_size is not None and not (type(large_size) is int and 0 < large_size <= 4096):
+        own = {key: rest.pop(key) for key in tensors if key.startswith(f"{name}/")}
+        of_detector = {key.removeprefix(f"{name}/"): tensor for key, tensor in own.items()}
+        detectors[name] = load_detector(name, settings["detectors"][name], of_detector)
+        try:
+            detectors[name] = connect(detectors[name], device)
+        except ConfigError as error:
+            missing[name] = str(error)
+    if rest or not detectors:
+        raise ValueError(f"no detector has {min(rest, default='anything')}")
+    scales = {name: _scale(name, settings["scales"][name]) for name in detectors}
+    large_size, weight = settings["large_size"], settings["reconstruction_weight"]
+    if large_size is not None and not (type(large_size) is int and 0 < large_size <= MAX_SIDE):
         raise ValueError(f"images are not read at {large_size} pixels")
-    return FeatureModel(detectors, scales, large_size, missing)
+    if weight is not None and not 0 <= float(weight) <= 1:
+        raise ValueError(f"the weight of the reconstruction is {weight}")
+    weight = None if weight is None else float(weight)
+    return FeatureModel(detectors, scales, large_size, missing, weight)
 
 
-def _scale(values: Mapping[str, Any]) -> Scale:
-    scale = Scale(**{name: float(value) for name, value in values.items()})
-    if not all(map(torch.isfinite, map(torch.tensor, asdict(scale).values()))):
-        raise ValueError("a scale is not a number")
+def load_detector(
+    name: str, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> Detector:
+    """Build the detector of that name; KeyError, TypeError or ValueError for what does not fit."""
+    if name not in LOADERS:
+        raise ValueError(f"no detector is called {name}")
+    try:
+        return LOADERS[name](settings, tensors)
+    except KeyError as error:
+        raise ValueError(f"{name} lacks {error}") from error
+
+
+def connect(detector: Detector, device: torch.device | str) -> Detector:
+    """Load what a detector needs from outside a model's file; ConfigError where it is not there."""
+    if isinstance(detector, PretrainedDetector):
+        return detector.with_backbone(device=device)
+    return detector
+
+
+def _scale(name: str, values: Mapping[str, Any]) -> Scale:
+    scale = Scale(**{key: float(value) for key, value in values.items()})
+    is_finite = math.isfinite(scale.mean) and math.isfinite(scale.deviation)
+    if not (is_finite and scale.deviation >= 0):
+        raise ValueError(f"scores of {name} cannot lie so")
+    if not (0 <= scale.weight <= 1 and 0 <= scale.evidence <= 1):
+        raise ValueError(f"{name} has a weight or an evidence that is not from 0 to 1")
     return scale

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from adgan_cli.atomic import replacing, write_text
 from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig, from_dict, to_dict
+from adgan_cli.engine.features.ensemble import FeatureModel
 from adgan_cli.engine.features.files import feature_settings, feature_tensors, features_from
 from adgan_cli.engine.models.dcgan import Critic, Encoder, Generator
 from adgan_cli.engine.models.header import TRAINING_FINGERPRINTS, metadata, model_path, read_header
@@ -61,23 +63,23 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
         reading = from_dict(ReadConfig, content["reading"])
         ranges = ranges_from(content["ranges"])
         searches = [from_dict(SearchConfig, values) for values in content["calibrations"]]
-        log_errors = [None if pair is None else tuple(pair) for pair in content["log_errors"]]
+        has_generator = content["has_generator"]
+        log_errors = list(map(_log_errors, content["log_errors"]))
     tensors = read_tensors(file)
     fingerprints = _fingerprints(tensors.pop(TRAINING_FINGERPRINTS, None), file)
     of_critic, of_encoder = pop_prefixed(tensors, CRITIC), pop_prefixed(tensors, ENCODER)
-    calibrations = _calibrations(searches, log_errors, pop_prefixed(tensors, CALIBRATION), file)
-    features = None
     of_features = pop_prefixed(tensors, FEATURES)
-    if content.get("features") is not None:
-        with _settings_of(file):
-            features = features_from(content["features"], of_features, device)
+    features = _features(content.get("features"), of_features, device, file)
+    of_calibrations = pop_prefixed(tensors, CALIBRATION)
+    n_detectors = 0 if features is None else len(features.detectors)
+    calibrations = _calibrations(searches, log_errors, of_calibrations, n_detectors, file)
 
     def filled(network: Network, tensors: Mapping[str, Tensor]) -> Network:
         load_tensors(network, tensors, file)
         return network.to(device).eval().requires_grad_(False)
 
     critic = encoder = generator = None
-    if tensors or features is None:
+    if has_generator is not False or tensors or features is None:
         generator = filled(Generator(config), tensors)
     if of_critic:
         batch_norm = any("running_mean" in name for name in of_critic)
@@ -167,6 +169,7 @@ def _content(model: Model) -> dict[str, Any]:
         "reading": to_dict(model.reading),
         "ranges": ranges_dict(model.ranges),
         "calibrations": [to_dict(calibration.search) for calibration in model.calibrations],
+        "has_generator": model.generator is not None,
         "log_errors": [calibration.log_errors for calibration in model.calibrations],
         **({} if model.features is None else {"features": feature_settings(model.features)}),
     }
@@ -216,10 +219,35 @@ def _fingerprints(tensor: Tensor | None, file: Path) -> np.ndarray | None:
     return np.sort(tensor.numpy().view(np.uint64))  # sorted already, unless somebody edited it
 
 
+def _features(
+    settings: Any, tensors: Mapping[str, Tensor], device: torch.device | str, file: Path
+) -> FeatureModel | None:
+    if settings is None and not tensors:
+        return None
+    try:
+        return features_from(settings, tensors, device)
+    except KeyError as error:
+        raise ModelFileError(f"{file} is corrupt: its features lack {error}") from error
+    except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        problem = str(error).split("\n")[0]
+        raise ModelFileError(f"{file} is corrupt: its features do not hold ({problem})") from error
+
+
+def _log_errors(values: Any) -> tuple[float, float] | None:
+    """Read mean and deviation of logarithms; ValueError for what is none."""
+    if values is None:
+        return None
+    mean, deviation = map(float, values)
+    if not (math.isfinite(mean) and math.isfinite(deviation) and deviation >= 0):
+        raise ValueError(f"errors do not lie at {mean} with a deviation of {deviation}")
+    return mean, deviation
+
+
 def _calibrations(
     searches: Sequence[SearchConfig],
     log_errors: Sequence[tuple[float, float] | None],
     tensors: dict[str, Tensor],
+    n_detectors: int,
     file: Path,
 ) -> tuple[Calibration, ...]:
     calibrations = []
@@ -229,9 +257,14 @@ def _calibrations(
         z_scores = tensors.pop(f"{number}{OF_Z_SCORES}", None)
         if scores is None or statistics is None or not _valid_calibration(scores, statistics):
             raise ModelFileError(f"{file} is corrupt: a calibration is not a row of numbers")
+        parts = n_detectors + 1 if search.by == "all" else n_detectors
+        has_parts = False
+        if z_scores is not None:  # NaN where a detector was missing
+            expected = (len(scores), parts), torch.float64
+            has_parts = (z_scores.shape, z_scores.dtype) == expected
+        if has_parts == (search.by == "reconstruction") or (errors is None) == (search.by == "all"):
+            raise ModelFileError(f"{file} is corrupt: a calibration is not of its detectors")
         table = None if z_scores is None else z_scores.numpy()
-        if table is not None and not (table.ndim == 2 and len(table) == len(scores)):
-            raise ModelFileError(f"{file} is corrupt: a calibration is not a table of numbers")
         calibrations.append(Calibration(search, scores.numpy(), statistics.numpy(), table, errors))
     if tensors:
         raise ModelFileError(f"{file} has {CALIBRATION}{min(tensors)}, which it does not explain")

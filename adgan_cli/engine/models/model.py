@@ -51,6 +51,10 @@ class Model:
     calibrations: tuple[Calibration, ...] = ()  # at most one for each SearchConfig
     file: Path | None = None  # it was loaded from or saved to; small copies may lie beside it
 
+    def __post_init__(self) -> None:
+        if self.generator is None and self.features is None:
+            raise ConfigError("a model needs a generator, features or both")
+
     @property
     def device(self) -> torch.device:
         """Where the generator is; features alone are compared on the CPU."""
@@ -60,10 +64,22 @@ class Model:
         """Return the generator; ConfigError where none was trained."""
         if self.generator is None:
             raise ConfigError(
-                f"{self.file or 'the model'} has no generator, it was trained with --no-gan: score "
-                "--by features, or train it anew without --no-gan for reconstructions"
+                f"{self.file or 'the model'} has no generator (trained with --no-gan): "
+                "reconstructions need one; score --by features, or train without --no-gan"
             )
         return self.generator
+
+    def require_features(self) -> FeatureModel:
+        """Return the features; ConfigError where there are none that can be used here."""
+        name = self.file or "the model"
+        if self.features is None:
+            raise ConfigError(
+                f"{name} has learned no features; score --by reconstruction, or train it anew"
+            )
+        if not self.features.names:
+            reason = next(iter(self.features.missing.values()))
+            raise ConfigError(f"{name} has no features that can be used here: {reason}")
+        return self.features
 
     def preprocessing(self) -> Preprocessing:
         """Say how an image has to be read for this model."""
@@ -72,16 +88,25 @@ class Model:
             self.config.size, self.config.channels, reading.fit, reading.alpha, self.ranges
         )
 
+    def large_preprocessing(self) -> Preprocessing | None:
+        """Say how an image has to be read for the features' backbone; None where there is none."""
+        side = None if self.features is None else self.features.side_read
+        return None if side is None else replace(self.preprocessing(), size=side)
+
     def default_search(self, search: SearchConfig | None = None) -> SearchConfig:
         """Give the settings that `score` and `rank` start from: its own, or those of a preset.
 
-        From the prior alone where there is no encoder, by the reconstruction alone where there are
-        no features, and by features alone where there is no generator.
+        From the prior alone where there is no encoder, and by the reconstruction alone where there
+        are no features, as long as training has not got there. Its own settings are by features
+        alone where there is no generator.
         """
-        search = search or self.search
-        by = search.by if self.features is not None else "reconstruction"
-        by = by if self.generator is not None else "features"
-        return replace(search, by=by, init=search.init if self.encoder is not None else "prior")
+        chosen = search or self.search
+        by = chosen.by
+        if self.features is None:
+            by = "reconstruction"
+        elif self.generator is None and search is None:
+            by = "features"
+        return replace(chosen, by=by, init=chosen.init if self.encoder is not None else "prior")
 
     def calibration(self, search: SearchConfig) -> Calibration | None:
         """Look up the calibration for these settings, which is without any adjustment."""
