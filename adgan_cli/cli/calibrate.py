@@ -55,7 +55,7 @@ def calibrate(
     Training does that by itself for its own settings of the search; this does it for others, or for
     a model that held nothing out.
 
-    Example: adgan calibrate ./more-bedrooms --k 25
+    Example: adgan calibrate ./more-bedrooms --by all --k 25
     """
     if is_worker():
         raise typer.Exit()  # there is nothing to share
@@ -64,7 +64,7 @@ def calibrate(
 
     listing = inputs.listing(reporter)
     loaded = open_model(model, device, reporter)
-    config = replace(search.config(loaded), adjust="none")
+    config = replace(search.config(loaded, reporter), adjust="none")
     with (
         reporter.stop_on_signal("stopping: the model stays as it was") as stop_requested,
         reporter.counting_bar() as bar,
@@ -94,9 +94,7 @@ def _report(counts: "CalibrationCounts", model: str, *, default: bool) -> None:
         status(f"warning: left out {plural(counts.failed, 'file')} that cannot be read")
     status(f"p-values of {model} now go by {plural(counts.unseen, 'picture')}")
     if default:
-        status(
-            "score, rank and explain now search with these settings unless options say otherwise"
-        )
+        status("score, rank and explain now start from these settings unless options say otherwise")
     if counts.unseen < ENOUGH:
         least = 1 / (counts.unseen + 1)
         status(f"note: below {ENOUGH} p-values are coarse: none is below {least:.2g}")

@@ -1,5 +1,6 @@
 """adgan explain: how the search for a picture went, step by step."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 from adgan_cli.cli.console import VerboseReporter
 from adgan_cli.cli.options import (
     DEFAULT_MODEL,
+    SEARCH_PANEL,
     Device,
     InputOptions,
     ModelPath,
@@ -15,9 +17,19 @@ from adgan_cli.cli.options import (
     SearchOptions,
     open_model,
 )
-from adgan_cli.cli.signature import with_options
+from adgan_cli.cli.signature import Fields, Overrides, with_options
+from adgan_cli.config import SearchConfig
 from adgan_cli.errors import ConfigError, NoImagesError
 from adgan_cli.processes import is_worker
+
+
+@dataclass(frozen=True)
+class ExplanationSearchOptions(SearchOptions):
+    """How to search; what else scores go by is not explained here."""
+
+    settings: Annotated[Overrides[SearchConfig], Fields(panel=SEARCH_PANEL, without=("by",))] = (
+        Overrides({})
+    )
 
 
 @with_options
@@ -29,7 +41,7 @@ def explain(
         "adgan-explanation"
     ),
     reporter: VerboseReporter,
-    search: SearchOptions,
+    search: ExplanationSearchOptions,
     device: Device = "auto",
 ) -> None:
     """Show how the search for a picture went, as the paper's Fig. 1.
@@ -54,7 +66,8 @@ def explain(
             "see adgan rank --top, which explains what it shows"
         )
     loaded = open_model(model, device, reporter)
-    config = search.config(loaded)
+    loaded.require_generator()
+    config = search.config(loaded, reporter, by="reconstruction")  # whose loss is shown
     prepare_folder(out, listing.items, EXPLANATION_FOLDER)
     with reporter.counting_bar() as bar:
         task = bar.add_task("explaining", total=listing.count)

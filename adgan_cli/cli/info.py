@@ -10,6 +10,7 @@ import typer
 from adgan_cli.cli.console import escape_control
 from adgan_cli.cli.options import DEFAULT_MODEL
 from adgan_cli.config import flag
+from adgan_cli.errors import ModelFileError
 
 
 def info(
@@ -40,15 +41,27 @@ def info(
     if as_json:
         typer.echo(json.dumps(content, indent=2, sort_keys=True))
         return
+    try:
+        lines = _lines(content, header.shapes)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ModelFileError(f"{path} is corrupt: its header does not hold ({error})") from error
+    for line in lines:
+        typer.echo(escape_control(line))
+
+
+def _lines(content: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    """Write a header for people, a line a setting."""
+    lines = []
     for name, value in content.items():
         if name == "calibrations":
-            lines = _calibration_lines(value, content["search"], header.shapes)
+            lines += _calibration_lines(value, content["search"], shapes)
+        elif name == "features":
+            lines += _feature_lines(value)
         elif isinstance(value, dict):
-            lines = [name, *(f"  {key.replace('_', ' '):22}{one}" for key, one in value.items())]
-        else:
-            lines = [f"{name:24}{value}"]
-        for line in lines:
-            typer.echo(escape_control(line))
+            lines += [name, *(f"  {key.replace('_', ' '):22}{one}" for key, one in value.items())]
+        elif name != "log_errors":  # which belong to the calibrations
+            lines.append(f"{name.replace('_', ' '):24}{value}")
+    return lines
 
 
 def _calibration_lines(
@@ -60,8 +73,24 @@ def _calibration_lines(
     lines = ["p-values for"]
     for index, search in enumerate(searches):
         unseen = shapes.get(f"calibration/{index}", (0,))[0]
-        different = {name: value for name, value in search.items() if default.get(name) != value}
+        # by features nothing is searched for: all that differs is no difference
+        relevant = ("by",) if search["by"] == "features" else search
+        different = {name: search[name] for name in relevant if default.get(name) != search[name]}
         options = ", ".join(f"{flag(name)} {value}" for name, value in different.items())
         by = f"by {unseen:,} pictures it was not trained on"
-        lines.append(f"  {options or 'the search below'}, {by}")
-    return lines if searches else [*lines, "  no search yet; see adgan calibrate"]
+        lines.append(f"  {options or 'the settings below'}, {by}")
+    return lines if searches else [*lines, "  no settings yet; see adgan calibrate"]
+
+
+def _feature_lines(features: Mapping[str, Any]) -> list[str]:
+    """Describe detectors: what each counts for, and the evidence that this rests on."""
+    lines = ["features"]
+    for name in features["order"]:
+        scale, backbone = features["scales"][name], features["detectors"][name].get("backbone")
+        line = f"weight {scale['weight']:.3g}, AUC {scale['evidence']:.3f} of altered copies"
+        if backbone is not None:
+            line += f", {backbone['name']} ({backbone['digest'][:12]})"
+        lines.append(f"  {name:22}{line}")
+    if features["large_size"] is not None:
+        lines.append(f"  {'read again at':22}{features['large_size']} pixels")
+    return lines

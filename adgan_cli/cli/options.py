@@ -3,15 +3,15 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from adgan_cli.cli.console import Reporter, Stopwatch, VerboseReporter, parse_size
+from adgan_cli.cli.console import Reporter, Stopwatch, VerboseReporter, parse_size, status
 from adgan_cli.cli.signature import Fields, Overrides, option
-from adgan_cli.config import PICTURES, SearchConfig
+from adgan_cli.config import PICTURES, By, SearchConfig, flag
 from adgan_cli.errors import ConfigError
 from adgan_cli.presets import SEARCHES, SearchName
 from adgan_cli.processes import join
@@ -152,10 +152,25 @@ class SearchOptions:
     ] = None
     settings: Annotated[Overrides[SearchConfig], Fields(panel=SEARCH_PANEL)] = Overrides({})
 
-    def config(self, model: "Model") -> SearchConfig:
-        """Return the settings of the search in `model`."""
+    def config(self, model: "Model", reporter: Reporter, *, by: By | None = None) -> SearchConfig:
+        """Return how to score with `model`, and say what of it has no effect or is left out.
+
+        by: what to score by, whatever the options and the model say.
+        """
         base = None if self.preset is None else SEARCHES[self.preset]
-        return self.settings.over(model.default_search(base))
+        config = self.settings.over(model.default_search(base))
+        config = config if by is None else replace(config, by=by)
+        unused = [flag(name) for name in self.settings.given if name not in ("by", "adjust")]
+        if config.by == "features" and unused:
+            does = "does" if len(unused) == 1 else "do"
+            reporter.info(
+                f"note: {' and '.join(unused)} {does} nothing --by features, which searches for "
+                "nothing; --by all and --by reconstruction do"
+            )
+        if config.by != "reconstruction" and model.features is not None:
+            for name, reason in model.features.missing.items():
+                status(f"warning: scoring without the {name} features: {reason}")
+        return config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +217,7 @@ class ScoringOptions:
         return ScoringRun(
             model,
             listing,
-            self.search.config(model),
+            self.search.config(model, self.reporter),
             reader=self.reader(model),
             batch_size=self.batch_size,
             journal=journal,

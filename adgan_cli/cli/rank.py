@@ -16,6 +16,8 @@ from adgan_cli.processes import is_worker
 from adgan_cli.text import plural
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from adgan_cli.engine.models.model import Model
     from adgan_cli.images.reader import Reader
     from adgan_cli.reports.explanation import Explanation
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 PARTIAL_FILE = "scores.partial.csv"
 CROSS_FIT_FOLDER = "cross-fit"
 TABLE = 10  # rows in the terminal
+NO_GENERATOR = (
+    "The model has no generator; trained without --no-gan it would also show what it expected in "
+    "place of each picture."
+)
 
 
 class Scored(NamedTuple):
@@ -119,6 +125,8 @@ def rank(
     if from_scores is not None and explain is None:
         notes = ["drawn without explanations; --explain searches for them again, with the model"]
         notes += report.notes
+    elif scored.search and scored.search.model.generator is None:
+        notes = [*notes, NO_GENERATOR]
     _print(report, notes, out, quiet=scoring.reporter.quiet)
     if scoring.reporter.verbose:
         watch.report()
@@ -206,8 +214,8 @@ def _cross_fit(folds: int, out: Path, scoring: ScoringOptions, watch: Stopwatch)
     from adgan_cli.reports.report import prepare_folder
 
     listing, model = scoring.open(watch)
-    config, reader = scoring.search.config(model), scoring.reader(model)
     reporter, folder = scoring.reporter, out / CROSS_FIT_FOLDER
+    config, reader = scoring.search.config(model, reporter), scoring.reader(model)
     prepare_folder(out, listing.items)
     steps = (model.provenance.get("training") or {}).get("iters", 0)
     reporter.info(
@@ -272,28 +280,35 @@ def _print(report: "Report", notes: list[str], out: Path, *, quiet: bool) -> Non
         raise NoImagesError(f"no usable picture: all {failed} failed; the reasons are in {table}")
     if quiet:
         return
-    _print_table(report.ranked[:TABLE])
+    _print_table(report.ranked[:TABLE], report.info.model.get("weights", {}))
     for note in notes:
         status(note)
     status(f"{len(report.rows):,} found, {scored:,} scored, {failed:,} failed")
     status(f"{out / PAGE_FILE}")
 
 
-def _print_table(ranked: "list[RankedRow]") -> None:
+def _print_table(ranked: "list[RankedRow]", weights: "Mapping[str, float]") -> None:
+    """Print ranks, scores, p-values and the parts of scores that say most, where there are such."""
     from rich.table import Table
     from rich.text import Text
 
+    from adgan_cli.reports.ranking import leading_part
+    from adgan_cli.scoring.labels import detector_label
+
+    rows = [(rank, row) for rank, row in ranked if rank is not None and row.score is not None]
+    columns = {
+        "rank": [str(rank) for rank, _ in rows],
+        "score": [f"{row.score:.4g}" for _, row in rows],
+        "p": ["" if row.p_value is None else f"{row.p_value:.2g}" for _, row in rows],
+        "mostly": [leading_part(row.z_scores, weights) for _, row in rows],
+    }
+    columns["mostly"] = [name and detector_label(name).short for name in columns["mostly"]]
+    columns = {name: cells for name, cells in columns.items() if any(cells)}
     table = Table(box=None, pad_edge=False)
-    table.add_column("rank", justify="right")
-    table.add_column("score", justify="right")
-    has_p_values = any(row.p_value is not None for _, row in ranked)
-    if has_p_values:
-        table.add_column("p", justify="right")
+    for name in columns:
+        table.add_column(name, justify="left" if name == "mostly" else "right", no_wrap=True)
     table.add_column("picture", overflow="fold")
-    for position, row in ranked:
-        if position is not None and row.score is not None:
-            p_value = "" if row.p_value is None else f"{row.p_value:.2g}"
-            cells = [p_value] if has_p_values else []
-            name = Text(escape_control(row.path))
-            table.add_row(str(position), f"{row.score:.4g}", *cells, name)
+    for index, (_, row) in enumerate(rows):
+        cells = [cells[index] for cells in columns.values()]
+        table.add_row(*cells, Text(escape_control(row.path)))
     stderr.print(table)

@@ -4,7 +4,7 @@ Letters in the shapes: N images, S size, C channels, n neighbours, s size of the
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.images.find import locator
 from adgan_cli.images.read import DecodedImage, Preprocessing
 from adgan_cli.images.reader import Reader
-from adgan_cli.scoring.joining import large_size
 from adgan_cli.scoring.rows import ScoreRow
 
 NEIGHBOURS = 3  # training images beside each
@@ -116,12 +115,6 @@ def nearest_in_training(
     return [*nearest(kept, pixels, NEIGHBOURS, in_training=in_training)]
 
 
-def large_preprocessing(model: Model) -> Preprocessing | None:
-    """Say how an image has to be read for the model's backbone; None where it has none."""
-    size = large_size(model.features)
-    return None if size is None else replace(model.preprocessing(), size=size)
-
-
 def _read(model: Model, rows: Iterable[ScoreRow], root: Path, reader: Reader) -> list[SeenImage]:
     """Read the images of some rows as the model and its backbone see them; some may be gone."""
     row_of = {row.path: row for row in rows}
@@ -135,6 +128,6 @@ def _read(model: Model, rows: Iterable[ScoreRow], root: Path, reader: Reader) ->
             if isinstance(image, DecodedImage)
         }
 
-    pixels, to_large = read(model.preprocessing()), large_preprocessing(model)
+    pixels, to_large = read(model.preprocessing()), model.large_preprocessing()
     large = {} if to_large is None else read(to_large)
     return [SeenImage(row_of[path], image, large.get(path)) for path, image in pixels.items()]

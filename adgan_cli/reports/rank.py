@@ -24,6 +24,7 @@ from adgan_cli.reports.report import (
 )
 from adgan_cli.scoring.adjust import held_out_scores
 from adgan_cli.scoring.confounds import confounds
+from adgan_cli.scoring.joining import part_weights
 from adgan_cli.scoring.rows import ScoreRow
 from adgan_cli.scoring.run import ScoringRun
 
@@ -78,7 +79,7 @@ def report_info(
     """
     reader = reader or Reader(model.preprocessing())
     correlations = confounds(rows, listing, reader)
-    summary, settings = model_summary(model), to_dict(config)
+    summary, settings = model_summary(model, config), to_dict(config)
     if cross_fit is not None:  # the scores that they held out are of other models than this
         summary["cross_fit"] = cross_fit
         return ReportInfo(listing.root, summary, settings, confounds=correlations)
@@ -105,10 +106,10 @@ def read_search(info: ReportInfo, model: Model, scores: Path) -> SearchConfig:
     return from_dict(SearchConfig, {**to_dict(model.search), **info.settings})
 
 
-def model_summary(model: Model) -> dict[str, Any]:
-    """Describe a model for a report."""
+def model_summary(model: Model, config: SearchConfig) -> dict[str, Any]:
+    """Describe a model for a report, and what the parts of its scores by `config` count for."""
     data = model.provenance.get("data") or {}  # of a model built in Python there need be none
-    weights = {} if model.features is None else model.features.weights
+    weights = {} if model.features is None else part_weights(model.features, config)
     return {
         "model": model.digest[:12] or "in memory",
         "size": model.config.size,

@@ -50,6 +50,16 @@ def write_ranking(
                 stream.write(csv_line(cells))
 
 
+def leading_part(z_scores: Mapping[str, float], weights: Mapping[str, float]) -> str:
+    """Name the part that adds most to a joined score; an empty text where none adds anything.
+
+    weights: of the parts; those that are not in it count 1.
+    """
+    shares = {name: z * weights.get(name, 1.0) for name, z in z_scores.items()}
+    name = max(shares, key=lambda name: shares[name], default="")
+    return name if name and shares[name] > 0 else ""
+
+
 def write_summary(
     path: Path,
     rows: Iterable[ScoreRow],

@@ -295,7 +295,8 @@ def _parse_summary(folder: Path) -> ReportInfo:
         {str(name): float(value) for name, value in summary.get("confounds", {}).items()},
     )
     are_settings = isinstance(info.model, dict) and isinstance(info.settings, dict)
-    are_settings = are_settings and isinstance(info.model.get("weights", {}), dict)
+    weights = info.model.get("weights", {})
+    are_settings = are_settings and all(math.isfinite(weight) for weight in weights.values())
     if not are_settings or not all(map(math.isfinite, [*info.held_out, *info.confounds.values()])):
         raise TypeError("not what write_summary writes")
     # what is drawn with later must be valid too

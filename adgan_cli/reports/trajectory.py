@@ -22,13 +22,7 @@ from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.images.find import Listing
 from adgan_cli.images.read import decode_image
 from adgan_cli.images.refs import ImageRef
-from adgan_cli.reports.comparison import (
-    Comparison,
-    SeenImage,
-    large_preprocessing,
-    nearest_in_training,
-    read_kept,
-)
+from adgan_cli.reports.comparison import Comparison, SeenImage, nearest_in_training, read_kept
 from adgan_cli.reports.explanation import (
     Explanation,
     difference,
@@ -166,7 +160,7 @@ def write_explanation(
     write_trajectory_page(
         out / PAGE_FILE,
         explained,
-        settings=format_settings({**model_summary(model), **to_dict(config)}),
+        settings=format_settings({**model_summary(model, config), **to_dict(config)}),
         failures=[(row.path, row.error) for row in rows if row.error],
         adjusted=config.adjust if config.adjust != "none" else "",
     )
@@ -314,7 +308,7 @@ def _explained(
     model: Model, row: ScoreRow, item: ImageRef, config: SearchConfig, *, figure: str, out: Path
 ) -> ExplainedImage:
     pixels = decode_image(item, model.preprocessing()).pixels
-    to_large = large_preprocessing(model)
+    to_large = model.large_preprocessing()
     large = None if to_large is None else decode_image(item, to_large).pixels
     trajectory = search_trajectory(model, pixels, config)
     (near,) = nearest_in_training(model, read_kept(model), [SeenImage(row, pixels, large)])

@@ -107,17 +107,13 @@ def _calibration(
 ) -> Calibration:
     """Join what was measured of images held out as these settings have it."""
     log_errors = table = None
-    if config.by == "reconstruction":
-        measured = replace(measured, z_scores=None)
-    elif config.by == "features":
-        measured = replace(measured, errors=None)
-    elif measured.errors is not None:
+    if config.by == "all" and measured.errors is not None:
         logs = log(measured.errors)
         log_errors = float(logs.mean()), float(logs.std())
-    scored = join(measured, model.features, log_errors)
+    scored = join(measured, model.features, config, log_errors)
     if not np.isfinite(scored.scores).all():
         raise DivergedError("scores of pictures held out are not numbers; try a smaller --lr-z")
-    if measured.z_scores is not None:
+    if config.by != "reconstruction":
         table = held_out_table(model, scored.z_scores)
     return Calibration(config, scored.scores, statistics, table, log_errors)
 

@@ -21,19 +21,27 @@ def standardised(errors: np.ndarray, log_errors: LogErrors) -> np.ndarray:
     return z
 
 
-def joined_weights(features: FeatureModel) -> list[float]:
-    """Return the weights of the detectors, then that of the reconstruction; they add up to 1."""
-    weights, share = list(features.weights.values()), features.reconstruction_weight
+def part_weights(features: FeatureModel, config: SearchConfig) -> dict[str, float]:
+    """Return what each part of a joined score counts for, in the order of all tables.
+
+    They add up to 1. There are no parts by reconstruction alone.
+    """
+    if config.by == "reconstruction":
+        return {}
+    weights = features.weights
+    if config.by == "features":
+        return weights
+    share = features.reconstruction_weight
     if share is None:
-        share = 1 / (1 + sum(weight > 0 for weight in weights))
-    return [*(weight * (1 - share) for weight in weights), share]
+        share = 1 / (1 + sum(weight > 0 for weight in weights.values()))
+    return {name: weight * (1 - share) for name, weight in weights.items()} | {
+        RECONSTRUCTION: share
+    }
 
 
 def joined_names(model: Model, config: SearchConfig) -> tuple[str, ...]:
-    """Name what is joined with these settings, in the order of all tables."""
-    if config.by == "reconstruction" or model.features is None:
-        return ()
-    return (*model.features.names, *([RECONSTRUCTION] if config.by == "all" else ()))
+    """Name the parts of a score by these settings, in the order of all tables."""
+    return () if model.features is None else tuple(part_weights(model.features, config))
 
 
 def require_scoring(model: Model, config: SearchConfig) -> None:
@@ -67,16 +75,14 @@ def calibration_of(model: Model, config: SearchConfig) -> Calibration | None:
     if calibration is None or calibration.z_scores is None or features is None:
         return calibration
     positions = [index for index, name in enumerate(features.detectors) if name in features.names]
-    by_all = calibration.search.by == "all"
-    weights = joined_weights(features) if by_all else list(features.weights.values())
-    z_scores = calibration.z_scores[:, [*positions, -1] if by_all else positions]
+    columns = [*positions, -1] if calibration.search.by == "all" else positions
+    z_scores = calibration.z_scores[:, columns]
     if not np.isfinite(z_scores).all():  # calibrated where the network was missing
         return None
-    return (
-        calibration
-        if not features.missing
-        else replace(calibration, scores=weighted_sum(z_scores, weights))
-    )
+    if not features.missing:
+        return calibration
+    weights = [*part_weights(features, calibration.search).values()]
+    return replace(calibration, scores=weighted_sum(z_scores, weights))
 
 
 def held_out_table(model: Model, z_scores: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.images.statistics import image_statistics
 from adgan_cli.scoring.adjust import adjustment
-from adgan_cli.scoring.joining import LogErrors, calibrated_errors, joined_weights, standardised
+from adgan_cli.scoring.joining import LogErrors, calibrated_errors, part_weights, standardised
 
 Z_DECIMALS = 4  # of the parts of a score, in rows: what people read, and a table has them all
 FEATURES_BATCH = 32  # images between two looks whether to stop, where nothing is searched for
@@ -57,7 +57,7 @@ class Scorer:
         *,
         log_errors: LogErrors | None = None,
     ) -> None:
-        self._search = None
+        self._config, self._search = config, None
         if config.by != "features":
             self._search = Searcher.for_model(model, config, batch_size=batch_size)
         self._features = None if config.by == "reconstruction" else model.require_features()
@@ -87,7 +87,7 @@ class Scorer:
     def __call__(self, pixels: np.ndarray, large: np.ndarray | None = None) -> JoinedScores:
         """Score images, uint8 (N, S, S, C); large: the same (N, L, L, C), where it is needed."""
         measured = self.measure(pixels, large)
-        joined = join(measured, self._features, self._log_errors)
+        joined = join(measured, self._features, self._config, self._log_errors)
         scores = joined.scores
         if self._adjust is not None:
             scores = self._adjust(scores, np.stack([image_statistics(image) for image in pixels]))
@@ -97,21 +97,25 @@ class Scorer:
 
 
 def join(
-    measured: Measured, features: FeatureModel | None, log_errors: LogErrors | None
+    measured: Measured,
+    features: FeatureModel | None,
+    config: SearchConfig,
+    log_errors: LogErrors | None,
 ) -> JoinedScores:
-    """Join what was measured of images into one score each.
+    """Join what was measured of images into one score each, as `config.by` says.
 
-    The reconstruction counts like one more of the detectors that count.
+    log_errors: by which the reconstruction is standardised where it is a part.
     """
-    if measured.z_scores is None or features is None:
+    if config.by == "reconstruction" or features is None:
         assert measured.errors is not None
         return JoinedScores(measured.errors, np.empty((len(measured.errors), 0)), measured.losses)
-    if measured.errors is None:
-        return JoinedScores(features.joined(measured.z_scores), measured.z_scores, None)
-    assert log_errors is not None
-    of_errors = standardised(measured.errors, log_errors)
-    z_scores = np.concatenate([measured.z_scores, of_errors[:, None]], 1)
-    return JoinedScores(weighted_sum(z_scores, joined_weights(features)), z_scores, measured.losses)
+    z_scores = measured.z_scores
+    assert z_scores is not None
+    if config.by == "all":
+        assert measured.errors is not None and log_errors is not None
+        z_scores = np.column_stack([z_scores, standardised(measured.errors, log_errors)])
+    weights = [*part_weights(features, config).values()]
+    return JoinedScores(weighted_sum(z_scores, weights), z_scores, measured.losses)
 
 
 def concatenated(parts: Sequence[Measured]) -> Measured:

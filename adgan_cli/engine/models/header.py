@@ -67,7 +67,7 @@ def read_header(path: Path, kind: str) -> Header:
 def _content(path: Path, kind: str, text: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path} is corrupt: its header is not JSON ({error})") from error
     if not isinstance(content, dict) or type(content.get("format")) is not int:
         raise ModelFileError(f"{path} is corrupt: its header does not state a format")
