@@ -71,7 +71,8 @@ def fit_components(images: np.ndarray, seed: int) -> Components:
         images.shape[1],
         images.shape[3],
         torch.from_numpy(mean),
-        torch.from_numpy(rows.astype(np.float16)),
+        # laid out as a file gives it back: products of other layouts round differently
+        torch.from_numpy(np.ascontiguousarray(rows, np.float16)),
     )
 
 

@@ -67,6 +67,8 @@ def features_from(
     missing: dict[str, str] = {}
     rest = dict(tensors)
     for name in settings["order"]:
+        if name in detectors:
+            raise ValueError(f"there is {name} twice")
         own = {key: rest.pop(key) for key in tensors if key.startswith(f"{name}/")}
         of_detector = {key.removeprefix(f"{name}/"): tensor for key, tensor in own.items()}
         detectors[name] = load_detector(name, settings["detectors"][name], of_detector)
