@@ -91,7 +91,8 @@ def test_every_objective_gives_a_model_that_scores(discs, out, objective):
 def test_an_encoder_is_trained_and_started_from(trained, out):
     model = load_model(out)
     assert model.encoder is not None and model.provenance["encoder"] == {"iters": 2}
-    assert model.search == model.default_search() == SearchConfig()
+    assert model.search == SearchConfig()
+    assert model.default_search() == replace(SearchConfig(), by="reconstruction"), "no features"
     assert len(adgan("score", trained, "-m", out, "--device", "cpu").stdout.splitlines()) == 1 + 12
     assert "encoder" in adgan("info", out).stdout
 
@@ -102,7 +103,8 @@ def test_without_an_encoder_the_search_starts_from_the_prior_alone(discs, out):
     whole = load_model(out)
     adgan("train", folder, *TINY, "-o", out, "--overwrite", "--encoder-iters", "0")
     model = load_model(out)
-    assert model.encoder is None and model.default_search() == replace(SearchConfig(), init="prior")
+    assert model.encoder is None
+    assert model.default_search() == SearchConfig(by="reconstruction", init="prior")
     assert torch.equal(model.generator.first.weight, whole.generator.first.weight)
     prior = adgan("score", folder, *asked, "--init", "prior").stdout
     for preset in ([], ["--preset", "tuned"]):
@@ -591,3 +593,32 @@ def test_iters_auto_stops_when_pictures_held_out_fare_no_better(discs, out, monk
     assert 40 <= load_model(out).provenance["training"]["iters"] < 10_000
     line = refused("train", discs(), *tiny, "--iters", "x", "-o", out, code=2)
     assert line == "--iters must be a number or auto, got x"
+
+
+FEATURES = "--size 16 --transform-iters 2 --device cpu --holdout 0.2 --no-gan".split()
+
+
+def test_features_alone_are_trained_and_rank_without_a_generator(discs, out, tmp_path):
+    folder = discs(20)
+    result = adgan("train", folder, *FEATURES, "-o", out)
+    assert "without a generator" in result.stderr and "what counts: " in result.stderr
+    model = load_model(out)
+    assert model.generator is None and model.default_search().by == "features"
+    digest = model.digest
+    adgan("train", folder, *FEATURES, "-o", out, "--resume")
+    assert load_model(out).digest == digest, "nothing was left to do"
+    report = tmp_path / "report"
+    adgan("rank", discs(4, shape="bars", name="bars"), "-m", out, "-o", report, "--device", "cpu")
+    header, first = (report / "ranking.csv").read_text(encoding="utf-8").splitlines()[:2]
+    assert "z_patches" in header and float(first.split(",")[2]) > 0
+    line = refused("score", folder, "-m", out, "--by", "reconstruction", code=2)
+    assert "--no-gan" in line and "--by features" in line
+
+
+def test_features_alone_can_be_planned_and_need_something_to_learn(discs, out):
+    result = adgan("train", discs(), *FEATURES, "-o", out, "--dry-run")
+    assert "transform iters" in result.stdout and not out.exists()
+    line = refused("train", discs(), *FEATURES, "--features", "none", "-o", out, code=2)
+    assert "nothing to learn" in line
+    line = refused("train", discs(), *TINY, "--features", "resnet5", "-o", out, code=2)
+    assert "--features resnet5" in line

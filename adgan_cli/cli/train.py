@@ -85,7 +85,7 @@ def train(
         check_output_dir(out, resume=resume, overwrite=overwrite)
     listing, reader = inputs.listing(reporter), reading.reader(settings.preprocessing(), reporter)
     backbone = options.load_backbone(device)
-    detect_grey = options.channels == "auto" and not resume
+    detect_grey = options.channels == "auto" and not (resume and settings.gan)
     images = _load(listing, reader, reporter, detect_grey=detect_grey)
     if backbone is not None:
         large = large_reader(listing, reader, images, backbone.config.side)
