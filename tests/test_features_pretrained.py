@@ -83,7 +83,7 @@ def test_weights_that_are_gone_are_missed_by_name(detector, monkeypatch, tmp_pat
         replace(detector, weights=str(tmp_path / "gone.pth")).with_backbone()
 
 
-@pytest.mark.parametrize("name", ["references", "center", "components", "classes"])
+@pytest.mark.parametrize("name", ["references", "center", "components", "classes", "local.places"])
 def test_tensors_that_do_not_fit_are_refused(detector, name):
     tensors = detector.tensors()
     for other in (tensors[name][..., None, None, None], tensors[name] * torch.nan):
@@ -91,6 +91,8 @@ def test_tensors_that_do_not_fit_are_refused(detector, name):
             pretrained_from(detector.settings(), tensors | {name: other})
     with pytest.raises(KeyError):
         pretrained_from({}, tensors)
+    with pytest.raises(ValueError):
+        pretrained_from(detector.settings() | {"side": 10**9}, tensors)
 
 
 def test_without_classes_two_distances_are_left(tmp_path):
@@ -119,6 +121,23 @@ def test_the_nearest_training_image_of_itself_is_itself(detector):
         order, distances = detector.nearest(spots(40)[index], 3)
         assert order[0] == index and 10 * distances[0] < distances[1] <= distances[2]
     assert len(detector.nearest(spots(1)[0], 100)[0]) == 40
+
+
+def test_the_map_is_highest_where_an_image_is_unlike_all(detector):
+    image = spots(1, 11, side=SIDE)[0]
+    ordinary = detector.anomaly_map(image).max()
+    image[40:56, 8:24] = [255, 0, 0]
+    places = detector.anomaly_map(image)
+    assert places.shape == (4, 4) and places.max() > ordinary
+    assert np.unravel_index(places.argmax(), places.shape) in {(2, 0), (2, 1), (3, 0), (3, 1)}
+
+
+def test_a_weights_file_of_the_environment_wins_over_the_one_remembered(
+    detector, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("ADGAN_FEATURES_WEIGHTS", str(tmp_path / "other.pth"))
+    with pytest.raises(ConfigError, match="other.pth: no such file"):
+        detector.with_backbone()
 
 
 def test_no_more_than_a_bounded_number_of_images_is_kept(backbone, monkeypatch):

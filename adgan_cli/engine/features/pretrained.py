@@ -7,6 +7,7 @@ components of little variance), and of the classes that the network believes to 
 Letters in the shapes: N images, M stored training images, C channels, D features.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,13 @@ from adgan_cli.engine.features.backbone import (
 )
 from adgan_cli.engine.features.detector import TINY
 from adgan_cli.engine.features.ensemble import FeatureModel
+from adgan_cli.engine.features.local_features import (
+    LocalFeatures,
+    CandidateSample,
+    fit_local_features,
+    local_features_from,
+)
+from adgan_cli.engine.features.weight_files import WEIGHTS_VARIABLE
 from adgan_cli.errors import ConfigError
 
 MAX_STORED = 2_000  # training images
@@ -31,6 +39,8 @@ MAX_NUMBERS = 4_096_000  # stored in all, as of 2,000 images of 2,048 features: 
 NEIGHBOURS = 5
 EXPLAINED = 0.95  # of the variance, by the components that are taken out
 PARTS = "neighbours", "residual", "classes"
+MAX_SIDE = 4_096  # pixels
+LOCAL = "local."  # before the names of the tensors of places
 MAX_Z = 50.0  # beyond it, standard deviations say no more
 _MIN_DEVIATION = 1e-3  # of logarithms of a part
 _SPARE = 8  # candidates measured exactly beyond those that are needed
@@ -46,6 +56,7 @@ class PretrainedFeatures:
     last: np.ndarray  # (N, D) float32 of unit length, the last layer's
     pooled: np.ndarray  # (N, D') float32, the means of its maps, side by side
     classes: np.ndarray | None  # (N, classes) square roots of probabilities; None without classes
+    places: np.ndarray  # (N, h, w, D'') float32, the map of a middle layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +70,7 @@ class PretrainedDetector:
     deviation: np.ndarray  # (D',) float32
     components: np.ndarray  # (D', Q) float32, of standardised pooled maps
     classes: np.ndarray | None  # (classes,) float32, the mean direction; None without classes
+    local: LocalFeatures  # places of training images
     scale: np.ndarray  # (parts, 2) float64, mean and deviation of logarithms of ordinary images
     weights: str = ""  # the file that the network was read from, if the user gave one
     backbone: Backbone | None = None
@@ -107,6 +119,13 @@ class PretrainedDetector:
         distances: np.ndarray = 1 - self.references @ self.features(image[None]).last[0]
         return distances
 
+    def anomaly_map(self, image: np.ndarray) -> np.ndarray:
+        """Compute how far each place is from all stored: uint8 (L, L, C) -> (h, w), at least 0.
+
+        The largest value is PatchCore's score of the image.
+        """
+        return self.local.distances(self.features(image[None]).places[0])
+
     def with_backbone(
         self,
         weights: Path | None = None,
@@ -118,7 +137,8 @@ class PretrainedDetector:
 
         Raises ConfigError where timm or the weights are missing, or other weights are there.
         """
-        if weights is None and self.weights and Path(self.weights).is_file():
+        is_remembered = self.weights and Path(self.weights).is_file()
+        if weights is None and is_remembered and not os.environ.get(WEIGHTS_VARIABLE):
             weights = Path(self.weights)
         loaded = reload_backbone(self.config, weights, download=download, device=device)
         return replace(self, backbone=loaded)
@@ -142,6 +162,7 @@ class PretrainedDetector:
         }
         if self.classes is not None:
             arrays["classes"] = self.classes
+        arrays |= {LOCAL + name: one for name, one in self.local.arrays().items()}
         return {name: torch.from_numpy(np.ascontiguousarray(one)) for name, one in arrays.items()}
 
 
@@ -153,7 +174,8 @@ def fit_pretrained(
     validation: others like them, by which the parts are brought to one scale. side: pixels, as
     Backbone.reading_side chooses it.
     """
-    learned = gather_features(backbone, references, side)
+    sample = CandidateSample(seed)
+    learned = gather_features(backbone, references, side, sample)
     kept = stored_indices(len(learned.last), learned.last.shape[1], seed)
     center, deviation, components = principal_components(learned.pooled)
     classes = None if learned.classes is None else _unit(learned.classes.mean(0))
@@ -165,6 +187,7 @@ def fit_pretrained(
         deviation=deviation,
         components=components,
         classes=classes,
+        local=fit_local_features(sample.candidates, seed),
         scale=np.zeros((0, 2)),
         weights=backbone.given_weights,
         backbone=backbone,
@@ -186,6 +209,7 @@ def pretrained_from(
     references = arrays["references"].astype(np.float32)
     center, deviation = arrays["center"], arrays["deviation"]
     components, classes = arrays["components"], arrays.get("classes")
+    local = {n.removeprefix(LOCAL): one for n, one in arrays.items() if n.startswith(LOCAL)}
     scale = np.array(settings["scale"], np.float64)
     n_parts = len(PARTS) - (classes is None)
     shapes = [
@@ -194,6 +218,7 @@ def pretrained_from(
         components.ndim == 2 and components.shape[:1] == center.shape,
         classes is None or classes.ndim == 1,
         scale.shape == (n_parts, 2) and bool((scale[:, 1] > 0).all()),
+        0 < settings["side"] <= MAX_SIDE,
     ]
     if not all(shapes) or not all(np.isfinite(one).all() for one in (*arrays.values(), scale)):
         raise ValueError("these are not the features of a pretrained network")
@@ -205,6 +230,7 @@ def pretrained_from(
         deviation=deviation,
         components=components,
         classes=classes,
+        local=local_features_from(local),
         scale=scale,
         weights=str(settings["weights"]),
     )
@@ -218,17 +244,34 @@ def pretrained_features(backbone: Backbone, images: np.ndarray, side: int) -> Pr
     if seen.logits is not None:
         classes = seen.logits.float().softmax(1).sqrt().cpu().numpy()
     pooled = torch.cat([one.float().mean((2, 3)) for one in seen.maps], 1)
-    return PretrainedFeatures(_unit(seen.last.float().cpu().numpy()), pooled.cpu().numpy(), classes)
+    middle = seen.maps[(len(seen.maps) - 1) // 2].float()
+    return PretrainedFeatures(
+        last=_unit(seen.last.float().cpu().numpy()),
+        pooled=pooled.cpu().numpy(),
+        classes=classes,
+        places=middle.permute(0, 2, 3, 1).cpu().numpy(),
+    )
 
 
-def gather_features(backbone: Backbone, images: Images, side: int) -> PretrainedFeatures:
-    """Compute features of many images, some at once; ValueError for none."""
-    parts = [pretrained_features(backbone, batch, side) for batch in _batches(images)]
+def gather_features(
+    backbone: Backbone, images: Images, side: int, sample: CandidateSample | None = None
+) -> PretrainedFeatures:
+    """Compute features of many images, some at once; ValueError for none.
+
+    Their places would fill the memory: none are returned, but `sample` draws some of them.
+    """
+    parts = []
+    for batch in _batches(images):
+        seen = pretrained_features(backbone, batch, side)
+        if sample is not None:
+            sample.add(seen.places)
+        parts.append(replace(seen, places=seen.places[:, :0]))
     classes = [one.classes for one in parts if one.classes is not None]
     return PretrainedFeatures(
         np.concatenate([one.last for one in parts]),
         np.concatenate([one.pooled for one in parts]),
         np.concatenate(classes) if classes else None,
+        np.concatenate([one.places for one in parts]),
     )
 
 
