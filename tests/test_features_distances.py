@@ -1,5 +1,7 @@
 """Distances of features: those of scikit-learn, finite whatever the training set is."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -62,15 +64,27 @@ def test_what_lies_outside_the_kept_components_still_counts():
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_scale_and_offset_of_a_feature_change_nothing(fit):
+def test_scale_and_offset_of_the_features_change_nothing(fit):
     rows, query = features(50, 6), features(1, 6, seed=1)[0]
-    scale, offset = np.float32([1, 1e-3, 1e3, 2, 5, 1]), np.float32([0, 1, 50, -3, 0, 9])
     plain = fit(rows).distance(query)
-    assert (
-        fit(rows * scale + offset).distance(query * scale + offset)
-        == pytest.approx(plain, rel=0.05)
-        or np.ptp(scale) > 100
-    )  # see LEAST_SHARE: small ones are not blown up
+    assert fit(rows * 1e3 + 5).distance(query * 1e3 + 5) == pytest.approx(plain, rel=0.01)
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_kinds_of_features_count_alike_however_many_there_are(fit):
+    rows, query = features(50, 3), features(1, 3, seed=1)[0]
+    # the last feature is there once or four times, at another scale
+    often = np.concatenate([rows, *[1e4 * rows[:, 2:]] * 3], axis=1)
+    query_often = np.concatenate([query, *[1e4 * query[2:]] * 3])
+    once = fit(rows, (2, 1)) if fit is fit_nearest_neighbours else None
+    kinds = fit_standard(often, (2, 1, 3))
+    z = kinds.apply(query_often)
+    assert np.square(z[3:]).sum() == pytest.approx(np.square(z[2]), rel=0.01)
+    if once:
+        ratio = once.distance(query) / fit(often[:, [0, 1, 3, 4, 5]], (2, 3)).distance(
+            query_often[[0, 1, 3, 4, 5]]
+        )
+        assert ratio == pytest.approx(math.sqrt(3 / 5), rel=0.01)
 
 
 def test_a_feature_that_hardly_varies_is_not_blown_up():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from textures import stripes
 
-from adgan_cli.engine.features.histograms import ANGLES, CELLS, LEVELS, histograms
+from adgan_cli.engine.features.histograms import ANGLES, CELLS, LEVELS, histogram_groups, histograms
 
 GRADIENTS = CELLS**2 * ANGLES
 
@@ -21,6 +21,8 @@ def test_each_colour_axis_of_a_cell_adds_up_to_1(side, channels):
     features = histograms(image)
     assert features.dtype == np.float32
     assert features.shape == (CELLS**2 * (ANGLES + channels * LEVELS),)
+    assert sum(histogram_groups(channels)) == len(features)
+    assert histogram_groups(channels)[0] == GRADIENTS
     shares = np.square(features[GRADIENTS:]).reshape(channels, CELLS**2, LEVELS)
     assert shares.sum(axis=2) == pytest.approx(1, abs=1e-5)
 

@@ -11,6 +11,7 @@ from adgan_cli.engine.features.patches import (
     CENTRES,
     PATCH,
     all_patches,
+    drawn_patches,
     fit_patch_dictionary,
     normalised,
     patch_dictionary_from,
@@ -29,11 +30,12 @@ def test_patches_are_those_at_every_place_row_by_row():
     assert cut.shape == (9, PATCH * PATCH * 3)
     expected = image[1 : 1 + PATCH, 2 : 2 + PATCH].transpose(2, 0, 1)
     assert (cut[1 * 3 + 2].numpy() == expected.ravel()).all()
+    assert (all_patches(image, 2) == cut[[0, 2, 6, 8]]).all()
 
 
 def test_patches_drawn_and_patches_cut_out_are_laid_out_alike():
     image = stripes(1, side=PATCH)
-    drawn = patches._drawn_patches(image, np.random.default_rng(0))
+    drawn = drawn_patches(image, 5, np.random.default_rng(0))
     assert (drawn == all_patches(image[0])).all()
 
 

@@ -5,7 +5,7 @@ Mahalanobis', which asks whether features go together as they used to. Letters i
 vectors fitted to, D features, M vectors kept, R components kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,20 +38,34 @@ class Standard:
         return rounded.astype(np.float32)
 
 
-def fit_standard(features: np.ndarray) -> Standard:
+def fit_standard(features: np.ndarray, groups: Sequence[int] = ()) -> Standard:
     """Fit the standardisation to features (N, D).
 
-    A feature that varies less than LEAST_SHARE of what they do on the average (by the root of the
-    mean variance) counts as varying that much; where none varies, all count as varying by 1.
+    groups: how many features tell the same kind of thing, one number after another; the kinds count
+    alike, however many features they have. Without it all features are of one kind.
+
+    A feature that varies less than LEAST_SHARE of what those of its kind do on the average (by the
+    root of the mean variance) counts as varying that much; where none varies, all vary by 1.
     """
     wide = features.astype(np.float64)
-    deviation = wide.std(axis=0)
+    ends = np.cumsum(groups or [wide.shape[1]])[:-1]
+    deviations = [_deviations(group) for group in np.split(wide, ends, axis=1)]
+    # on the average over the kinds, the factor is 1
+    typical = wide.shape[1] / len(deviations)
+    scales = [one * np.sqrt(one.size / typical) for one in deviations]
+    return Standard(
+        torch.from_numpy(wide.mean(axis=0).astype(np.float32)),
+        torch.from_numpy(np.concatenate(scales).astype(np.float32)),
+    )
+
+
+def _deviations(group: np.ndarray) -> np.ndarray:
+    """Compute standard deviations that can be divided by: (N, d) float64 -> (d,)."""
+    deviation = group.std(axis=0)
     least = LEAST_SHARE * float(np.sqrt(np.mean(np.square(deviation))))
     # an identical set's deviations are rounding errors of its values
-    least = least if least > SMALLEST * float(np.abs(wide).max(initial=0.0)) else 1.0
-    deviation = np.maximum(deviation, least)
-    mean = torch.from_numpy(wide.mean(axis=0).astype(np.float32))
-    return Standard(mean, torch.from_numpy(deviation.astype(np.float32)))
+    is_constant = least <= SMALLEST * float(np.abs(group).max(initial=0.0))
+    return np.maximum(deviation, 1.0 if is_constant else least)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +120,9 @@ class NearestNeighbours:
         return squares  # (M,)
 
 
-def fit_nearest_neighbours(features: np.ndarray) -> NearestNeighbours:
-    """Keep the vectors of a training set, (N, D)."""
-    standard = fit_standard(features)
+def fit_nearest_neighbours(features: np.ndarray, groups: Sequence[int] = ()) -> NearestNeighbours:
+    """Keep the vectors of a training set, (N, D); groups: see fit_standard."""
+    standard = fit_standard(features, groups)
     kept = standard.apply(features).astype(np.float16)
     return NearestNeighbours(standard, torch.from_numpy(kept))
 
@@ -160,12 +174,14 @@ class Mahalanobis:
         return self.components.numpy().astype(np.float32)  # (R, D)
 
 
-def fit_mahalanobis(features: np.ndarray, rank: int = MAX_RANK) -> Mahalanobis:
-    """Fit the distance to the features of a training set, (N, D).
+def fit_mahalanobis(
+    features: np.ndarray, groups: Sequence[int] = (), *, rank: int = MAX_RANK
+) -> Mahalanobis:
+    """Fit the distance to the features of a training set, (N, D); groups: see fit_standard.
 
     The time it takes grows with the square of the smaller of N and D.
     """
-    standard = fit_standard(features)
+    standard = fit_standard(features, groups)
     x = standard.apply(features).astype(np.float64)  # (N, D)
     x -= x.mean(axis=0)
     count, width = x.shape

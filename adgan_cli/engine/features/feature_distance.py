@@ -3,7 +3,7 @@
 Patches, scattering and histograms: nothing is learned but from the training set, in seconds.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,61 +12,92 @@ import torch
 from torch import Tensor
 
 from adgan_cli.engine.features.distances import (
+    Mahalanobis,
     NearestNeighbours,
+    fit_mahalanobis,
     fit_nearest_neighbours,
+    mahalanobis_from,
     nearest_neighbours_from,
 )
-from adgan_cli.engine.features.histograms import histograms
+from adgan_cli.engine.features.histograms import histogram_groups, histograms
 from adgan_cli.engine.features.patch_map import patch_map
 from adgan_cli.engine.features.patches import (
+    MAX_PATCHES_SIDE,
     PatchDictionary,
     fit_patch_dictionary,
     patch_dictionary_from,
 )
 from adgan_cli.engine.features.samples import drawn
-from adgan_cli.engine.features.scattering import scatter
+from adgan_cli.engine.features.scattering import scatter, scattering_groups
 from adgan_cli.images.shrink import at_most, block_means
 
 MAX_SIDE = 64  # pixels: larger images are shrunk by whole blocks
 DICTIONARY = "dictionary."  # before the names of its tensors
 
+Distance = NearestNeighbours | Mahalanobis
 Represent = Callable[[np.ndarray], np.ndarray]  # uint8 (S, S, C) -> (D,)
+Fit = Callable[[np.ndarray, Sequence[int]], Distance]  # features (N, D), groups
+Load = Callable[[Mapping[str, Tensor]], Distance]
+
+
+@dataclass(frozen=True, eq=False)
+class Representation:
+    """How an image is described by numbers."""
+
+    represent: Represent
+    max_side: int = MAX_SIDE  # pixels: larger images are shrunk by whole blocks
+    dictionary: PatchDictionary | None = None  # that it is in terms of, if any
+
+    @torch.no_grad()
+    def features(self, image: np.ndarray) -> np.ndarray:
+        """Represent an image, uint8 (S, S, C) -> (D,), shrunk where it is larger."""
+        return self.represent(_shrunk(image[None], self.max_side)[0])
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureDistance:
     """How far an image's representation lies from those of a training set."""
 
-    represent: Represent
-    distance: NearestNeighbours
+    representation: Representation
+    distance: Distance
     size: int
     channels: int
-    dictionary: PatchDictionary | None = None  # that it represents by, if any
     reads_large = False
 
     def score(self, image: np.ndarray) -> float:
         """Compute the distance of an image, uint8 (S, S, C): at least 0."""
-        return self.distance.distance(represented(self.represent, image))
+        return self.distance.distance(self.representation.features(image))
 
-    def reference_distances(self, image: np.ndarray) -> np.ndarray:
-        """Compute the distance to each training image kept: uint8 (S, S, C) -> (M,)."""
-        return self.distance.distances(represented(self.represent, image))
+    def reference_distances(self, image: np.ndarray) -> np.ndarray | None:
+        """Compute the distance to each training image kept: uint8 (S, S, C) -> (M,).
+
+        None where only their mean and spread are kept.
+        """
+        if isinstance(self.distance, Mahalanobis):
+            return None
+        return self.distance.distances(self.representation.features(image))
 
     def anomaly_map(self, image: np.ndarray) -> np.ndarray | None:
         """Compute where patches are that training images lack: uint8 (S, S, C) -> (s, s), or None.
 
         Only patches have places.
         """
-        if self.dictionary is None:
+        if self.dictionary is None or isinstance(self.distance, Mahalanobis):
             return None
-        return patch_map(self.dictionary, self.distance, _shrunk(image[None])[0])
+        small = _shrunk(image[None], self.representation.max_side)[0]
+        return patch_map(self.dictionary, self.distance, small)
+
+    @property
+    def dictionary(self) -> PatchDictionary | None:
+        """The dictionary that patches are described by, if they are."""
+        return self.representation.dictionary
 
     def settings(self) -> dict[str, Any]:
         """Return the shape of its images, as plain JSON."""
         return {"size": self.size, "channels": self.channels}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the training set's representations, and the dictionary if there is one."""
+        """Return what is kept of the training set, and the dictionary if there is one."""
         words = self.dictionary.tensors() if self.dictionary else {}
         return {DICTIONARY + name: one for name, one in words.items()} | self.distance.tensors()
 
@@ -74,72 +105,87 @@ class FeatureDistance:
 def fit_patches(images: np.ndarray, seed: int) -> FeatureDistance:
     """Fit a dictionary of patches and the distance in its terms to images, uint8 (N, S, S, C)."""
     sample = drawn(images, seed)
-    dictionary = fit_patch_dictionary(_shrunk(sample), seed)
-    return _fit(sample, dictionary.represent, dictionary)
+    dictionary = fit_patch_dictionary(_shrunk(sample, MAX_PATCHES_SIDE), seed)
+    return _fitted(sample, _of_patches(dictionary))
 
 
 def fit_scattering(images: np.ndarray, seed: int) -> FeatureDistance:
-    """Fit the distance of scattering coefficients to images, uint8 (N, S, S, C)."""
-    return _fit(drawn(images, seed), scatter)
+    """Fit the distance of scattering to images, uint8 (N, S, S, C): to the nearest ones."""
+    groups = scattering_groups(images.shape[3])
+    return _fitted(drawn(images, seed), Representation(scatter), groups)
+
+
+def fit_scattering_mahalanobis(images: np.ndarray, seed: int) -> FeatureDistance:
+    """Fit the distance of scattering to images, uint8 (N, S, S, C): to their mean."""
+    groups = scattering_groups(images.shape[3])
+    return _fitted(drawn(images, seed), Representation(scatter), groups, fit_mahalanobis)
 
 
 def fit_histograms(images: np.ndarray, seed: int) -> FeatureDistance:
     """Fit the distance of histograms to images, uint8 (N, S, S, C)."""
-    return _fit(drawn(images, seed), histograms)
+    groups = histogram_groups(images.shape[3])
+    return _fitted(drawn(images, seed), Representation(histograms), groups)
 
 
 def patches_from(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FeatureDistance:
     """Make the detector of patches; KeyError, TypeError or ValueError for what does not fit."""
     words = {name: tensors[DICTIONARY + name] for name in ("offset", "filters")}
-    dictionary = patch_dictionary_from(words)
-    return _from(settings, tensors, dictionary.represent, dictionary)
+    return _kept(settings, tensors, _of_patches(patch_dictionary_from(words)))
 
 
 def scattering_from(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FeatureDistance:
     """Make the detector of scattering; KeyError, TypeError or ValueError for what misfits."""
-    return _from(settings, tensors, scatter)
+    return _kept(settings, tensors, Representation(scatter))
+
+
+def scattering_mahalanobis_from(
+    settings: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> FeatureDistance:
+    """Make that of fit_scattering_mahalanobis; KeyError, TypeError or ValueError for a misfit."""
+    return _kept(settings, tensors, Representation(scatter), mahalanobis_from)
 
 
 def histograms_from(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FeatureDistance:
     """Make the detector of histograms; KeyError, TypeError or ValueError for what misfits."""
-    return _from(settings, tensors, histograms)
+    return _kept(settings, tensors, Representation(histograms))
 
 
-@torch.no_grad()
-def represented(represent: Represent, image: np.ndarray) -> np.ndarray:
-    """Represent an image, uint8 (S, S, C), shrunk to at most MAX_SIDE pixels: (D,)."""
-    return represent(_shrunk(image[None])[0])
+def _of_patches(dictionary: PatchDictionary) -> Representation:
+    return Representation(dictionary.represent, MAX_PATCHES_SIDE, dictionary)
 
 
-def _fit(
-    images: np.ndarray, represent: Represent, dictionary: PatchDictionary | None = None
+def _fitted(
+    images: np.ndarray,
+    representation: Representation,
+    groups: Sequence[int] = (),
+    fit: Fit = fit_nearest_neighbours,
 ) -> FeatureDistance:
-    features = np.stack([represented(represent, image) for image in images])  # (N, D)
+    features = np.stack([representation.features(image) for image in images])  # (N, D)
     size, channels = images.shape[2:]
-    return FeatureDistance(represent, fit_nearest_neighbours(features), size, channels, dictionary)
+    return FeatureDistance(representation, fit(features, groups), size, channels)
 
 
-def _from(
+def _kept(
     settings: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
-    represent: Represent,
-    dictionary: PatchDictionary | None = None,
+    representation: Representation,
+    load: Load = nearest_neighbours_from,
 ) -> FeatureDistance:
     """Make a detector, and see that images of its shape have as many features as it keeps."""
     size, channels = int(settings["size"]), int(settings["channels"])
     if not (1 <= size <= 2**16 and channels in (1, 3)):
         raise ValueError(f"no images have {size} pixels and {channels} channels")
-    distance = nearest_neighbours_from(tensors)
-    blank = np.zeros((size, size, channels), np.uint8)
+    distance = load(tensors)
+    side = at_most(size, representation.max_side)
     try:
-        width = len(represented(represent, blank))
+        width = len(representation.features(np.zeros((side, side, channels), np.uint8)))
     except RuntimeError as error:
-        raise ValueError(f"the dictionary does not fit ({error})") from error
+        raise ValueError(f"the representation does not fit ({error})") from error
     if width != len(distance.standard.mean):
         raise ValueError(f"{width} features are expected, not {len(distance.standard.mean)}")
-    return FeatureDistance(represent, distance, size, channels, dictionary)
+    return FeatureDistance(representation, distance, size, channels)
 
 
-def _shrunk(images: np.ndarray) -> np.ndarray:
-    """Shrink images by whole blocks to at most MAX_SIDE pixels: (N, S, S, C) -> (N, s, s, C)."""
-    return block_means(images, at_most(images.shape[1], MAX_SIDE))
+def _shrunk(images: np.ndarray, most: int) -> np.ndarray:
+    """Shrink images by whole blocks to at most `most` pixels: (N, S, S, C) -> (N, s, s, C)."""
+    return block_means(images, at_most(images.shape[1], most))

@@ -22,6 +22,12 @@ def histograms(image: np.ndarray) -> np.ndarray:
     return np.concatenate([_gradients(x), _colours(x)])
 
 
+def histogram_groups(channels: int) -> tuple[int, ...]:
+    """Count the features of gradients, luminance and colours, in the order of `histograms`."""
+    parts = (1,) if channels == 1 else (1, channels - 1)
+    return CELLS**2 * ANGLES, *(CELLS**2 * LEVELS * part for part in parts)
+
+
 def _gradients(x: np.ndarray) -> np.ndarray:
     """Share out the gradients' lengths in each cell over directions: (S, S, C) -> (D,).
 

@@ -14,6 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+MAX_PATCHES_SIDE = (
+    32  # pixels: larger images are shrunk by whole blocks; the time grows with the square
+)
 PATCH = 6  # pixels a side
 CENTRES = 200
 CELLS = 2  # a side, in which responses are added up
@@ -60,7 +63,7 @@ class PatchDictionary:
 def fit_patch_dictionary(images: np.ndarray, seed: int) -> PatchDictionary:
     """Learn centres from patches drawn at random: images uint8 (N, S, S, C)."""
     rng = np.random.default_rng(seed)
-    patches = normalised(_drawn_patches(images, rng))  # (P, d)
+    patches = normalised(drawn_patches(images, MAX_PATCHES, rng))  # (P, d)
     offset = patches.mean(0)
     patches -= offset
     values, vectors = torch.linalg.eigh((patches.T @ patches / len(patches)).double())
@@ -99,10 +102,19 @@ def spherical_k_means(x: Tensor, count: int, rng: np.random.Generator) -> Tensor
     return centres
 
 
-def all_patches(image: np.ndarray) -> Tensor:
-    """Cut out the patch at every place: uint8 (S, S, C) -> (P, d) float32, row by row."""
+def all_patches(image: np.ndarray, step: int = 1) -> Tensor:
+    """Cut out patches at every `step`-th place: uint8 (S, S, C) -> (P, d) float32, row by row."""
     x = torch.from_numpy(np.ascontiguousarray(image)).float().movedim(-1, 0)[None]  # (1, C, S, S)
-    return F.unfold(x, PATCH)[0].T
+    return F.unfold(x, PATCH, stride=step)[0].T
+
+
+def drawn_patches(images: np.ndarray, count: int, rng: np.random.Generator) -> Tensor:
+    """Draw P = `count` patches from anywhere in images, uint8 (N, S, S, C): (P, d) float32."""
+    which = rng.integers(len(images), size=count)
+    top, left = rng.integers(images.shape[1] - PATCH + 1, size=(2, count))
+    windows = np.lib.stride_tricks.sliding_window_view(images, (PATCH, PATCH), axis=(1, 2))
+    drawn = windows[which, top, left]  # (P, C, PATCH, PATCH)
+    return torch.from_numpy(drawn.reshape(count, -1).astype(np.float32))
 
 
 def normalised(patches: Tensor) -> Tensor:
@@ -110,12 +122,3 @@ def normalised(patches: Tensor) -> Tensor:
     centred = patches - patches.mean(1, keepdim=True)
     variance = centred.square().mean(1, keepdim=True)
     return centred * (variance + CONTRAST).rsqrt()
-
-
-def _drawn_patches(images: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """Draw MAX_PATCHES patches from anywhere in the images: (P, d) float32."""
-    which = rng.integers(len(images), size=MAX_PATCHES)
-    top, left = rng.integers(images.shape[1] - PATCH + 1, size=(2, MAX_PATCHES))
-    windows = np.lib.stride_tricks.sliding_window_view(images, (PATCH, PATCH), axis=(1, 2))
-    drawn = windows[which, top, left]  # (P, C, PATCH, PATCH)
-    return torch.from_numpy(drawn.reshape(MAX_PATCHES, -1).astype(np.float32))

@@ -1,7 +1,7 @@
 """Log scattering coefficients of an image: what waves there are, and how these come and go.
 
 Bruna and Mallat (2013): the image is filtered by wavelets of some scales and angles, their moduli
-again by coarser ones, and all is averaged over the cells of a grid. Letters in the shapes: C
+again by coarser ones, and all is averaged over the cells of grids. Letters in the shapes: C
 channels, S size, s side of the padded image, t of a thinned one, J scales, L angles.
 """
 
@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SCALES, ANGLES = 3, 6
-CELLS = 4  # a side, in which coefficients are averaged
+PAIRS = tuple((one, other) for one in range(SCALES) for other in range(one + 1, SCALES))
+GRIDS = 1, 2  # cells a side, in which coefficients are averaged
 MARGIN = 8  # pixels mirrored at each border, as a Fourier transform wraps around
 FREQUENCY = 3 * math.pi / 4  # of the finest wavelet, radians a pixel; Bruna and Mallat, section 2.1
 SIGMA = 0.8  # of its envelope along the wave, pixels
@@ -28,41 +29,59 @@ OPPONENTS = ((1 / 3, 1 / 3, 1 / 3), (1 / 2, -1 / 2, 0.0), (1 / 4, 1 / 4, -1 / 2)
 def scatter(image: np.ndarray) -> np.ndarray:
     """Describe an image, uint8 (S, S, C) -> (D,) float32.
 
-    Means of luminance and opponent colours (C = 3) or of grey (C = 1), then logarithms of the
-    coefficients of orders 1 and 2: D = C CELLS^2 (1 + J L + J (J - 1) / 2 L^2).
+    For each cell: means of luminance and opponent colours (C = 3) or of grey (C = 1), logarithms of
+    the coefficients of order 1, and, of luminance alone, those of order 2 less those of order 1
+    that they come from (Bruna and Mallat, section 2.4): how a wave comes and goes, however strong
+    it is. Changes of waves of colour told nothing more on photographs, and take most of the time.
     """
     x = torch.from_numpy(np.ascontiguousarray(image)).float() / 255
     if x.shape[-1] == 3:
         x = x @ x.new_tensor(OPPONENTS).T
     x = x.movedim(-1, 0)  # (C, S, S)
-    waves = torch.cat([cell_means(moduli) for moduli in scattered(x)])
-    return torch.cat([cell_means(x), (waves + LEAST).log()]).numpy()
+    first, second = scattered(x)
+    groups: list[Tensor] = []
+    for cells in GRIDS:
+        waves = torch.stack([(cell_means(moduli, cells) + LEAST).log() for moduli in first])
+        changes = [
+            (cell_means(moduli, cells) + LEAST).log() - waves[before, 0][:, None]
+            for (before, _), moduli in zip(PAIRS, second, strict=True)
+        ]
+        means = cell_means(x, cells)
+        groups += [means[:1], means[1:], waves[:, :1], waves[:, 1:], *changes]
+    return torch.cat([group.flatten() for group in groups]).numpy()
 
 
-def scattered(x: Tensor) -> list[Tensor]:
-    """Compute |x * psi| and ||x * psi| * psi'|, psi' coarser than psi, for each scale of each.
+def scattering_groups(channels: int) -> tuple[int, ...]:
+    """Count the features of each kind, in the order of `scatter`: by grid, order and colour."""
+    waves, changes = SCALES * ANGLES, len(PAIRS) * ANGLES**2
+    kinds = (1, waves) if channels == 1 else (1, channels - 1, waves, waves * (channels - 1))
+    return tuple(count * cells**2 for cells in GRIDS for count in (*kinds, changes))
 
-    x: (C, S, S) -> 3 tensors (C, L, T, T), then 3 (C, L, L, T, T); at scale j, every 2^j-th place
-    is kept (T = S / 2^j): the wavelets have no finer detail.
+
+def scattered(x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Compute |x * psi| for each scale, and ||y * psi| * psi'| for each of PAIRS.
+
+    x: (C, S, S), y the first of its channels -> (C, L, T, T) each, and (L, L, T, T) each. Where the
+    last wavelet has scale j, every 2^j-th place is kept, T = S / 2^j: there is no finer detail.
     """
     padded = F.pad(x[None], (MARGIN,) * 4, mode="reflect")[0]  # (C, s, s)
     first = [_modulus(padded, scale, thinned=0) for scale in range(SCALES)]
-    second = [
-        _modulus(first[before], scale, thinned=before)
-        for before in range(SCALES)
-        for scale in range(before + 1, SCALES)
-    ]
-    inner = [*range(SCALES)]
-    inner += [scale for before in range(SCALES) for scale in range(before + 1, SCALES)]
-    return [
-        moduli[..., (cut := MARGIN >> scale) : -cut, cut:-cut]
-        for moduli, scale in zip([*first, *second], inner, strict=True)
-    ]
+    second = [_modulus(first[before][0], scale, thinned=before) for before, scale in PAIRS]
+    return (
+        [_cut(moduli, scale) for scale, moduli in enumerate(first)],
+        [_cut(moduli, scale) for (_, scale), moduli in zip(PAIRS, second, strict=True)],
+    )
 
 
-def cell_means(x: Tensor) -> Tensor:
-    """Average over the cells of the grid: (..., T, T) -> (... * CELLS^2,)."""
-    return F.adaptive_avg_pool2d(x.reshape(1, -1, *x.shape[-2:]), CELLS).flatten()
+def cell_means(x: Tensor, cells: int) -> Tensor:
+    """Average over the cells of a grid: (..., T, T) -> (..., cells, cells)."""
+    return F.adaptive_avg_pool2d(x.flatten(0, -3), cells).unflatten(0, x.shape[:-2])
+
+
+def _cut(moduli: Tensor, scale: int) -> Tensor:
+    """Cut off the margin: (..., t, t), every 2^scale-th place -> (..., T, T)."""
+    margin = MARGIN >> scale
+    return moduli[..., margin:-margin, margin:-margin]
 
 
 def _modulus(x: Tensor, scale: int, *, thinned: int) -> Tensor:
