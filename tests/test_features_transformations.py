@@ -45,7 +45,7 @@ def trained(images: np.ndarray, n_steps: int) -> training.TransformState:
 
 @pytest.fixture(scope="module")
 def detector() -> Transformations:
-    return training.trained_detector(trained(gradients(64), 40), gradients(10, seed=1))
+    return training.trained_detector(trained(gradients(64), 25), gradients(10, seed=1))
 
 
 def test_shifts_and_turns_are_those_that_the_heads_are_asked_for():
@@ -102,6 +102,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused():
     settings, tensors = training.checkpoint_settings(state), training.checkpoint_tensors(state)
     with pytest.raises(ValueError):
         training.state_from_checkpoint(settings | {"width": 5}, tensors, device=CPU)
+    flat = {"momentum/stem.0.weight": torch.zeros(4)}
+    with pytest.raises(ValueError, match="a moment is"):
+        training.state_from_checkpoint(settings, tensors | flat, device=CPU)
     with pytest.raises(KeyError):
         del tensors["exp_avg/heads.weight"]
         training.state_from_checkpoint(settings, tensors, device=CPU)
