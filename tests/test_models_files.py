@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_generator
+from feature_models import noise, real_features
 from safetensors.torch import load_file, save_file
 
 from adgan_cli.config import PAPER_SEARCH, ReadConfig
@@ -16,6 +17,7 @@ from adgan_cli.engine.models.header import FORMAT, TRAINING_FINGERPRINTS, metada
 from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import ModelFileError, OutputError
 from adgan_cli.images.read import Preprocessing
+from adgan_cli.scoring.calibrate import HeldOut, with_calibration
 
 
 @pytest.fixture
@@ -158,3 +160,57 @@ def test_a_critic_that_was_kept_comes_back(model, tmp_path, batch_norm):
     assert torch.equal(loaded.critic(x), critic(x))
     assert not any(weight.requires_grad for weight in loaded.critic.parameters())
     assert load_model(tmp_path).generator.state_dict().keys() == model.generator.state_dict().keys()
+
+
+# features
+
+
+@pytest.fixture
+def with_features():
+    pixels = noise(12, channels=3)
+    generator = make_generator()
+    model = Model(generator, generator.config, features=real_features(pixels))
+    return with_calibration(model, HeldOut(pixels), replace(PAPER_SEARCH, by="all", n_seed=1, k=0))
+
+
+@pytest.mark.parametrize("generator", [True, False])
+def test_features_and_what_they_are_calibrated_by_come_back(with_features, tmp_path, generator):
+    model = with_features if generator else replace(with_features, generator=None)
+    digest = save_model(model, tmp_path / "one")
+    loaded = load_model(tmp_path / "one")
+    assert (loaded.generator is not None) == generator
+    assert save_model(loaded, tmp_path / "two") == digest
+    assert loaded.features.names == model.features.names
+    for before, after in zip(model.calibrations, loaded.calibrations, strict=True):
+        assert (after.search, after.log_errors) == (before.search, before.log_errors)
+        np.testing.assert_array_equal(after.scores, before.scores)
+        np.testing.assert_array_equal(after.z_scores, before.z_scores)
+
+
+@pytest.mark.parametrize(
+    "harm, message",
+    [
+        (lambda c, t: c["features"]["order"].append("x"), "features lack 'x'"),
+        (lambda c, t: c["features"].pop("scales"), "features lack 'scales'"),
+        (lambda c, t: c.update(features=[]), "features do not hold"),
+        (lambda c, t: c.update(features=None), "features do not hold"),
+        (lambda c, t: c.pop("log_errors"), "settings do not hold"),
+        (lambda c, t: c.update(log_errors=[None, None, None]), "not of its detectors"),
+        (lambda c, t: c.update(log_errors=[None, None, [0, -1]]), "settings do not hold"),
+        (lambda c, t: t.pop("features/components/mean"), "components lacks 'mean'"),
+        (lambda c, t: t["features/components/mean"].fill_(torch.inf), "holds NaN or infinity"),
+        (lambda c, t: t.update({"features/components/mean": torch.zeros(2)}), "do not hold"),
+        (lambda c, t: t.update({"calibration/2.z": torch.zeros(12, 2)}), "not of its detectors"),
+        (lambda c, t: t.pop("calibration/1.z"), "not of its detectors"),
+        (lambda c, t: [t.pop(k) for k in list(t) if k.startswith(("first", "norms"))], "lacks"),
+    ],
+)
+def test_features_that_do_not_hold_are_one_line(with_features, tmp_path, harm, message):
+    file = tmp_path / "bad.safetensors"
+    save_model(with_features, file)
+    tensors, written = load_file(file), content(file)
+    harm(written, tensors)
+    save_file(tensors, file, metadata("model", written))
+    with pytest.raises(ModelFileError, match=message) as error:
+        load_model(file)
+    assert str(file) in str(error.value) and "\n" not in str(error.value)

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import make_generator
+from feature_models import fake_model
 
 from adgan_cli.config import PAPER_SEARCH, SearchConfig
 from adgan_cli.engine.models.dcgan import Encoder
 from adgan_cli.engine.models.model import Calibration, Model
+from adgan_cli.errors import ConfigError
 
 
 @pytest.fixture
@@ -18,10 +20,34 @@ def model():
 
 
 def test_without_an_encoder_the_search_starts_from_the_prior_alone(model):
-    assert model.default_search() == replace(SearchConfig(), init="prior")
+    own = replace(SearchConfig(), by="reconstruction")
+    assert model.default_search() == replace(own, init="prior")
     with_encoder = replace(model, encoder=Encoder(model.config, model.config.latent_dim))
-    assert with_encoder.default_search() == SearchConfig()
+    assert with_encoder.default_search() == own
     assert with_encoder.default_search(PAPER_SEARCH) == PAPER_SEARCH
+
+
+def test_scores_start_from_what_the_model_has():
+    both, without_generator = fake_model(), fake_model(generator=False)
+    assert both.default_search().by == "features"
+    by_all = SearchConfig(by="all")
+    assert replace(both, search=by_all).default_search().by == "all"
+    assert replace(without_generator, search=by_all).default_search().by == "features"
+    assert without_generator.default_search(PAPER_SEARCH).by == "reconstruction", "as it was given"
+
+
+def test_a_model_has_something_to_score_with(model):
+    with pytest.raises(ConfigError, match="generator, features or both"):
+        replace(model, generator=None)
+    assert fake_model(generator=False).device.type == "cpu"
+
+
+def test_images_are_read_large_only_for_a_backbone_that_is_there():
+    model = fake_model(large_size=32)
+    assert model.large_preprocessing() == replace(model.preprocessing(), size=32)
+    missing = replace(model.features, missing={"brightness": "it is not here"})
+    assert replace(model, features=missing).large_preprocessing() is None
+    assert fake_model().large_preprocessing() is None
 
 
 def test_a_calibration_belongs_to_one_way_of_searching_whatever_is_adjusted_afterwards(model):

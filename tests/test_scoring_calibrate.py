@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from conftest import make_generator
-from torch import Tensor
+from feature_models import BY_FEATURES, fake_model
 
 from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.models.files import load_model, save_model
@@ -14,7 +13,7 @@ from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import DivergedError
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.statistics import STATISTICS, image_statistics
-from adgan_cli.scoring.calibrate import calibrate, score_pixels, with_calibration
+from adgan_cli.scoring.calibrate import HeldOut, calibrate, score_pixels, with_calibration
 from adgan_cli.scoring.run import score
 
 SEARCH = replace(PAPER_SEARCH, n_seed=2, k=1)
@@ -25,19 +24,18 @@ def model() -> Model:
     return Model(generator, generator.config, search=SEARCH)
 
 
-def noise(count: int) -> Tensor:
-    pixels = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 1), np.uint8)
-    return torch.from_numpy(pixels)
+def noise(count: int) -> HeldOut:
+    return HeldOut(np.random.default_rng(0).integers(0, 256, (count, 16, 16, 1), np.uint8))
 
 
 def test_scores_and_statistics_stay_side_by_side_and_are_saved(tmp_path):
-    pixels = noise(6)
-    calibrated = with_calibration(model(), pixels)
+    held_out = noise(6)
+    calibrated = with_calibration(model(), held_out)
     calibration = calibrated.calibration(SEARCH)
     assert calibration is not None
-    assert calibration.scores.tolist() == score_pixels(model(), pixels, SEARCH).tolist()
+    assert calibration.scores.tolist() == score_pixels(model(), held_out.pixels, SEARCH).tolist()
     assert calibration.statistics.shape == (6, len(STATISTICS))
-    assert calibration.statistics[2].tolist() == image_statistics(pixels[2].numpy()).tolist()
+    assert calibration.statistics[2].tolist() == image_statistics(held_out.pixels[2]).tolist()
     save_model(calibrated, tmp_path)
     loaded = load_model(tmp_path).calibration(SEARCH)
     assert loaded is not None
@@ -77,3 +75,42 @@ def test_a_folder_calibrates_by_the_scores_that_its_images_get(discs):
     calibration = calibrated.calibration(SEARCH)
     scored = [row.score for row in score(model(), [folder]) if row.score is not None]
     assert calibration is not None and calibration.scores.tolist() == scored
+
+
+BY_ALL = replace(SEARCH, by="all")
+
+
+def test_what_is_calibrated_by_all_has_scores_by_each_alone_too():
+    calibrated = with_calibration(fake_model(), noise(6), BY_ALL)
+    for by in ("reconstruction", "features", "all"):
+        calibration = calibrated.calibration(replace(BY_ALL, by=by))
+        assert calibration is not None
+        expected = score_pixels(calibrated, noise(6).pixels, replace(BY_ALL, by=by))
+        assert calibration.scores.tolist() == expected.tolist()
+
+
+def test_by_features_all_ways_to_search_are_one():
+    calibrated = with_calibration(fake_model(generator=False), noise(6))
+    assert calibrated.calibration(replace(BY_FEATURES, k=77, loss="l1")) is not None
+    again = with_calibration(calibrated, noise(7), replace(BY_FEATURES, k=77))
+    assert [len(calibration.scores) for calibration in again.calibrations] == [7]
+    assert again.calibration(SEARCH) is None
+
+
+def test_images_held_out_are_read_for_the_backbone_too(discs):
+    folder = discs(5, size=40)
+    calibrated, _ = calibrate(fake_model(large_size=32), list_inputs([folder]))
+    calibration = calibrated.calibration(BY_FEATURES)
+    rows = list(score(calibrated, [folder]))
+    assert calibration is not None
+    assert calibration.scores.tolist() == [row.score for row in rows]
+
+
+def test_of_a_large_folder_images_are_drawn_from_all_over(discs, monkeypatch):
+    folder = discs(30)
+    monkeypatch.setattr("adgan_cli.scoring.calibrate.MAX_HELD_OUT", 6)
+    calibrated, counts = calibrate(fake_model(generator=False), list_inputs([folder]))
+    scores = [row.score for row in score(fake_model(generator=False), [folder])]
+    used = [scores.index(one) for one in calibrated.calibrations[0].scores]
+    assert counts.unseen == len(used) == 6
+    assert used == sorted(used) and used[-1] > 15 and np.ptp(np.diff(used)) > 0

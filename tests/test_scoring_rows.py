@@ -7,7 +7,16 @@ import json
 import pytest
 
 from adgan_cli.errors import ScoresError
-from adgan_cli.scoring.rows import COLUMNS, Counts, ScoreRow, count_rows, read_scores, row_writer
+from adgan_cli.scoring.rows import (
+    COLUMNS,
+    Counts,
+    PartScores,
+    ScoreRow,
+    count_rows,
+    detectors_of,
+    read_scores,
+    row_writer,
+)
 from adgan_cli.text import escape_surrogates, unescape
 
 NAMES = [
@@ -190,3 +199,56 @@ def test_a_bad_table_is_refused_with_file_and_line(tmp_path, data, message):
 def test_a_file_that_cannot_be_opened_is_named(tmp_path, name):
     with pytest.raises(ScoresError, match="cannot read .*: .* directory"):
         read_scores(tmp_path / name)
+
+
+# parts of joined scores
+
+PARTS = ("patches", "reconstruction")
+JOINED_ROWS = [
+    ScoreRow("a.png", 1.5, z_scores=PartScores(PARTS, (2.5, -0.1234))),
+    ScoreRow("broken.png", None, error="empty"),
+    ScoreRow("b.png", -1.5, z_scores=PartScores(PARTS, (0.0, 1000.0))),
+]
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_parts_read_back_the_same(tmp_path, format):
+    stream = io.StringIO(newline="")
+    write = row_writer(stream, format, PARTS)
+    for row in JOINED_ROWS:
+        write(row)
+    path = tmp_path / "scores"
+    path.write_text(stream.getvalue(), encoding="utf-8")
+    assert read_scores(path) == JOINED_ROWS
+    assert detectors_of(read_scores(path)) == PARTS
+
+
+def test_columns_of_parts_stand_behind_those_that_were_always_there():
+    stream = io.StringIO(newline="")
+    write = row_writer(stream, detectors=PARTS)
+    for row in JOINED_ROWS:
+        write(row)
+    assert stream.getvalue() == (
+        ",".join(COLUMNS) + ",z_patches,z_reconstruction\n"
+        "a.png,1.5,,,,,,,2.5,-0.1234\n"
+        "broken.png,,,,,,,empty,,\n"
+        "b.png,-1.5,,,,,,,0.0,1000.0\n"
+    )
+
+
+def test_parts_that_are_no_numbers_are_refused_by_line(tmp_path):
+    path = tmp_path / "scores.csv"
+    for cell, message in {"high": "z_patches must be a number", "inf": "must be finite"}.items():
+        path.write_text(f"path,score,z_patches\na.png,1,2\nb.png,1,{cell}\n", encoding="utf-8")
+        with pytest.raises(ScoresError, match=f"line 3: .*{message}"):
+            read_scores(path)
+
+
+def test_parts_are_a_mapping_that_a_row_can_be_compared_by():
+    parts = PartScores(PARTS, (1.0, 2.0))
+    assert dict(parts) == parts == {"patches": 1.0, "reconstruction": 2.0}
+    assert list(parts) == list(PARTS) and "colours" not in parts and parts.get("colours") is None
+    assert parts != PartScores(PARTS, (1.0, 3.0))
+    assert hash(parts) == hash(PartScores(PARTS, (1.0, 2.0)))
+    with pytest.raises(ValueError, match="do not belong"):
+        PartScores(PARTS, (1.0,))

@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 import torch
 from conftest import draw_disc, make_generator
+from feature_models import BY_FEATURES, fake_model
 from several_processes import in_threads
 
 from adgan_cli.config import PAPER_SEARCH
@@ -20,6 +21,7 @@ from adgan_cli.images.read import read_image
 from adgan_cli.processes import Processes
 from adgan_cli.scoring.rows import ScoreRow
 from adgan_cli.scoring.run import ScoringRun, score
+from adgan_cli.scoring.scorer import Scorer
 
 QUICK = replace(PAPER_SEARCH, n_seed=2, k=1)
 
@@ -182,3 +184,85 @@ def test_processes_divide_a_listing_and_the_main_one_has_all_rows(model, discs, 
 def test_several_processes_need_a_journal(model, discs):
     with pytest.raises(ConfigError, match="need a journal"):
         ScoringRun(model, list_inputs([discs(1)]), QUICK, processes=Processes(0, 2))
+
+
+# by features
+
+
+def scored(run):
+    """The rows of a run, and how many images its scorer was given."""
+    count, measure = 0, Scorer.measure
+
+    def counted(self, pixels, large=None):
+        nonlocal count
+        count += len(pixels)
+        return measure(self, pixels, large)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Scorer, "measure", counted)
+        return list(run.rows()), count
+
+
+def test_rows_have_a_score_of_each_part_and_no_losses(discs):
+    run = ScoringRun(fake_model(generator=False), list_inputs([discs(3)]))
+    assert run.detectors == ("brightness", "contrast")
+    for result in run.results():
+        z, score = result.row.z_scores, result.row.score
+        assert result.losses is None and tuple(z) == run.detectors
+        assert score == pytest.approx(0.25 * z["brightness"] + 0.75 * z["contrast"], abs=1e-4)
+
+
+@pytest.mark.parametrize("large_size", [None, 32])
+def test_by_features_a_journal_is_gone_on_from_to_the_same_rows(discs, tmp_path, large_size):
+    folder, model = discs(6, size=40), fake_model(large_size=large_size)
+    (folder / "disc-003.png").write_bytes(b"no picture")
+    listing = list_inputs([folder])
+    whole = list(ScoringRun(model, listing).rows())
+    options = {"journal": tmp_path / "journal", "batch_size": 1}
+    rows = ScoringRun(model, listing, **options).rows()
+    assert list(islice(rows, 2)) == whole[:2]
+    rows.close()
+    other_search = replace(BY_FEATURES, k=9, loss="l1")  # which has no part in the score
+    run = ScoringRun(model, listing, other_search, **options, resume=True)
+    assert scored(run) == (whole, 3)
+    again = ScoringRun(model, listing, **options, resume=True)
+    assert scored(again) == (whole, 0)
+
+
+def test_rows_by_other_detectors_are_not_mixed(discs, tmp_path):
+    listing, model = list_inputs([discs(1)]), fake_model()
+    list(ScoringRun(model, listing, journal=tmp_path / "journal").rows())
+    missing = replace(model.features, missing={"contrast": "it is not here"})
+    run = ScoringRun(
+        replace(model, features=missing), listing, journal=tmp_path / "journal", resume=True
+    )
+    with pytest.raises(ConfigError, match="with detectors brightness, contrast, this is"):
+        run.rows()
+
+
+def test_a_copy_has_the_parts_of_what_it_is_a_copy_of(discs, tmp_path):
+    folder, model = discs(2), fake_model()
+    options = {"journal": tmp_path / "journal", "resume": True}
+    list(score(model, [folder], **options))
+    (folder / "copy.png").write_bytes((folder / "disc-001.png").read_bytes())
+    rows, count = scored(ScoringRun(model, list_inputs([folder]), **options))
+    assert count == 0 and rows[0].path == "copy.png"
+    assert (rows[0].score, rows[0].z_scores) == (rows[2].score, rows[2].z_scores)
+
+
+def test_processes_share_scores_by_features(discs, tmp_path):
+    listing, model = list_inputs([discs(5)]), fake_model(large_size=32)
+
+    def work(processes):
+        run = ScoringRun(model, listing, journal=tmp_path / "journal", processes=processes)
+        return list(run.rows())
+
+    assert in_threads(2, work) == [list(ScoringRun(model, listing).rows()), []]
+
+
+def test_what_a_model_lacks_is_refused_before_anything_is_read(discs):
+    for by in ("reconstruction", "all"):
+        with pytest.raises(ConfigError, match="has no generator"):
+            ScoringRun(
+                fake_model(generator=False), list_inputs([discs(1)]), replace(BY_FEATURES, by=by)
+            )

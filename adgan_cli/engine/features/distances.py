@@ -202,9 +202,8 @@ def fit_mahalanobis(
     left = (1 - shrinkage) * (total - float(values[:kept].sum())) / max(width - kept, 1)
     variances = np.append(shrunk, left + shrinkage * total / width)
     variances = np.maximum(variances, SMALLEST).astype(np.float32)
-    return Mahalanobis(
-        standard, torch.from_numpy(components.astype(np.float16)), torch.from_numpy(variances)
-    )
+    kept_components = np.ascontiguousarray(components, np.float16)  # as a file gives them back
+    return Mahalanobis(standard, torch.from_numpy(kept_components), torch.from_numpy(variances))
 
 
 def ledoit_wolf_shrinkage(x: np.ndarray) -> float:
