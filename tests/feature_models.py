@@ -72,3 +72,25 @@ def real_features(pixels):
         logs = np.log([detectors[name].score(image) + 1e-12 for image in pixels])
         scales[name] = Scale(float(logs.mean()), float(logs.std()), weight, 0.75)
     return FeatureModel(detectors, scales)
+
+
+def save_joined_model(folder, *, generator=True):
+    """Save a model of 16 pixels, grey, with real features, calibrated by all ways to score."""
+    from dataclasses import replace
+
+    from adgan_cli.config import PAPER_SEARCH
+    from adgan_cli.engine.models.files import save_model
+    from adgan_cli.scoring.calibrate import HeldOut, with_calibration
+
+    network = make_generator(channels=1)
+    model = Model(
+        network if generator else None,
+        network.config,
+        replace(PAPER_SEARCH, by="features", n_seed=1, k=1),
+        features=real_features(noise(30)),
+        training_fingerprints=np.zeros(0, np.uint64),
+    )
+    by = "all" if generator else "features"
+    config = replace(model.search, by=by)
+    save_model(with_calibration(model, HeldOut(noise(60, seed=1)), config), folder)
+    return folder

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from commands import FAST, TINY, adgan, refused
+from feature_models import save_joined_model
 
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.scoring.rows import read_scores
@@ -73,12 +74,12 @@ def test_training_calibrates_by_what_it_held_out(discs, tmp_path):
     out = tmp_path / "model"
     adgan("train", discs(30), *TINY, "--holdout", "0.2", "-o", out)
     model = load_model(out)
-    known = model.calibration(model.search)
+    known = model.calibration(model.default_search())
     assert known is not None and len(known.scores) == 6
     assert model.provenance["verdict"]["held_out"] == 6
     told = adgan("info", out).stdout
     assert "verdict" in told and "advice" in told
-    assert "p-values for\n  the search below, by 6 pictures it was not trained on\n" in told
+    assert "p-values for\n  the settings below, by 6 pictures it was not trained on\n" in told
     adgan("calibrate", discs(30), "-m", out, "--k", "1", "--device", "cpu")
     assert "  --k 1, by 6 pictures" in adgan("info", out).stdout
 
@@ -90,3 +91,17 @@ def test_adjusted_scores_need_enough_pictures_held_out(discs, model):
     adgan("calibrate", discs(60, shape="square", name="s"), "-m", model, *FAST)
     plain = adgan("score", discs(3), "-m", model, *FAST).stdout
     assert adgan("score", discs(3), "-m", model, *FAST, *adjusted).stdout != plain
+
+
+def test_by_features_and_by_all_can_be_calibrated(discs, tmp_path):
+    folder, model = discs(9), save_joined_model(tmp_path / "model")
+    words = ["calibrate", folder, "-m", model, "--device", "cpu"]
+    said = adgan(*words, "--k", "7").stderr
+    assert "--k does nothing --by features" in said and "go by 9 pictures" in said
+    said = adgan(*words, "--by", "all", "--k", "0", "--default").stderr
+    assert "note: --k" not in said and "go by 9 pictures" in said
+    loaded = load_model(model)
+    assert (loaded.search.by, loaded.search.k) == ("all", 0)
+    adgan("score", discs(2), "-m", model, "-o", tmp_path / "scores.csv")
+    rows = read_scores(tmp_path / "scores.csv")
+    assert all("reconstruction" in row.z_scores and row.p_value is not None for row in rows)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from commands import FAST, adgan, one_error, refused
 from conftest import draw_disc
+from feature_models import save_joined_model
 
 from adgan_cli.reports import trajectory
 
@@ -100,3 +101,21 @@ def test_what_cannot_be_is_refused_before_anything_is_begun(
     draw_disc(tmp_path / "disc.png", 0)
     assert said in one_error(adgan("explain", *words, code=code).stderr)
     assert not (tmp_path / "adgan-explanation").exists()
+
+
+def test_a_search_is_explained_whatever_scores_go_by(discs, tmp_path, out):
+    folder, model = discs(2), save_joined_model(tmp_path / "model")
+    said = adgan("explain", folder / "disc-000.png", "-m", model, "-o", out).stderr
+    scored = adgan("score", folder, "-m", model, "--by", "reconstruction").stdout
+    row = next(csv.DictReader(scored.splitlines()))
+    assert f"score {float(row['score']):.4g}, p = {float(row['p_value']):#.2g}" in said
+    assert (
+        "note"
+        not in adgan("explain", folder / "disc-000.png", "-m", model, "-o", out, "--k", "2").stderr
+    )
+
+
+def test_without_a_generator_there_is_no_search_to_explain(discs, tmp_path, out):
+    model = save_joined_model(tmp_path / "model", generator=False)
+    line = refused("explain", discs(1) / "disc-000.png", "-m", model, "-o", out, code=2)
+    assert "has no generator (trained with --no-gan)" in line and not out.exists()

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from commands import TINY, adgan, refused
+from feature_models import save_joined_model
+from safetensors.torch import load_file, save_file
 
 from adgan_cli.engine.models.files import load_model
+from adgan_cli.engine.models.header import read_header
 
 Folder = Callable[..., Path]
 
@@ -75,3 +78,38 @@ def test_a_truncated_model_is_refused(tiny_model, tmp_path, left):
     os.truncate(file, left)
     line = refused("info", file, code=4)
     assert line.startswith(f"{file} is corrupt or truncated")
+
+
+def test_detectors_are_listed_with_what_they_count_for(tmp_path):
+    save_joined_model(tmp_path)
+    lines = adgan("info", tmp_path).stdout.splitlines()
+    start = lines.index("features")
+    assert lines[start + 1].split() == "histograms weight 0.75, AUC 0.750 of altered copies".split()
+    assert lines[start + 2].split()[:3] == ["components", "weight", "0.25,"]
+    assert "  --by reconstruction, by 60 pictures it was not trained on" in lines
+    assert "  the settings below, by 60 pictures it was not trained on" in lines
+    assert json.loads(adgan("info", tmp_path, "--json").stdout)["features"]["large_size"] is None
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda c: c.update(features={"order": ["x"]}),
+        lambda c: c.update(features=[1]),
+        lambda c: c.update(calibrations=[5]),
+        lambda c: c.pop("search"),
+    ],
+)
+def test_a_header_that_does_not_hold_is_one_line(tmp_path, harm):
+    file = save_joined_model(tmp_path) / "model.safetensors"
+    header = read_header(file, "model").content
+    harm(header)
+    save_file(load_file(file), file, {"adgan": json.dumps(header)})
+    assert "its header does not hold" in refused("info", file, code=4)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"format": ' + "9" * 10_000 + "}"])
+def test_a_header_beyond_reason_is_one_line(tmp_path, text):
+    file = tmp_path / "model.safetensors"
+    save_file({}, file, {"adgan": text})
+    assert "its header is not JSON" in refused("info", file, code=4)

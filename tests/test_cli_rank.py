@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from commands import FAST, SLOW, TINY, adgan, one_error, refused, started, wait_until
 from conftest import draw_disc, make_generator
+from feature_models import save_joined_model
 from PIL import Image
 
 from adgan_cli.cli.console import INTERRUPTED
@@ -478,3 +480,44 @@ def test_the_training_folder_itself_is_ranked_by_models_that_have_not_seen_it(di
     assert refused(
         "rank", folder, "-m", model, "--cross-fit", "2", "--resume", "-o", out, code=2
     ).startswith("--cross-fit goes on by itself")
+
+
+# joined scores
+
+
+@pytest.mark.parametrize("generator", [True, False])
+def test_what_a_score_mostly_comes_from_is_in_the_table_and_all_parts_are_in_the_file(
+    discs, tmp_path, out, generator
+):
+    folder, model = discs(6), save_joined_model(tmp_path / "model", generator=generator)
+    said = adgan("rank", folder, "-m", model, "--fdr", "0.9", "-o", out).stderr
+    assert "mostly" in said and ("colours and edges" in said or "light and dark" in said)
+    assert ("trained without --no-gan it would also show" in said) == (not generator)
+    with open(out / "ranking.csv", encoding="utf-8", newline="") as stream:
+        header = next(csv.reader(stream))
+    assert header[-3:] == ["z_histograms", "z_components", "flagged"]
+    assert summary_of(out)["model"]["weights"] == {"histograms": 0.75, "components": 0.25}
+    again = adgan("rank", folder, "--from", out / "ranking.csv", "-o", tmp_path / "again").stderr
+    assert "mostly" in again
+    assert (tmp_path / "again" / "ranking.csv").read_text() == re.sub(
+        ",flagged|,(true|false)?$", "", (out / "ranking.csv").read_text(), flags=re.M
+    )
+
+
+def test_by_all_the_reconstruction_has_its_weight_on_the_page(discs, tmp_path, out):
+    model = save_joined_model(tmp_path / "model")
+    adgan("rank", discs(4), "-m", model, "--by", "all", "-o", out)
+    weights = summary_of(out)["model"]["weights"]
+    assert weights == {"histograms": 0.5, "components": 0.167, "reconstruction": 0.333}
+    adgan("rank", discs(4), "-m", model, "--by", "reconstruction", "-o", out)
+    assert "weights" not in summary_of(out)["model"]
+
+
+def test_a_ranking_by_features_that_has_grown_is_that_of_a_full_run(discs, tmp_path, out):
+    folder, model = discs(3), save_joined_model(tmp_path / "model")
+    adgan("rank", folder, "-m", model, "-o", out)
+    draw_disc(folder / "disc-0005.png", 9)
+    adgan("rank", folder, "-m", model, "-o", out, "--resume")
+    adgan("rank", folder, "-m", model, "-o", tmp_path / "whole")
+    for name in ("ranking.csv", "summary.json", "index.html"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 from commands import FAST, SLOW, TINY, adgan, one_error, refused, started, wait_until
 from conftest import draw_disc, make_generator
+from feature_models import save_joined_model
 from PIL import Image
 
 from adgan_cli.cli.console import INTERRUPTED
 from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.model import Model
-from adgan_cli.errors import OutputError
+from adgan_cli.errors import ConfigError, OutputError
 from adgan_cli.scoring.rows import COLUMNS, read_scores
 from adgan_cli.scoring.run import ScoringResult, ScoringRun
 
@@ -376,3 +377,92 @@ def test_presets_replace_the_model_s_own_search_and_options_win_over_them(
     assert ended == scored(model, *paper, "--k", "1")
     line = refused("score", discs(3), "-m", model, "--preset", "mine", code=2)
     assert line.startswith("Invalid value for '--preset': 'mine' is not one of 'paper', 'tuned'")
+
+
+# joined scores
+
+
+@pytest.fixture(scope="module")
+def joined_model(tmp_path_factory):
+    return save_joined_model(tmp_path_factory.mktemp("joined"))
+
+
+def test_by_features_parts_are_columns_and_the_search_has_no_part(discs, joined_model):
+    folder = discs(4)
+    result = adgan("score", folder, "-m", joined_model, "--device", "cpu")
+    rows = rows_of(result.stdout)
+    assert list(rows[0]) == [*COLUMNS, "z_histograms", "z_components"]
+    for row in rows:
+        parts = 0.75 * float(row["z_histograms"]) + 0.25 * float(row["z_components"])
+        assert float(row["score"]) == pytest.approx(parts, abs=1e-4) and row["p_value"]
+    other = adgan("score", folder, "-m", joined_model, "--k", "9", "--loss", "l1")
+    assert other.stdout == result.stdout
+    assert "note: --k and --loss do nothing --by features" in other.stderr
+
+
+def test_by_all_the_reconstruction_is_one_more_column(discs, joined_model):
+    folder = discs(4)
+    rows = rows_of(adgan("score", folder, "-m", joined_model, "--by", "all").stdout)
+    assert list(rows[0])[-1] == "z_reconstruction" and all(row["p_value"] for row in rows)
+    plain = rows_of(adgan("score", folder, "-m", joined_model, "--by", "reconstruction").stdout)
+    assert list(plain[0]) == list(COLUMNS) and all(row["p_value"] for row in plain)
+    by_paper = adgan("score", folder, "-m", joined_model, "--preset", "paper", "--k", "0").stdout
+    assert list(rows_of(by_paper)[0]) == list(COLUMNS)
+
+
+@pytest.mark.parametrize("by", ["features", "all"])
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_joined_scores_that_are_gone_on_with_are_the_same_bytes(
+    discs, joined_model, tmp_path, by, format
+):
+    folder = discs(3)
+    words = ["score", folder, "-m", joined_model, "--by", by, "--format", format]
+    adgan(*words, "-o", tmp_path / "scores")
+    for number in (1, 2):
+        draw_disc(folder / f"a-new-{number}.png", 20 + number)
+    adgan(*words, "-o", tmp_path / "scores", "--resume")
+    adgan(*words, "-o", tmp_path / "whole")
+    assert (tmp_path / "scores").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--by", "reconstruction"], "has no generator (trained with --no-gan)"),
+        (["--by", "all"], "has no generator"),
+        (["--preset", "paper"], "has no generator"),
+        (["--trace", "losses.csv"], "--trace: scores --by features have no losses"),
+    ],
+)
+def test_without_a_generator_what_needs_one_is_refused(discs, tmp_path, words, said):
+    model = save_joined_model(tmp_path / "model", generator=False)
+    assert said in refused("score", discs(2), "-m", model, *words, code=2)
+    assert rows_of(adgan("score", discs(2), "-m", model).stdout)[0]["z_components"]
+
+
+def test_all_joined_needs_errors_to_compare_with(discs, joined_model):
+    words = ["score", discs(2), "-m", joined_model, "--by", "all", "--k", "2"]
+    assert "adgan calibrate PATHS --by all adds them" in refused(*words, code=2)
+
+
+def test_a_model_without_features_says_so(discs, tiny_model):
+    line = refused("score", discs(2), "-m", tiny_model, "--by", "features", code=2)
+    assert "has learned no features; score --by reconstruction" in line
+
+
+def test_a_network_that_is_not_here_is_one_warning_and_the_others_score(
+    discs, joined_model, monkeypatch
+):
+    def connect(detector, device):
+        if type(detector).__name__ == "Components":
+            raise ConfigError("it needs what is not here: install it")
+        return detector
+
+    monkeypatch.setattr("adgan_cli.engine.features.files.connect", connect)
+    result = adgan("score", discs(2), "-m", joined_model, "-q")
+    said = "warning: scoring without the components features: it needs what is not here: install it"
+    assert result.stderr.splitlines() == [said]
+    rows = rows_of(result.stdout)
+    assert "z_components" not in rows[0] and all(row["p_value"] for row in rows)
+    plain = adgan("score", discs(2), "-m", joined_model, "-q", "--by", "reconstruction")
+    assert plain.stderr == ""

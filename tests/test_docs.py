@@ -34,8 +34,9 @@ SETTINGS = [
     ("score", SearchConfig), ("rank", SearchConfig), ("explain", SearchConfig),
     ("calibrate", SearchConfig),
 ]  # fmt: skip
-# what is taken out of a finished score has no part in the scores that p-values go by
-LEFT_OUT = {("calibrate", "adjust")}
+# what is taken out of a finished score has no part in the scores that p-values go by; a search is
+# explained, whatever else scores go by
+LEFT_OUT = {("calibrate", "adjust"), ("explain", "by")}
 # what the command line takes beside the field's own values
 AUTO = {("train", "channels"), ("train", "iters")}
 

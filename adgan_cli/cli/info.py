@@ -54,7 +54,10 @@ def _lines(content: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> l
     lines = []
     for name, value in content.items():
         if name == "calibrations":
-            lines += _calibration_lines(value, content["search"], shapes)
+            default = dict(content["search"])
+            if "features" not in content:  # what `default_search` does about it
+                default["by"] = "reconstruction"
+            lines += _calibration_lines(value, default, shapes)
         elif name == "features":
             lines += _feature_lines(value)
         elif isinstance(value, dict):
