@@ -76,3 +76,14 @@ def test_a_pretrained_network_speaks_alone_and_sees_large_images():
     assert distances is not None and np.allclose(distances, (1.5, 0.5))
     assert places is not None and places.shape == (4, 4)
     assert anomaly_map(features(a=Blind()), IMAGE, None) is None
+
+
+def test_the_map_of_a_detector_that_counts_comes_first():
+    network = Seeing(reads_large=True)
+    both = features(a=Blind(), b=Seeing(), pretrained=network)
+    silent = replace(both, scales={**both.scales, "pretrained": Scale(0.0, 1.0, 0.0, 0.5)})
+    places = anomaly_map(silent, IMAGE, LARGE)
+    assert places is not None and places.shape == (4, 4)
+    alone = replace(silent, detectors={"a": Blind(), "pretrained": network})
+    places = anomaly_map(alone, IMAGE, LARGE)
+    assert places is not None and places.shape == (8, 8)

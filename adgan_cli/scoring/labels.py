@@ -32,6 +32,9 @@ DETECTOR_LABELS: Mapping[str, DetectorLabel] = {
         "light and dark",
         "what is left of the picture where large shapes are drawn by principal components",
     ),
+    "local": DetectorLabel(
+        "single places", "the places that are the least like pieces of a few pixels of this set"
+    ),
     "pretrained": DetectorLabel(
         "what is shown", "what a network sees that was trained on pictures from elsewhere"
     ),

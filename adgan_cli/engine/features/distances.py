@@ -89,12 +89,6 @@ class NearestNeighbours:
         exact = np.square(self._references[np.sort(closest)] - query).sum(axis=1)
         return float(np.sqrt(np.sort(exact)[:count]).mean())
 
-    def beyond_nearest(self, features: np.ndarray) -> np.ndarray:
-        """Subtract the mean of the nearest vectors kept, standardised: (D,) -> (D,)."""
-        nearest = np.argsort(self.distances(features), kind="stable")[:NEIGHBOURS]
-        beyond: np.ndarray = self.standard.apply(features) - self._references[nearest].mean(axis=0)
-        return beyond
-
     def distances(self, features: np.ndarray) -> np.ndarray:
         """Compute the distance to every vector kept, right to some digits: (D,) -> (M,)."""
         query = self.standard.apply(features)  # (D,)

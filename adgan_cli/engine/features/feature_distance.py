@@ -20,7 +20,6 @@ from adgan_cli.engine.features.distances import (
     nearest_neighbours_from,
 )
 from adgan_cli.engine.features.histograms import histogram_groups, histograms
-from adgan_cli.engine.features.patch_map import patch_map
 from adgan_cli.engine.features.patches import (
     MAX_PATCHES_SIDE,
     PatchDictionary,
@@ -76,16 +75,6 @@ class FeatureDistance:
         if isinstance(self.distance, Mahalanobis):
             return None
         return self.distance.distances(self.representation.features(image))
-
-    def anomaly_map(self, image: np.ndarray) -> np.ndarray | None:
-        """Compute where patches are that training images lack: uint8 (S, S, C) -> (s, s), or None.
-
-        Only patches have places.
-        """
-        if self.dictionary is None or isinstance(self.distance, Mahalanobis):
-            return None
-        small = _shrunk(image[None], self.representation.max_side)[0]
-        return patch_map(self.dictionary, self.distance, small)
 
     @property
     def dictionary(self) -> PatchDictionary | None:

@@ -26,8 +26,8 @@ from adgan_cli.engine.features.backbone import (
 from adgan_cli.engine.features.detector import TINY
 from adgan_cli.engine.features.ensemble import FeatureModel
 from adgan_cli.engine.features.local_features import (
-    LocalFeatures,
     CandidateSample,
+    LocalFeatures,
     fit_local_features,
     local_features_from,
 )

@@ -28,8 +28,8 @@ class KeepsReferences(Protocol):
 class SeesPlaces(Protocol):
     """A detector that can say where in an image there is something unusual."""
 
-    def anomaly_map(self, image: np.ndarray) -> np.ndarray | None:
-        """Compute how unusual each place is: uint8 (S, S, C) -> (h, w), at least 0, or None."""
+    def anomaly_map(self, image: np.ndarray) -> np.ndarray:
+        """Compute how unusual each place is: uint8 (S, S, C) -> (h, w), at least 0."""
 
 
 def reference_distances(
@@ -42,11 +42,11 @@ def reference_distances(
     keeps so many.
     image: uint8 (S, S, C); large: the same at the backbone's size, where there is one.
     """
-    by_name = {}
+    by_name, weights = {}, _weights(model)
     for name in model.names:
         detector = model.detectors[name]
         seen = large if detector.reads_large else image
-        if isinstance(detector, KeepsReferences) and model.scales[name].weight and seen is not None:
+        if isinstance(detector, KeepsReferences) and weights[name] and seen is not None:
             distances = detector.reference_distances(seen)
             if distances is not None and len(distances) == count:
                 by_name[name] = distances / max(float(distances.mean()), TINY)
@@ -54,10 +54,7 @@ def reference_distances(
         return by_name[PRETRAINED]
     if not by_name:
         return None
-    return sum(
-        (model.scales[name].weight * distances for name, distances in by_name.items()),
-        np.zeros(count),
-    )
+    return sum((weights[name] * distances for name, distances in by_name.items()), np.zeros(count))
 
 
 def anomaly_map(
@@ -65,14 +62,17 @@ def anomaly_map(
 ) -> np.ndarray | None:
     """Compute how unusual each place of an image is, by one detector: (h, w); None without such.
 
-    By the pretrained network if it can, else by the first that can, among those that count.
+    By one that counts for the score if there is any, and by the pretrained network before others.
     Arguments as in reference_distances.
     """
-    for name in sorted(model.names, key=lambda name: name != PRETRAINED):
+    weights = _weights(model)
+    for name in sorted(model.names, key=lambda name: (not weights[name], name != PRETRAINED)):
         detector = model.detectors[name]
         seen = large if detector.reads_large else image
-        if isinstance(detector, SeesPlaces) and model.scales[name].weight and seen is not None:
-            places = detector.anomaly_map(seen)
-            if places is not None:
-                return places
+        if isinstance(detector, SeesPlaces) and seen is not None:
+            return detector.anomaly_map(seen)
     return None
+
+
+def _weights(model: FeatureModel) -> dict[str, float]:
+    return {name: model.scales[name].weight for name in model.names}
