@@ -10,7 +10,7 @@ from test_house import loaded_by
 
 TINY = (
     "--size 16 --width 4 --latent-dim 4 --iters 2 --encoder-iters 2 --k 1 --device cpu "
-    "--precision fp32"
+    "--precision fp32 --transform-iters 2"
 ).split()
 CHEAP = ["--methods", "pca,mean-image"]
 
@@ -79,7 +79,8 @@ def test_two_folders_are_enough(shapes, out):
 def test_a_trained_model_can_be_used_instead(shapes, out, tmp_path):
     model = tmp_path / "model"
     adgan("train", shapes / "train/disc", "-o", model, "--size", "16", "--width", "4",
-          "--latent-dim", "8", "--iters", "2", "-b", "4", "--device", "cpu")  # fmt: skip
+          "--latent-dim", "8", "--iters", "2", "-b", "4", "--features", "none",
+          "--device", "cpu")  # fmt: skip
     args = ["evaluate", "--dataset", shapes, "--normal-class", "disc", "-m", model, "--k", "1"]
     adgan(*args, "--size", "16", "--methods", "adgan,discriminator", "-o", out, "--device", "cpu")
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))["results"]

@@ -98,10 +98,10 @@ def test_options_of_one_name_are_one_declaration_unless_they_are_of_other_things
     other = {
         s for s, texts in helps.items() if not all(t.startswith(min(texts, key=len)) for t in texts)
     }
-    # what is written, begun anew or gone on with; of which stage the other settings are
+    # what is written, fetched, begun anew or gone on with; of which stage the other settings are
     assert other <= {
         "--out", "-o", "--resume", "--overwrite", "--json", "--preset", "--max-time", "--seed",
-        "--precision", "--batch-size", "-b", "--model", "-m",
+        "--precision", "--batch-size", "-b", "--model", "-m", "--download",
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from adgan_cli.errors import ConfigError
 from adgan_cli.evaluation import protocol
 from adgan_cli.evaluation.datasets.labelled import LabelledDataset, Split, numbered
 from adgan_cli.evaluation.items import HOLDOUT, draw_items, read_kept_scores
-from adgan_cli.evaluation.methods import DEFAULT_METHODS, METHODS
+from adgan_cli.evaluation.methods import METHODS, default_methods
 from adgan_cli.evaluation.metrics import roc_auc
 from adgan_cli.evaluation.protocol import Plan, evaluate
 from adgan_cli.evaluation.settings import AnoganConfig, AutoencoderConfig, GanConfig, Settings
@@ -214,8 +214,12 @@ def test_methods_see_labels_only_in_the_holdout(tmp_path, monkeypatch):
     assert len(cell.task.holdout) == len(cell.task.holdout_labels) == 0
 
 
-def test_the_methods_of_a_first_look_exist():
-    assert set(DEFAULT_METHODS) <= set(METHODS)
+@pytest.mark.parametrize("by", ["reconstruction", "features", "all"])
+def test_the_methods_of_a_first_look_exist_and_need_nothing_that_is_not_given(by):
+    names, more = (default_methods(by, replace(FAST, backbone=given)) for given in ("", "resnet18"))
+    assert set(names) <= set(more) <= set(METHODS)
+    assert not any("pretrained" in name for name in names)
+    assert any("pretrained" in name for name in more) == (by != "reconstruction")
 
 
 @pytest.mark.parametrize("wrong", [{"n_test": 1}, {"runs": 0}])

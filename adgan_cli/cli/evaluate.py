@@ -22,7 +22,8 @@ from adgan_cli.cli.console import (
 )
 from adgan_cli.cli.evaluate_options import DataOptions, MethodOptions
 from adgan_cli.cli.options import MACHINE, ReaderOptions
-from adgan_cli.cli.signature import option, with_options
+from adgan_cli.cli.signature import field_option, option, with_options
+from adgan_cli.config import By, SearchConfig
 from adgan_cli.errors import ConfigError
 from adgan_cli.processes import join
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from adgan_cli.evaluation.datasets import DataConfig
     from adgan_cli.evaluation.datasets.labelled import LabelledDataset
     from adgan_cli.evaluation.protocol import Plan, Result
+    from adgan_cli.evaluation.settings import Settings
     from adgan_cli.images.reader import Reader
 
 
@@ -40,6 +42,9 @@ def evaluate(
         str,
         typer.Option(help="Methods, with commas between, or all: examples/guides/evaluation.md."),
     ] = "",
+    by: Annotated[
+        By, field_option(SearchConfig, "by", note="Without --methods: those of these kinds.")
+    ] = "all",
     runs: Annotated[int, typer.Option(min=1, help="Repetitions, each with its own seed.")] = 1,
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of all random numbers of the first repetition.")
@@ -69,10 +74,10 @@ def evaluate(
     """
     if not data.dataset and data.normal is None and data.anomalous is None:
         raise ConfigError("give --dataset NAME or FOLDER, or --normal DIR with --anomalous DIR")
-    settings = options.settings()
+    settings = replace(options.settings(), download=data.download)
     from adgan_cli.evaluation.protocol import Plan
 
-    names, n_test = _parse_methods(methods), _parse_n_test(data.n_test)
+    names, n_test = _parse_methods(methods, by, settings), _parse_n_test(data.n_test)
     plan = Plan((), names, settings, n_test=n_test, runs=runs, seed=seed)
     config, reader = data.config(seed), data.reader(reading, reporter)
     labelled = join().main_first("decoded", lambda: _load(config, reader, reporter))
@@ -190,11 +195,11 @@ def _classes(labelled: "LabelledDataset", normal_class: str, named: bool) -> tup
     )
 
 
-def _parse_methods(text: str) -> tuple[str, ...]:
-    from adgan_cli.evaluation.methods import DEFAULT_METHODS, METHODS
+def _parse_methods(text: str, by: By, settings: "Settings") -> tuple[str, ...]:
+    from adgan_cli.evaluation.methods import METHODS, default_methods
 
     if not text:
-        return DEFAULT_METHODS
+        return default_methods(by, settings)
     if text == "all":
         return tuple(METHODS)
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

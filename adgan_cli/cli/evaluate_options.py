@@ -8,9 +8,11 @@ from adgan_cli.cli.console import Reporter, parse_duration
 from adgan_cli.cli.options import Device, ReaderOptions, TrainingPrecision
 from adgan_cli.cli.signature import Fields, Overrides, field_option, option
 from adgan_cli.config import (
+    FEATURES,
     PAPER_SEARCH,
     SEARCH,
     TRAINING,
+    FeatureConfig,
     Fit,
     ModelConfig,
     ReadConfig,
@@ -54,9 +56,9 @@ class DataOptions:
         Path | None,
         option(DATA, "Folder of the data sets; default: ./data.", envvar="ADGAN_DATA_ROOT"),
     ] = None
-    download: Annotated[bool, option(DATA, "Fetch a data set that is not there.", "--download")] = (
-        False
-    )
+    download: Annotated[
+        bool, option(DATA, "Fetch a data set, or weights of --features, not there.", "--download")
+    ] = False
     size: Annotated[
         Size | None,
         field_option(
@@ -116,6 +118,18 @@ class MethodOptions:
     encoder_iters: Annotated[
         int, field_option(TrainConfig, "encoder_iters", note="Only adgan-tuned has one.")
     ] = TrainConfig.encoder_iters
+    features: Annotated[
+        str,
+        option(
+            FEATURES,
+            "Also compare by a pretrained network of timm: its NAME, its weights' FILE, or "
+            "NAME=FILE",
+            metavar="NAME|FILE",
+        ),
+    ] = ""
+    feature_settings: Annotated[
+        Overrides[FeatureConfig], Fields(FeatureConfig(), without=("backbone",))
+    ] = Overrides({})
     alexnet_weights: Annotated[
         Path | None, option(TRAINING, "AlexNet's weights as .safetensors.")
     ] = None
@@ -144,6 +158,8 @@ class MethodOptions:
             gan=GanConfig(train, model.latent_dim),
             search=search,
             tuned_gan=GanConfig(tuned_train),
+            features=self.feature_settings.over(FeatureConfig()),
+            backbone=self.features,
             autoencoder=AutoencoderConfig(latent_dim=model.latent_dim, width=model.width),
             width=model.width,
             max_seconds=float("inf") if limit is None else limit,

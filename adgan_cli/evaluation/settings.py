@@ -4,7 +4,14 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adgan_cli.config import PAPER_SEARCH, SEED_LIMIT, ModelConfig, SearchConfig, TrainConfig
+from adgan_cli.config import (
+    PAPER_SEARCH,
+    SEED_LIMIT,
+    FeatureConfig,
+    ModelConfig,
+    SearchConfig,
+    TrainConfig,
+)
 from adgan_cli.errors import ConfigError
 from adgan_cli.presets import PRESETS
 
@@ -76,7 +83,10 @@ class Settings:
     gan: GanConfig = PAPER_GAN  # of all methods that need a GAN but adgan-tuned
     search: SearchConfig = PAPER_SEARCH  # of adgan, adgan-1 and latent-prior
     tuned_gan: GanConfig = GanConfig()  # of adgan-tuned: what train, score and rank do
-    tuned: SearchConfig = SearchConfig()
+    tuned: SearchConfig = SearchConfig(by="reconstruction")
+    features: FeatureConfig = FeatureConfig()  # of features, and of its members
+    backbone: str = ""  # pretrained, as --features names it; empty: none
+    download: bool = False  # whether its weights may be fetched
     anogan: AnoganConfig = AnoganConfig()
     autoencoder: AutoencoderConfig = AutoencoderConfig()
     width: int = ModelConfig.width

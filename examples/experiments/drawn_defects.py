@@ -91,48 +91,51 @@ def scratch(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     across = np.array([-along[1], along[0]]) * rng.uniform(-0.1, 0.1) * length
     steps = np.linspace(-1, 1, 12)[:, None]
     points = middle + along * steps * length / 2 + across * (1 - steps**2)
-    width = max(1.0, rng.uniform(0.015, 0.03) * side)
+    width = rng.uniform(0.02, 0.035) * side
 
     def paint(draw: ImageDraw.ImageDraw) -> None:
         scaled = [tuple(point) for point in points * OVERSAMPLING]
         draw.line(scaled, fill=255, width=round(width * OVERSAMPLING), joint="curve")
 
-    return blended(crop, mask_of(side, paint), contrasting(crop, rng), rng.uniform(0.6, 0.9))
+    return blended(crop, mask_of(side, paint), contrasting(crop, rng), rng.uniform(0.7, 1.0))
 
 
 def stain(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Darken, lighten or tint a round spot with a soft edge, an eighth to a quarter wide."""
+    """Darken, lighten or tint a round spot with a soft edge, a sixth to a quarter wide."""
     side = len(crop)
     centre = rng.uniform(0.2, 0.8, 2) * side * OVERSAMPLING
-    radii = rng.uniform(0.06, 0.125, 2) * side * OVERSAMPLING
+    radii = rng.uniform(0.08, 0.13, 2) * side * OVERSAMPLING
 
     def paint(draw: ImageDraw.ImageDraw) -> None:
         draw.ellipse([*(centre - radii), *(centre + radii)], fill=255)
 
     mask = mask_of(side, paint, blur=0.02 * side)
-    return blended(crop, mask, contrasting(crop, rng), rng.uniform(0.35, 0.6))
+    return blended(crop, mask, contrasting(crop, rng), rng.uniform(0.5, 0.8))
 
 
 def missing(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Replace a piece with many corners, a tenth to a fifth wide, by its plain mean colour."""
+    """Replace a piece with seven corners, a sixth to a quarter wide, by one colour."""
     side = len(crop)
     centre = rng.uniform(0.2, 0.8, 2) * side
     angles = np.sort(rng.uniform(0, 2 * math.pi, 7))
-    radii = rng.uniform(0.06, 0.11, 7) * side
+    radii = rng.uniform(0.08, 0.13, 7) * side
     corners = centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
     def paint(draw: ImageDraw.ImageDraw) -> None:
         draw.polygon([tuple(corner) for corner in corners * OVERSAMPLING], fill=255)
 
-    return blended(crop, mask_of(side, paint), crop.mean((0, 1)) * rng.uniform(0.5, 1.0), 1.0)
+    return blended(crop, mask_of(side, paint), contrasting(crop, rng), 1.0)
 
 
 DEFECTS: Mapping[str, Draw] = {"scratch": scratch, "stain": stain, "missing": missing}
 
 
 def contrasting(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Choose a colour lighter or darker than the crop's mean by 50 to 90 levels, with a tint."""
-    shift = rng.uniform(50, 90) * rng.choice([-1, 1])
+    """Choose a colour that is clearly lighter or darker than the crop, with a tint.
+
+    By 2.5 to 4 of its standard deviations, so as to be seen in any texture, and at least 40 levels.
+    """
+    shift = max(40.0, rng.uniform(2.5, 4) * crop.std((0, 1)).mean()) * rng.choice([-1, 1])
     tint = rng.uniform(-15, 15, crop.shape[2:])
     return np.clip(crop.mean((0, 1)) + shift + tint, 0, 255)
 

@@ -8,8 +8,16 @@ on where it was.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adgan_cli.config import to_dict
-from adgan_cli.evaluation.methods import adgan, anogan, autoencoders, baselines, classical
+from adgan_cli.config import By, to_dict
+from adgan_cli.evaluation.methods import (
+    adgan,
+    anogan,
+    autoencoders,
+    baselines,
+    classical,
+    detectors,
+    patchcore,
+)
 from adgan_cli.evaluation.methods.gan import gan_settings
 from adgan_cli.evaluation.settings import Settings
 from adgan_cli.evaluation.task import Method
@@ -19,6 +27,9 @@ METHODS: Mapping[str, Method] = {
     "adgan-1": adgan.adgan_1,
     "adgan-tuned": adgan.adgan_tuned,
     "latent-prior": adgan.latent_prior,
+    "all-joined": detectors.everything,
+    **detectors.FEATURE_METHODS,
+    "patchcore": patchcore.patchcore,
     "discriminator": anogan.discriminator,
     "anogan": anogan.anogan,
     "dcae": autoencoders.dcae,
@@ -39,31 +50,57 @@ METHODS: Mapping[str, Method] = {
     "pca-relative": lambda cell: baselines.pca(cell.task, relative=True),
     "file-complexity": lambda cell: baselines.file_complexity(cell.task),
 }
-# what a first look should have beside ADGAN: seconds each, and hard to beat
-DEFAULT_METHODS = (
-    *("adgan", "adgan-1", "adgan-tuned"),
-    *("mean-image", "mean-image-relative", "pca", "pca-relative", "file-complexity"),
-)
+_SIMPLE = ("mean-image", "mean-image-relative", "pca", "pca-relative", "file-complexity")
+_RECONSTRUCTION = ("adgan", "adgan-1", "adgan-tuned")
+
+
 _ONE_GAN = ("adgan", "adgan-1", "latent-prior", "discriminator", "anogan")
+# one fit of features serves them; all-joined has the generator of adgan-tuned besides
+_ONE_FIT = (*detectors.FEATURE_METHODS, "all-joined", "adgan-tuned")
+
+
+def default_methods(by: By, settings: Settings) -> tuple[str, ...]:
+    """List what a first look should have, and what is hard to beat in seconds beside it."""
+    learned = [*detectors.FEATURE_METHODS, "patchcore"]
+    if settings.model is None and not settings.backbone:
+        learned = [name for name in learned if not name.endswith("pretrained")]
+    chosen = {
+        "reconstruction": _RECONSTRUCTION,
+        "features": learned,
+        "all": (*_RECONSTRUCTION, "all-joined", *learned),
+    }
+    return (*chosen[by], *_SIMPLE)
 
 
 def group_by_shared_model(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Group methods by what they share: one GAN, AlexNet, or nothing. The GAN's take longest."""
-    groups: dict[str, list[str]] = {"gan": []}
+    """Group methods by what they share: a GAN, features, AlexNet. Those that train come first."""
+    groups: dict[str, list[str]] = {"gan": [], "features": []}
     for name in names:
-        shared = "gan" if name in _ONE_GAN else "alexnet" if name.endswith("-alexnet") else name
-        groups.setdefault(shared, []).append(name)
+        groups.setdefault(_shared_model(name), []).append(name)
     return [tuple(group) for group in groups.values() if group]
+
+
+def _shared_model(name: str) -> str:
+    """Name what a method shares with others: its own name where that is nothing."""
+    if name in _ONE_GAN:
+        return "gan"
+    if name in _ONE_FIT:
+        return "features"
+    return "alexnet" if name.endswith("-alexnet") else name
 
 
 def method_settings(name: str, settings: Settings) -> dict[str, Any]:
     """List what a method's scores depend on besides the data, as plain JSON."""
     values: dict[str, Any] = {"method": name}
-    if name in (*_ONE_GAN, "adgan-tuned"):
-        gan = settings.tuned_gan if name == "adgan-tuned" else settings.gan
+    if name in (*detectors.FEATURE_METHODS, "all-joined"):
+        values |= detectors.feature_settings(settings)
+    if name == "patchcore":
+        values["backbone"] = settings.backbone
+    if name in (*_ONE_GAN, "adgan-tuned", "all-joined"):
+        gan = settings.gan if name in _ONE_GAN else settings.tuned_gan
         values["gan"] = str(settings.model) if settings.model else gan_settings(settings, gan)
-        searches = {"anogan": settings.anogan, "adgan-tuned": settings.tuned}
-        values["search"] = to_dict(searches.get(name, settings.search))
+        search = settings.search if name in _ONE_GAN else settings.tuned
+        values["search"] = to_dict(settings.anogan if name == "anogan" else search)
     elif name in ("dcae", "vae"):
         values |= to_dict(settings.autoencoder) | {"max_seconds": settings.time_limit}
     elif name.endswith("-alexnet"):

@@ -1,0 +1,242 @@
+"""The scores of features: each detector alone, all joined, joined without each, and with the GAN's.
+
+One fit serves them all, and what it gave is kept: from the standardised scores of the test images
+and the evidence any subset is joined in no time.
+
+Letters in the shapes: M test images, K detectors, V validation images.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from adgan_cli.config import to_dict
+from adgan_cli.engine.features.backbone import Backbone, load_backbone
+from adgan_cli.engine.features.backbone_source import parse_backbone_source
+from adgan_cli.engine.features.ensemble import MIN_DEVIATION, FeatureModel, log, weighted_sum
+from adgan_cli.engine.features.weights import weights
+from adgan_cli.engine.models.files import load_model
+from adgan_cli.evaluation.methods.adgan import (
+    TUNED_SEARCH_FILE,
+    run_search,
+    search_key,
+    search_scores,
+)
+from adgan_cli.evaluation.methods.gan import gan_identity, trained_gan
+from adgan_cli.evaluation.settings import Settings
+from adgan_cli.evaluation.task import Cell, Method, MethodResult, NotApplicableError, pixels_digest
+from adgan_cli.fitting.data import data_provenance
+from adgan_cli.fitting.features import (
+    FeatureCallbacks,
+    FeatureProgress,
+    fit_features,
+    split_for_features,
+)
+from adgan_cli.fitting.transform_checkpoint import TRANSFORMATIONS_FILE
+from adgan_cli.images.pixels import PixelSet
+from adgan_cli.store import KeyedStore
+
+FORMAT = 1  # of what is kept; raised when detectors change what they amount to
+FEATURES_FILE = "features.safetensors"
+VALIDATION_SEARCH_FILE = "search-validation.safetensors"
+DETECTORS = (
+    *("transformations", "patches", "scattering", "histograms", "components", "pretrained"),
+)
+RECONSTRUCTION = "reconstruction"
+_BLOCK = 64  # images between two reports
+
+
+@dataclass(frozen=True, eq=False)
+class MemberScores:
+    """What the members of a joined score say of a cell's test images, and how much is known."""
+
+    z_scores: dict[str, np.ndarray]  # of each member: (M,) float64
+    evidence: dict[str, float]  # AUC of altered copies
+
+    def joined(self, names: Sequence[str]) -> MethodResult:
+        """Join some of the members, weighed as if there were no others."""
+        shares = weights({name: self.evidence[name] for name in names})
+        table = np.stack([self.z_scores[name] for name in shares], axis=1)  # (M, K)
+        evidence = {name: self.evidence[name] for name in names}
+        settings = {"weights": shares, "evidence": evidence}
+        return MethodResult(weighted_sum(table, list(shares.values())), settings)
+
+
+def features(cell: Cell) -> MethodResult:
+    """Score by all detectors joined, as `train`, `score` and `rank` do by default."""
+    members = detector_scores(cell)
+    return members.joined(list(members.z_scores))
+
+
+def everything(cell: Cell) -> MethodResult:
+    """Score by all detectors and adgan-tuned's reconstruction error joined: --by all.
+
+    The reconstruction counts as much as a detector that counts does, on average.
+    """
+    by_features = features(cell)
+    shares = by_features.settings["weights"]
+    counting = sum(share > 0 for share in shares.values())
+    total = counting * by_features.scores + reconstruction_scores(cell)
+    joined_weights = {name: share * counting / (counting + 1) for name, share in shares.items()}
+    settings = {
+        "weights": {**joined_weights, RECONSTRUCTION: 1 / (counting + 1)},
+        "evidence": by_features.settings["evidence"],
+        **gan_identity(trained_gan(cell, tuned=True)),
+    }
+    return MethodResult(total / (counting + 1), settings)
+
+
+def alone(name: str) -> Method:
+    """Make the method that scores by one detector alone."""
+
+    def method(cell: Cell) -> MethodResult:
+        members = detector_scores(cell)
+        _require(name, members)
+        return members.joined([name])
+
+    return method
+
+
+def without(name: str) -> Method:
+    """Make the method that joins all detectors but one."""
+
+    def method(cell: Cell) -> MethodResult:
+        members = detector_scores(cell)
+        _require(name, members)
+        others = [other for other in members.z_scores if other != name]
+        if not others:
+            raise NotApplicableError(f"{name} is the only detector")
+        return members.joined(others)
+
+    return method
+
+
+FEATURE_METHODS: dict[str, Method] = {
+    **{name: alone(name) for name in DETECTORS},
+    "features": features,
+    **{f"features-without-{name}": without(name) for name in DETECTORS},
+}
+
+
+def detector_scores(cell: Cell) -> MemberScores:
+    """Return what each detector says of the test images: kept before, or computed now."""
+    store = KeyedStore(cell.folder, feature_key(cell))
+    kept = store.load_arrays(FEATURES_FILE)
+    if kept is None:
+        model = feature_model(cell)
+        evidence = [(name, model.scales[name].evidence) for name in model.names]
+        z = _z_scores(cell, model)
+        store.save_arrays(FEATURES_FILE, z, {"evidence": evidence})  # in order, which a dict loses
+    else:
+        z, record = kept
+        evidence = record["evidence"]
+    return MemberScores({name: z[name] for name, _ in evidence}, dict(evidence))
+
+
+def feature_model(cell: Cell) -> FeatureModel:
+    """Fit the detectors to the cell's training images; those of --model are there already."""
+    settings = cell.settings
+    if settings.model is not None:
+        model = load_model(settings.model, torch.device("cpu"))
+        if model.features is None:
+            raise NotApplicableError("the model has no features; train it with adgan 0.6 or later")
+        return model.features
+    until = None if settings.time_limit is None else time.monotonic() + settings.time_limit
+
+    def report(progress: FeatureProgress) -> None:
+        cell.report(progress.stage, progress.done / max(1, progress.total))
+
+    fitted = fit_features(
+        training_set(cell),
+        settings.features,
+        seed=cell.task.seed,
+        until=until,
+        device=torch.device(settings.device),
+        backbone=cell_backbone(settings),
+        checkpoint=cell.folder / TRANSFORMATIONS_FILE,
+        callbacks=FeatureCallbacks(on_progress=report),
+    )
+    assert fitted is not None  # nothing stops it
+    return fitted
+
+
+def cell_backbone(settings: Settings) -> Backbone | None:
+    """Load the pretrained network of --features, if one is named."""
+    if not settings.backbone:
+        return None
+    source = parse_backbone_source(settings.backbone)
+    return load_backbone(source, download=settings.download, device=settings.device)
+
+
+def reconstruction_scores(cell: Cell) -> np.ndarray:
+    """Standardise adgan-tuned's scores of the test images as detectors' are: (M,) float64.
+
+    By the images that these are standardised by. The generator has seen them: all of a class is
+    trained on. That moves the mean, which no AUC depends on.
+    """
+    model = trained_gan(cell, tuned=True)
+    config = model.default_search(cell.settings.tuned)
+    images = training_set(cell)
+    validation = images.take(split_for_features(images, cell.task.seed).validation)
+
+    def log_scores(pixels: np.ndarray, name: str) -> np.ndarray:
+        store = KeyedStore(cell.folder, search_key(model, pixels, config))
+        arrays = run_search(
+            model, pixels, config, store=store, name=name, on_progress=cell.report_searched
+        )
+        return log(search_scores(arrays)["adgan"])
+
+    reference = log_scores(validation, VALIDATION_SEARCH_FILE)
+    test = log_scores(cell.task.test, TUNED_SEARCH_FILE)
+    z: np.ndarray = (test - reference.mean()) / max(float(reference.std()), MIN_DEVIATION)
+    return z
+
+
+def training_set(cell: Cell) -> PixelSet:
+    """Name the cell's training images by their index."""
+    train = cell.task.train
+    return PixelSet(train, tuple(map(str, range(len(train)))), ())
+
+
+def feature_key(cell: Cell) -> dict[str, Any]:
+    """List what the scores of the detectors depend on, as plain JSON."""
+    settings, task = cell.settings, cell.task
+    return {
+        "format": FORMAT,
+        **feature_settings(settings),
+        "seed": task.seed,
+        "train": data_provenance(training_set(cell)),
+        "test": pixels_digest(task.test),
+    }
+
+
+def feature_settings(settings: Settings) -> dict[str, Any]:
+    """List what the fit of features depends on besides its images, as plain JSON."""
+    return {
+        "features": to_dict(settings.features),
+        "backbone": settings.backbone,
+        "model": str(settings.model or ""),
+        "max_seconds": settings.time_limit,
+    }
+
+
+def _z_scores(cell: Cell, model: FeatureModel) -> dict[str, np.ndarray]:
+    test, parts = cell.task.test, []
+    for start in range(0, len(test), _BLOCK):
+        parts.append(model.z_scores(test[start : start + _BLOCK]))
+        cell.report("comparing", start / len(test))
+    table = np.concatenate(parts)  # (M, K)
+    return {
+        name: np.ascontiguousarray(column)
+        for name, column in zip(model.names, table.T, strict=True)
+    }
+
+
+def _require(name: str, members: MemberScores) -> None:
+    if name not in members.z_scores:
+        remedy = "--features NAME|FILE" if name == "pretrained" else "--transform-iters above 0"
+        raise NotApplicableError(f"needs {remedy}")
