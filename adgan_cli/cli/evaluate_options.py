@@ -123,7 +123,7 @@ class MethodOptions:
         option(
             FEATURES,
             "Also compare by a pretrained network of timm: its NAME, its weights' FILE, or "
-            "NAME=FILE",
+            "NAME=FILE.",
             metavar="NAME|FILE",
         ),
     ] = ""

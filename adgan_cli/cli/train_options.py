@@ -64,7 +64,7 @@ class TrainingOptions:
         option(
             FEATURES,
             "Also compare by a pretrained network of timm: its NAME, its weights' FILE, or "
-            "NAME=FILE; none: learn no features at all.",
+            "NAME=FILE. With none, no features are learned at all.",
             metavar="NAME|FILE|none",
         ),
     ] = None
