@@ -10,6 +10,7 @@ from feature_models import noise, real_features
 from adgan_cli.engine.features import files
 from adgan_cli.engine.features.files import feature_settings, feature_tensors, features_from
 from adgan_cli.errors import ConfigError
+from adgan_cli.scoring.labels import DETECTOR_LABELS
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +96,7 @@ def test_a_pretrained_network_is_looked_for_where_its_weights_were(tmp_path):
     gone = features_from(settings, feature_tensors(model))
     assert gone.names == () and gone.side_read is None
     assert "test_efficientnet" in gone.missing["pretrained"]
+
+
+def test_each_detector_can_be_loaded_and_has_words_for_people():
+    assert {*files.LOADERS, "reconstruction"} == set(DETECTOR_LABELS)

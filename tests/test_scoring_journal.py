@@ -1,7 +1,9 @@
 """Rows that outlive a run: believed while nothing has changed, and never mixed with others."""
 
+import json
 import os
 import shutil
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +15,11 @@ from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.search.searcher import Searcher
+from adgan_cli.images.find import list_inputs
 from adgan_cli.images.refs import FileStamp, ImageRef
 from adgan_cli.reports.rank import rank
 from adgan_cli.scoring import run
-from adgan_cli.scoring.journal import stamp_of
+from adgan_cli.scoring.journal import JournalEntry, journal_writer, read_journal, stamp_of
 from adgan_cli.scoring.rows import read_scores
 
 
@@ -207,3 +210,65 @@ def test_a_run_that_was_killed_goes_on(discs, tiny_model, tmp_path):
     assert journal.read_bytes().startswith(lines), "nothing is scored a second time"
     adgan(*words, "-o", tmp_path / "other.csv")
     assert out.read_bytes() == (tmp_path / "other.csv").read_bytes()
+
+
+# lines
+
+
+@pytest.fixture
+def line(tmp_path):
+    """A journal of one image with two parts, what it is about, and the entry."""
+    folder, about = tmp_path / "journal", {"detectors": "patches, components"}
+    draw_disc(tmp_path / "a.png", 0)
+    (item,) = list_inputs([tmp_path / "a.png"]).items
+    entry = JournalEntry(b"12345678", -1.5, 64, 48, "RGB", (0.25, -3.0))
+    with journal_writer(folder, about, tmp_path) as append:
+        append(item, (100, 5), entry)
+    return folder, about, entry
+
+
+def test_an_entry_comes_back_with_its_parts(line):
+    folder, about, entry = line
+    journal = read_journal(folder, about)
+    assert len(journal) == 1 and journal[0] == entry
+    assert journal.entry_of_content(b"12345678") == entry
+    assert journal.entry_of_content(b"87654321") is None
+
+
+def test_no_flipped_bit_changes_an_entry(line):
+    folder, about, entry = line
+    file = folder / "process-0.jsonl"
+    header, body = file.read_bytes().splitlines(keepends=True)
+    for index in range(len(body) - 1):
+        for bit in range(8):
+            flipped = bytearray(body)
+            flipped[index] ^= 1 << bit
+            file.write_bytes(header + bytes(flipped))
+            journal = read_journal(folder, about)
+            assert len(journal) == 0 or journal[0] == entry, (index, bit)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        "[" * 100_000,
+        ["f" * 16, "f" * 16, 1.0, 4, 4, "L", [1.0], "a.png"],  # a part too few
+        ["f" * 16, "f" * 16, float("nan"), 4, 4, "L", [1.0, 2.0], "a.png"],
+        ["f" * 16, "f" * 16, 1.0, 4, 2**64, "L", [1.0, 2.0], "a.png"],
+        ["f" * 16, "f" * 16, 1.0, 4.5, 4, "L", [1.0, 2.0], "a.png"],
+        ["f" * 16, "f" * 16, 1.0, 4, 4, 7, [1.0, 2.0], "a.png"],
+        ["f" * 18, "f" * 16, 1.0, 4, 4, "L", [1.0, 2.0], "a.png"],
+        ["-" + "f" * 15, "f" * 16, 1.0, 4, 4, "L", [1.0, 2.0], "a.png"],
+        ["f" * 16, "f" * 16, 10**400, 4, 4, "L", [1.0, 2.0], "a.png"],
+        ["f" * 16, 5, 1.0, 4, 4, "L", [1.0, 2.0], "a.png"],
+        ["f" * 16, "f" * 16, 1.0, 4, 4, "L", "12", "a.png"],
+        ["f" * 16, "f" * 16, 1.0, 4, 4, "L", [1.0, None], "a.png"],
+    ],
+)
+def test_a_line_of_another_shape_is_passed_over(line, values):
+    folder, about, _ = line
+    body = (values if isinstance(values, str) else json.dumps(values)).encode().removesuffix(b"]")
+    with open(folder / "process-0.jsonl", "ab") as file:
+        file.write(body + b",%d]\n" % zlib.crc32(body))
+    assert len(read_journal(folder, about)) == 1

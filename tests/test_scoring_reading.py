@@ -1,6 +1,7 @@
 """An image that is read twice is one image, or none."""
 
 from dataclasses import replace
+from zipfile import ZipFile
 
 import pytest
 from conftest import draw_disc
@@ -45,6 +46,17 @@ def test_they_are_read_once_where_that_is_enough(model, discs, case):
     elif case == "no large size":
         model = fake_model()
     assert [large for _, _, large in read(model, list_inputs([discs(3)]), config)] == [None] * 3
+
+
+def test_images_in_an_archive_are_read_twice_too(model, discs, tmp_path):
+    folder, archive = discs(3, size=40), tmp_path / "discs.zip"
+    with ZipFile(archive, "w") as file:
+        for path in sorted(folder.iterdir()):
+            file.write(path, path.name)
+    for name, image, large in read(model, list_inputs([archive])):
+        path = folder / name.rpartition("/")[2]
+        assert (image.pixels == read_image(path, 16, 1)).all()
+        assert (large == read_image(path, 32, 1)).all()
 
 
 def test_what_cannot_be_read_has_its_reason(model, discs):

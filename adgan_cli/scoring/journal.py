@@ -235,15 +235,15 @@ def _parse(line: bytes, detectors: int) -> tuple[int, JournalEntry] | None:
             return None
         key, content, score, width, height, mode, z_scores, _ = json.loads(body + b"]")
         of_key, of_content = bytes.fromhex(key), bytes.fromhex(content)
-        numbers = float(score), *map(float, z_scores)
+        numbers = [float(score), *map(float, z_scores)]
     except (ValueError, TypeError, OverflowError, RecursionError):
         return None
     has_shape = len(of_key) == len(of_content) == 8 and len(numbers) == 1 + detectors
-    is_number = all(map(math.isfinite, numbers))
+    is_number = type(z_scores) is list and all(map(math.isfinite, numbers))
     is_size = all(type(side) is int and 0 <= side < 2**31 for side in (width, height))
     if not (has_shape and is_number and is_size and type(mode) is str):
         return None
-    entry = JournalEntry(of_content, numbers[0], width, height, mode, numbers[1:])
+    entry = JournalEntry(of_content, numbers[0], width, height, mode, tuple(numbers[1:]))
     return int.from_bytes(of_key, "big"), entry
 
 

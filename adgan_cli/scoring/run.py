@@ -41,7 +41,8 @@ from adgan_cli.scoring.rows import NO_PARTS, PartScores, ScoreRow
 from adgan_cli.scoring.scorer import Scorer
 from adgan_cli.scoring.shares import REPORT_EVERY, SharedCount, plan_shares
 
-WAITING, SEARCHING = "waiting for pictures", "searching"  # stages of ScoringRun.seconds
+# stages of ScoringRun.seconds
+WAITING, SEARCHING, COMPARING = "waiting for pictures", "searching", "comparing features"
 
 # what came of an image: its entry, or why it has none; the losses, where it was searched for
 _Outcome = tuple[JournalEntry | ImageError, np.ndarray | None]
@@ -102,7 +103,7 @@ class ScoringRun:
     held_out: scores of images not trained on, ascending; None where rows get no p-values.
     detectors: those whose scores are joined, each with a column of its own.
     seconds: spent so far in each stage, waiting for decoded images (threads decode them ahead of
-    the search) and searching.
+    the search) and searching, or comparing features where nothing is searched for.
 
     Raises ConfigError where the model lacks what the settings score by, and for an adjustment that
     it has too few held-out scores for.
@@ -232,7 +233,7 @@ class ScoringRun:
                     batch = list(islice(reading, scorer.batch_size))
                 if not batch:
                     return
-                with self._timed(SEARCHING):
+                with self._timed(COMPARING if self.config.by == "features" else SEARCHING):
                     outcomes = list(_batch_outcomes(batch, scorer, cached))
                 for (item, _, _), (entry, _) in zip(batch, outcomes, strict=True):
                     stamp = stamps.popleft()

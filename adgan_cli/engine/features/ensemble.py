@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from adgan_cli.engine.features.detector import TINY, Detector
 
@@ -94,7 +95,11 @@ def score_images(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(min(threads, os.cpu_count() or 1)) as pool:
+        # a product that BLAS divides among cores is another sum on each number of them
+        with (
+            threadpool_limits(1, user_api="blas"),
+            ThreadPoolExecutor(min(threads, os.cpu_count() or 1)) as pool,
+        ):
             rows = list(pool.map(scores_of, range(len(pixels))))
     finally:
         torch.set_num_threads(threads)
