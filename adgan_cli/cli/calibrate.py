@@ -55,7 +55,7 @@ def calibrate(
     Training does that by itself for its own settings of the search; this does it for others, or for
     a model that held nothing out.
 
-    Example: adgan calibrate ./more-bedrooms --by all --k 25
+    Example: adgan calibrate ./more-bedrooms --by all
     """
     if is_worker():
         raise typer.Exit()  # there is nothing to share
