@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adgan_cli.config import PAPER_SEARCH, ModelConfig, TrainConfig
+from adgan_cli.config import PAPER_SEARCH, FeatureConfig, ModelConfig, TrainConfig
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import ConfigError
@@ -30,7 +30,8 @@ def folder(discs: Folder) -> Path:
 @pytest.fixture
 def model(folder: Path) -> Model:
     config = TrainConfig(objective="wgan-gp", encoder_iters=0, iters=2, batch_size=4, holdout=0.2)
-    made = train(folder, ModelConfig(16, 1, 4, 4), config, device="cpu", precision="fp32")
+    shape = ModelConfig(16, 1, 4, 4)
+    made = train(folder, shape, config, features=None, device="cpu", precision="fp32")
     return replace(made, search=SEARCH)
 
 
@@ -88,3 +89,20 @@ def test_too_many_parts_are_refused(folder, model, tmp_path):
 def test_a_model_that_was_not_trained_here_is_refused(folder, model, tmp_path):
     with pytest.raises(ConfigError, match="how it was trained"):
         cross_fit(list_inputs([folder]), replace(model, provenance={}), SEARCH, 2, tmp_path)
+
+
+def test_by_features_no_generator_is_trained(folder, tmp_path):
+    made = train(
+        folder,
+        ModelConfig(16, 1, 4, 4),
+        TrainConfig(holdout=0.2),
+        features=FeatureConfig(transform_iters=1),
+        gan=False,
+        device="cpu",
+    )
+    rows = cross_fit(list_inputs([folder]), made, made.default_search(), 2, tmp_path / "fits")
+    assert rows is not None
+    scores = [row.score for row in rows if row.score is not None]
+    assert len(scores) == 41 and min(scores) < 0 < max(scores), "differences from a median"
+    assert all(row.p_value is not None and row.z_scores for row in rows if row.score is not None)
+    assert load_model(tmp_path / "fits" / "part-1").generator is None

@@ -68,7 +68,7 @@ def cross_fit(
     go by the same images. reader: its threads and its cache are used. Raises ConfigError where
     that cannot be done.
     """
-    settings, precision = _settings_of(model)
+    settings, precision = _settings_of(model, config)
     # deep images: scaled by their range in this folder, whatever it was for `model`
     reader = (reader or Reader(settings.preprocessing())).with_preprocessing(
         settings.preprocessing()
@@ -120,12 +120,13 @@ def _on_one_scale(row: ScoreRow, median: float, config: SearchConfig) -> ScoreRo
     return replace(row, score=score, in_training=False)
 
 
-def _settings_of(model: Model) -> tuple[TrainingSettings, str]:
-    """Build the settings, and the precision, that train a model like `model`."""
+def _settings_of(model: Model, config: SearchConfig) -> tuple[TrainingSettings, str]:
+    """Build the settings, and the precision, that train a model like `model` for such scores."""
     try:
         training: dict[str, Any] = dict(model.provenance["training"])
         precision = str(training.pop("precision"))
-        features = training.pop("features", None)
+        learned = training.pop("features", None)
+        features = None if learned is None else from_dict(FeatureConfig, learned)
         # as many steps as it took, wherever patience ended it
         training["encoder_iters"] = (model.provenance.get("encoder") or {}).get("iters", 0)
         training["patience"] = 0.0
@@ -140,7 +141,7 @@ def _settings_of(model: Model) -> tuple[TrainingSettings, str]:
         train,
         model.reading,
         model.search,
-        None if features is None else from_dict(FeatureConfig, features),
+        features if config.by != "reconstruction" else None,
         keep_critic=model.critic is not None,
     )
     return settings, precision
