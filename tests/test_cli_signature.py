@@ -93,7 +93,8 @@ def test_help_of_train_shows_groups_choices_and_defaults():
     text = help_of("train")
     panels = re.findall(r"^╭─ (.+?) ─+╮$", text, re.M)
     assert panels == [
-        "Arguments", "Options", "Training", "Model", "Pictures", "Output", "Machine", "Cache",
+        "Arguments", "Options", "Training", "Model", "Features", "Pictures", "Output", "Machine",
+        "Cache",
     ]  # fmt: skip
     for config in (ModelConfig, TrainConfig, ReadConfig):
         for field in fields(config):

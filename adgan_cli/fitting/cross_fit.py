@@ -127,6 +127,8 @@ def _settings_of(model: Model, config: SearchConfig) -> tuple[TrainingSettings, 
         precision = str(training.pop("precision"))
         learned = training.pop("features", None)
         features = None if learned is None else from_dict(FeatureConfig, learned)
+        if model.generator is None:  # not one step, which is none of the settings
+            training["iters"] = TrainConfig.iters
         # as many steps as it took, wherever patience ended it
         training["encoder_iters"] = (model.provenance.get("encoder") or {}).get("iters", 0)
         training["patience"] = 0.0
