@@ -13,6 +13,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import FAST, SLOW, TINY, adgan, one_error, refused, started, wait_until
 from conftest import draw_disc, make_generator
@@ -393,7 +394,8 @@ def test_by_features_parts_are_columns_and_the_search_has_no_part(discs, joined_
     rows = rows_of(result.stdout)
     assert list(rows[0]) == [*COLUMNS, "z_histograms", "z_components"]
     for row in rows:
-        parts = 0.75 * float(row["z_histograms"]) + 0.25 * float(row["z_components"])
+        z = np.array([float(row["z_histograms"]), float(row["z_components"])])
+        parts = np.logaddexp(0, z) @ [0.75, 0.25]
         assert float(row["score"]) == pytest.approx(parts, abs=1e-4) and row["p_value"]
     other = adgan("score", folder, "-m", joined_model, "--k", "9", "--loss", "l1")
     assert other.stdout == result.stdout

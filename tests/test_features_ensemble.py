@@ -5,7 +5,13 @@ from feature_models import fake_features, noise
 from threadpoolctl import threadpool_limits
 
 from adgan_cli.engine.features.components import fit_components
-from adgan_cli.engine.features.ensemble import MAX_Z, FeatureModel, Scale, score_images
+from adgan_cli.engine.features.ensemble import (
+    MAX_Z,
+    FeatureModel,
+    Scale,
+    joined_z_scores,
+    score_images,
+)
 
 
 def test_a_product_divided_among_cores_does_not_change_a_score():
@@ -22,7 +28,15 @@ def test_scores_of_several_at_once_are_those_of_each_alone():
     model, pixels = fake_features(), noise(7)
     alone = np.concatenate([model.z_scores(pixels[i : i + 1]) for i in range(7)])
     np.testing.assert_array_equal(model.z_scores(pixels), alone)
-    np.testing.assert_array_equal(model.joined(alone), 0.25 * alone[:, 0] + 0.75 * alone[:, 1])
+    together = np.concatenate([model.joined(alone[i : i + 1]) for i in range(7)])
+    np.testing.assert_array_equal(model.joined(alone), together)
+
+
+def test_to_be_very_ordinary_in_one_respect_does_not_outweigh_a_defect():
+    ordinary, hidden, plain = [[0.0, 0.0], [-MAX_Z, 6.0], [0.0, 6.0]]
+    joined = joined_z_scores(np.array([ordinary, hidden, plain]), [0.5, 0.5])
+    np.testing.assert_allclose(joined, [np.log(2), 3 + 0.5 * np.log1p(np.exp(-6)), 3.3478113])
+    assert joined[0] < joined[1] < joined[2]
 
 
 def test_scores_without_spread_or_of_nothing_are_numbers():

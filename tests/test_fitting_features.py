@@ -79,7 +79,7 @@ def test_so_few_that_none_can_be_spared_are_fitted_all_the_same(count):
 
 def test_every_detector_is_fitted_and_their_weights_add_up_to_one():
     model = fit_features(pictures(), CONFIG, device=CPU)
-    quick = ("patches", "scattering", "histograms", "components")
+    quick = ("patches", "scattering", "histograms", "components", "local")
     assert {*quick, "transformations"} <= {*model.names}
     assert sum(scale.weight for scale in model.scales.values()) == pytest.approx(1)
     without = fit_features(pictures(), FeatureConfig(transform_iters=0), device=CPU)

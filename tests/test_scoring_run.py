@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from conftest import draw_disc, make_generator
@@ -209,7 +210,8 @@ def test_rows_have_a_score_of_each_part_and_no_losses(discs):
     for result in run.results():
         z, score = result.row.z_scores, result.row.score
         assert result.losses is None and tuple(z) == run.detectors
-        assert score == pytest.approx(0.25 * z["brightness"] + 0.75 * z["contrast"], abs=1e-4)
+        parts = 0.25 * np.logaddexp(0, z["brightness"]), 0.75 * np.logaddexp(0, z["contrast"])
+        assert score == pytest.approx(sum(parts), abs=1e-4)
 
 
 @pytest.mark.parametrize("large_size", [None, 32])

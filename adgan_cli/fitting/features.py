@@ -18,6 +18,7 @@ from adgan_cli.engine.features.components import fit_components
 from adgan_cli.engine.features.detector import Detector
 from adgan_cli.engine.features.ensemble import FeatureModel, score_images
 from adgan_cli.engine.features.feature_distance import fit_histograms, fit_patches, fit_scattering
+from adgan_cli.engine.features.local import fit_local
 from adgan_cli.engine.features.pretrained import fit_pretrained
 from adgan_cli.engine.features.transform_training import (
     BATCH,
@@ -57,6 +58,7 @@ QUICK_FITS: Mapping[str, Fit] = {
     "scattering": fit_scattering,
     "histograms": fit_histograms,
     "components": fit_components,
+    "local": fit_local,
 }
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from adgan_cli.config import SearchConfig
-from adgan_cli.engine.features.ensemble import MIN_DEVIATION, FeatureModel, log, weighted_sum
+from adgan_cli.engine.features.ensemble import MIN_DEVIATION, FeatureModel, joined_z_scores, log
 from adgan_cli.engine.models.model import Calibration, Model
 from adgan_cli.errors import ConfigError
 
@@ -82,7 +82,7 @@ def calibration_of(model: Model, config: SearchConfig) -> Calibration | None:
     if not features.missing:
         return calibration
     weights = [*part_weights(features, calibration.search).values()]
-    return replace(calibration, scores=weighted_sum(z_scores, weights))
+    return replace(calibration, scores=joined_z_scores(z_scores, weights))
 
 
 def held_out_table(model: Model, z_scores: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from adgan_cli.config import SearchConfig
-from adgan_cli.engine.features.ensemble import FeatureModel, weighted_sum
+from adgan_cli.engine.features.ensemble import FeatureModel, joined_z_scores
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.searcher import Searcher
@@ -115,7 +115,7 @@ def join(
         assert measured.errors is not None and log_errors is not None
         z_scores = np.column_stack([z_scores, standardised(measured.errors, log_errors)])
     weights = [*part_weights(features, config).values()]
-    return JoinedScores(weighted_sum(z_scores, weights), z_scores, measured.losses)
+    return JoinedScores(joined_z_scores(z_scores, weights), z_scores, measured.losses)
 
 
 def concatenated(parts: Sequence[Measured]) -> Measured:

@@ -1,4 +1,4 @@
-"""The joined score of several detectors: a weighted mean of standardised logarithms.
+"""The joined score of several detectors: standardised logarithms, above the ordinary, weighed.
 
 Neither the scale nor the spread of one detector drowns the others, and one that cannot tell altered
 copies of images from the images themselves has no weight (see weights.py).
@@ -78,7 +78,7 @@ class FeatureModel:
 
     def joined(self, z_scores: np.ndarray) -> np.ndarray:
         """Join standardised scores into one: (N, K) -> (N,) float64."""
-        return weighted_sum(z_scores, list(self.weights.values()))
+        return joined_z_scores(z_scores, list(self.weights.values()))
 
 
 def score_images(
@@ -107,12 +107,17 @@ def score_images(
     return dict(zip(detectors, table.T, strict=True))
 
 
-def weighted_sum(z_scores: np.ndarray, weights: Sequence[float]) -> np.ndarray:
-    """Add up weighted columns, (N, K) -> (N,), each row as if it were alone."""
+def joined_z_scores(z_scores: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """Add up weighted log(1 + exp(z)), (N, K) -> (N,), each row as if it were alone.
+
+    That is about z where a part finds an image unusual, and about 0 where it finds it ordinary: one
+    part that finds it very ordinary does not outweigh another that sees a defect.
+    """
     # one by one: a matrix product may round differently with company
     total = np.zeros(len(z_scores))
-    for weight, z in zip(weights, z_scores.T, strict=True):
-        total += weight * z
+    with np.errstate(invalid="ignore"):  # NaN stays NaN
+        for weight, z in zip(weights, z_scores.T, strict=True):
+            total += weight * np.logaddexp(0, z)
     return total
 
 

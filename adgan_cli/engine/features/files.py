@@ -16,6 +16,7 @@ from adgan_cli.engine.features.feature_distance import (
     patches_from,
     scattering_from,
 )
+from adgan_cli.engine.features.local import local_from
 from adgan_cli.engine.features.pretrained import PretrainedDetector, pretrained_from
 from adgan_cli.engine.features.transformations import transformations_from
 from adgan_cli.errors import ConfigError
@@ -27,6 +28,7 @@ LOADERS: Mapping[str, Load] = {
     "scattering": scattering_from,
     "histograms": histograms_from,
     "components": components_from,
+    "local": local_from,
     "pretrained": pretrained_from,
     "transformations": transformations_from,
 }

@@ -17,7 +17,7 @@ import torch
 from adgan_cli.config import to_dict
 from adgan_cli.engine.features.backbone import Backbone, load_backbone
 from adgan_cli.engine.features.backbone_source import parse_backbone_source
-from adgan_cli.engine.features.ensemble import MIN_DEVIATION, FeatureModel, log, weighted_sum
+from adgan_cli.engine.features.ensemble import MIN_DEVIATION, FeatureModel, joined_z_scores, log
 from adgan_cli.engine.features.weights import weights
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.evaluation.methods.adgan import (
@@ -44,7 +44,8 @@ FORMAT = 1  # of what is kept; raised when detectors change what they amount to
 FEATURES_FILE = "features.safetensors"
 VALIDATION_SEARCH_FILE = "search-validation.safetensors"
 DETECTORS = (
-    *("transformations", "patches", "scattering", "histograms", "components", "pretrained"),
+    *("transformations", "patches", "scattering", "histograms", "components", "local"),
+    "pretrained",
 )
 RECONSTRUCTION = "reconstruction"
 _BLOCK = 64  # images between two reports
@@ -63,7 +64,7 @@ class MemberScores:
         table = np.stack([self.z_scores[name] for name in shares], axis=1)  # (M, K)
         evidence = {name: self.evidence[name] for name in names}
         settings = {"weights": shares, "evidence": evidence}
-        return MethodResult(weighted_sum(table, list(shares.values())), settings)
+        return MethodResult(joined_z_scores(table, list(shares.values())), settings)
 
 
 def features(cell: Cell) -> MethodResult:
@@ -80,7 +81,8 @@ def everything(cell: Cell) -> MethodResult:
     by_features = features(cell)
     shares = by_features.settings["weights"]
     counting = sum(share > 0 for share in shares.values())
-    total = counting * by_features.scores + reconstruction_scores(cell)
+    of_search = joined_z_scores(reconstruction_scores(cell)[:, None], [1.0])
+    total = counting * by_features.scores + of_search
     joined_weights = {name: share * counting / (counting + 1) for name, share in shares.items()}
     settings = {
         "weights": {**joined_weights, RECONSTRUCTION: 1 / (counting + 1)},
