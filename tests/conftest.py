@@ -15,8 +15,11 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
+from pretrained_networks import save_tiny_weights  # noqa: E402
 
 from adgan_cli.config import PAPER_SEARCH, ModelConfig  # noqa: E402
+from adgan_cli.engine.features.backbone import Backbone, load_backbone  # noqa: E402
+from adgan_cli.engine.features.backbone_source import parse_backbone_source  # noqa: E402
 from adgan_cli.engine.models.dcgan import Generator, init_weights  # noqa: E402
 from adgan_cli.engine.models.files import save_model  # noqa: E402
 from adgan_cli.engine.models.model import Model  # noqa: E402
@@ -91,3 +94,16 @@ def discs(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of a tiny network of timm."""
+    pytest.importorskip("huggingface_hub", reason="comes with timm")
+    return save_tiny_weights(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="session")
+def backbone(weights_file: Path) -> Backbone:
+    """The tiny network with these weights."""
+    return load_backbone(parse_backbone_source(str(weights_file)))

@@ -80,7 +80,7 @@ def save_joined_model(folder, *, generator=True):
 
     from adgan_cli.config import PAPER_SEARCH
     from adgan_cli.engine.models.files import save_model
-    from adgan_cli.scoring.calibrate import HeldOut, with_calibration
+    from adgan_cli.scoring.calibrate import ImagesToScore, with_calibration
 
     network = make_generator(channels=1)
     model = Model(
@@ -92,5 +92,5 @@ def save_joined_model(folder, *, generator=True):
     )
     by = "all" if generator else "features"
     config = replace(model.search, by=by)
-    save_model(with_calibration(model, HeldOut(noise(60, seed=1)), config), folder)
+    save_model(with_calibration(model, ImagesToScore(noise(60, seed=1)), config), folder)
     return folder

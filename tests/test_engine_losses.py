@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_generator
-from pretrained_networks import TINY, save_tiny_weights
 
 from adgan_cli.config import LOSSES, PAPER_SEARCH, ModelConfig, loss_terms
-from adgan_cli.engine.features.backbone import load_backbone
-from adgan_cli.engine.features.backbone_source import BackboneSource
 from adgan_cli.engine.features.ensemble import FeatureModel, Scale
 from adgan_cli.engine.features.pretrained import fit_pretrained
 from adgan_cli.engine.losses import (
@@ -32,14 +29,6 @@ from adgan_cli.errors import ConfigError
 
 CRITIC = Critic(ModelConfig(16, 3, width=4), batch_norm=False).requires_grad_(False)
 init_weights(CRITIC, torch.Generator().manual_seed(0))
-
-
-@pytest.fixture(scope="session")
-def backbone(tmp_path_factory):
-    """A tiny network of timm with random weights."""
-    pytest.importorskip("huggingface_hub", reason="comes with timm")
-    file = save_tiny_weights(tmp_path_factory.mktemp("weights"))
-    return load_backbone(BackboneSource(TINY, file))
 
 
 @pytest.fixture

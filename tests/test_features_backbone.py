@@ -16,21 +16,11 @@ from adgan_cli.errors import ConfigError
 pytest.importorskip("huggingface_hub", reason="comes with timm")
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    return save_tiny_weights(tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture(scope="module")
-def backbone(file):
-    return load_backbone(parse_backbone_source(str(file)))
-
-
 def images(count=2, side=32, channels=3):
     return np.random.default_rng(0).integers(0, 256, (count, side, side, channels), np.uint8)
 
 
-def test_the_network_has_the_weights_of_the_file(backbone, file):
+def test_the_network_has_the_weights_of_the_file(backbone, weights_file):
     network = import_timm().create_model(TINY)
     network.load_state_dict(tiny_weights())
     network.eval()
@@ -44,7 +34,7 @@ def test_the_network_has_the_weights_of_the_file(backbone, file):
     assert [one.shape[1:] for one in seen.maps] == [(32, 20, 20), (48, 10, 10), (64, 5, 5)]
     for one, other in zip(seen.maps, backbone.maps(x, backbone.config.layers), strict=True):
         torch.testing.assert_close(one, other)
-    assert backbone.given_weights == str(file)
+    assert backbone.given_weights == str(weights_file)
 
 
 def test_images_are_prepared_as_in_its_training(backbone):
@@ -64,9 +54,9 @@ def test_small_images_are_enlarged_and_large_ones_read_at_the_network_s_side(bac
     assert fixed.reading_side(32) == 160
 
 
-def test_random_numbers_of_others_are_left_alone(file):
+def test_random_numbers_of_others_are_left_alone(weights_file):
     torch.manual_seed(3)
-    load_backbone(BackboneSource(TINY, file))
+    load_backbone(BackboneSource(TINY, weights_file))
     drawn = torch.rand(1)
     torch.manual_seed(3)
     assert drawn == torch.rand(1)
@@ -90,9 +80,9 @@ def test_a_transformer_shows_four_of_its_blocks(tmp_path):
     assert seen.last.shape == (2, 64)
 
 
-def test_weights_of_another_network_name_what_differs(file, tmp_path):
+def test_weights_of_another_network_name_what_differs(weights_file, tmp_path):
     with pytest.raises(ConfigError, match="is not of test_resnet: conv1.0.weight is missing"):
-        load_backbone(BackboneSource("test_resnet", file))
+        load_backbone(BackboneSource("test_resnet", weights_file))
     weights = tiny_weights()
     weights["conv_stem.weight"] = weights["conv_stem.weight"][:, :1].contiguous()
     save_file(weights, tmp_path / "grey.safetensors")
@@ -106,7 +96,7 @@ def test_weights_of_another_network_name_what_differs(file, tmp_path):
         load_backbone(BackboneSource(TINY, tmp_path / "nan.safetensors"))
 
 
-def test_a_model_takes_back_its_own_weights_alone(backbone, file, tmp_path):
+def test_a_model_takes_back_its_own_weights_alone(backbone, weights_file, tmp_path):
     config = backbone_config_from(backbone.config.settings())
     assert config == backbone.config
     pth = save_tiny_weights(tmp_path, suffix=".pth")

@@ -10,7 +10,7 @@ from pretrained_networks import TINY, save_tiny_weights
 
 from adgan_cli.engine.features import pretrained
 from adgan_cli.engine.features.backbone import load_backbone
-from adgan_cli.engine.features.backbone_source import BackboneSource, parse_backbone_source
+from adgan_cli.engine.features.backbone_source import BackboneSource
 from adgan_cli.engine.features.pretrained import (
     fit_pretrained,
     pretrained_from,
@@ -22,16 +22,6 @@ from adgan_cli.errors import ConfigError
 pytest.importorskip("huggingface_hub", reason="comes with timm")
 
 SIDE = 64
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    return save_tiny_weights(tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture(scope="module")
-def backbone(file):
-    return load_backbone(parse_backbone_source(str(file)))
 
 
 def spots(count, seed=0, side=16, channels=3, contrast=60):
@@ -66,14 +56,14 @@ def test_a_fit_takes_images_in_batches_and_at_any_side(backbone, detector):
         assert other.score(image) == pytest.approx(detector.score(image), rel=1e-3)
 
 
-def test_a_saved_detector_scores_to_the_last_bit_as_before(detector, file):
+def test_a_saved_detector_scores_to_the_last_bit_as_before(detector, weights_file):
     settings = json.loads(json.dumps(detector.settings()))
     loaded = pretrained_from(settings, detector.tensors())
     with pytest.raises(ConfigError, match=f"{TINY} is not at hand"):
         loaded.score(spots(1)[0])
     image = spots(1, 7)[0]
     assert loaded.with_backbone().score(image) == detector.score(image)  # the file is remembered
-    assert loaded.with_backbone(file).score(image) == detector.score(image)
+    assert loaded.with_backbone(weights_file).score(image) == detector.score(image)
 
 
 def test_weights_that_are_gone_are_missed_by_name(detector, monkeypatch, tmp_path):

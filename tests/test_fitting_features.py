@@ -10,8 +10,9 @@ from adgan_cli.config import FeatureConfig, ModelConfig, TrainConfig
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.fitting import features as features_module
 from adgan_cli.fitting.feature_run import train_features
-from adgan_cli.fitting.features import FeatureCallbacks, fit_features, split_for_features
+from adgan_cli.fitting.features import fit_features, split_for_features
 from adgan_cli.fitting.settings import TrainingSettings
+from adgan_cli.fitting.stages import StageCallbacks
 from adgan_cli.images.pixels import PixelSet
 
 CPU = torch.device("cpu")
@@ -59,7 +60,7 @@ def test_copies_of_a_file_stay_on_one_side():
 
 
 def test_what_is_drawn_is_drawn_from_everywhere(monkeypatch):
-    monkeypatch.setattr(features_module, "MAX_REFERENCES", 50)
+    monkeypatch.setattr(features_module, "MAX_STORED", 50)
     split = split_for_features(pictures(1000), seed=0)
     assert len(split.references) == 50 and len(split.validation) == 100
     strides = {int(step) for step in np.diff(split.references)}
@@ -105,7 +106,7 @@ def test_a_fit_that_was_stopped_goes_on_to_the_same_bytes(calls, tmp_path):
         CONFIG,
         device=CPU,
         checkpoint=checkpoint,
-        callbacks=FeatureCallbacks(should_stop=stop_after(calls)),
+        callbacks=StageCallbacks(should_stop=stop_after(calls)),
     )
     assert stopped is None
     assert checkpoint.exists() == (calls > 1)
@@ -116,7 +117,7 @@ def test_a_fit_that_was_stopped_goes_on_to_the_same_bytes(calls, tmp_path):
 
 def test_a_checkpoint_of_other_images_is_not_gone_on_with(tmp_path):
     checkpoint = tmp_path / "transformations.safetensors"
-    stop = FeatureCallbacks(should_stop=stop_after(7))
+    stop = StageCallbacks(should_stop=stop_after(7))
     fit_features(pictures(), CONFIG, device=CPU, checkpoint=checkpoint, callbacks=stop)
     others = pictures(seed=1)
     again = fit_features(others, CONFIG, device=CPU, checkpoint=checkpoint)
@@ -135,7 +136,7 @@ def test_without_time_the_network_takes_only_its_first_steps():
         FeatureConfig(transform_iters=10**6),
         device=CPU,
         until=0.0,
-        callbacks=FeatureCallbacks(on_progress=count),
+        callbacks=StageCallbacks(on_progress=count),
     )
     assert steps[-1][0] == steps[-1][1] < 50
 
@@ -152,7 +153,7 @@ def test_a_model_of_features_alone_is_saved_calibrated_and_resumed(tmp_path):
     assert len(calibration.scores) == 6
     assert load_model(tmp_path / "whole").digest == whole.digest
     parts = tmp_path / "parts"
-    stop = FeatureCallbacks(should_stop=stop_after(7))
+    stop = StageCallbacks(should_stop=stop_after(7))
     assert train_features(pictures(30), SETTINGS, out=parts, device=CPU, callbacks=stop) is None
     again = train_features(pictures(30), SETTINGS, out=parts, resume=True, device=CPU)
     assert again.digest == whole.digest

@@ -16,9 +16,9 @@ from adgan_cli.engine.training import trainer as training
 from adgan_cli.engine.training.checkpoint import read_checkpoint
 from adgan_cli.errors import ConfigError, DivergedError
 from adgan_cli.fitting import run as run_module
-from adgan_cli.fitting.finish import FinishProgress
 from adgan_cli.fitting.run import TrainingRun
 from adgan_cli.fitting.settings import TrainingSettings, resumed_settings
+from adgan_cli.fitting.stages import StageProgress
 from adgan_cli.fitting.train import train
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.scoring.run import score
@@ -106,7 +106,7 @@ def test_a_run_goes_train_encoder_calibration_verdict(tmp_path):
         assert not stages
     model = run.finish(on_progress=stages.append)
     assert [p.done for p in stages if p.stage == "encoder"] == [1, 2]
-    assert stages[2].stage == "calibrating" and stages[-1] == FinishProgress("calibrating", 4, 4)
+    assert stages[2].stage == "calibrating" and stages[-1] == StageProgress("calibrating", 4, 4)
     assert stages[0].loss > 0 and not run.stopped
     assert model.encoder is not None and model.calibration(model.default_search()) is not None
     assert model.provenance["verdict"]["held_out"] == 4

@@ -16,7 +16,7 @@ from adgan_cli.engine.training.state import TrainState, new_state
 from adgan_cli.engine.training.trainer import TrainingData, train_steps
 from adgan_cli.fitting.verdict import verdict, verdict_numbers, with_verdict
 from adgan_cli.images.pixels import PixelSet
-from adgan_cli.scoring.calibrate import HeldOut, score_pixels, with_calibration
+from adgan_cli.scoring.calibrate import ImagesToScore, score_pixels, with_calibration
 
 SEARCH = replace(PAPER_SEARCH, n_seed=2, k=1)
 
@@ -74,7 +74,7 @@ def test_a_generator_that_draws_one_picture_is_called_collapsed():
 def test_reconstruction_compares_pictures_held_out_with_those_trained_on():
     state = trained_state()
     flat = PixelSet(np.full((5, 16, 16, 1), 255, np.uint8), tuple("abcde"), ())
-    known = with_calibration(model(), HeldOut(flat.pixels))
+    known = with_calibration(model(), ImagesToScore(flat.pixels))
     found = with_verdict(known, state, pictures(40), flat).provenance["verdict"]
     seen = score_pixels(known, pictures(40).pixels, SEARCH)
     odd = score_pixels(known, flat.pixels, SEARCH)

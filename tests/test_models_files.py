@@ -17,7 +17,7 @@ from adgan_cli.engine.models.header import FORMAT, TRAINING_FINGERPRINTS, metada
 from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import ModelFileError, OutputError
 from adgan_cli.images.read import Preprocessing
-from adgan_cli.scoring.calibrate import HeldOut, with_calibration
+from adgan_cli.scoring.calibrate import ImagesToScore, with_calibration
 
 
 @pytest.fixture
@@ -170,7 +170,9 @@ def with_features():
     pixels = noise(12, channels=3)
     generator = make_generator()
     model = Model(generator, generator.config, features=real_features(pixels))
-    return with_calibration(model, HeldOut(pixels), replace(PAPER_SEARCH, by="all", n_seed=1, k=0))
+    return with_calibration(
+        model, ImagesToScore(pixels), replace(PAPER_SEARCH, by="all", n_seed=1, k=0)
+    )
 
 
 @pytest.mark.parametrize("generator", [True, False])

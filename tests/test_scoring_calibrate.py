@@ -13,7 +13,7 @@ from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import DivergedError
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.statistics import STATISTICS, image_statistics
-from adgan_cli.scoring.calibrate import HeldOut, calibrate, score_pixels, with_calibration
+from adgan_cli.scoring.calibrate import ImagesToScore, calibrate, score_pixels, with_calibration
 from adgan_cli.scoring.run import score
 
 SEARCH = replace(PAPER_SEARCH, n_seed=2, k=1)
@@ -24,8 +24,8 @@ def model() -> Model:
     return Model(generator, generator.config, search=SEARCH)
 
 
-def noise(count: int) -> HeldOut:
-    return HeldOut(np.random.default_rng(0).integers(0, 256, (count, 16, 16, 1), np.uint8))
+def noise(count: int) -> ImagesToScore:
+    return ImagesToScore(np.random.default_rng(0).integers(0, 256, (count, 16, 16, 1), np.uint8))
 
 
 def test_scores_and_statistics_stay_side_by_side_and_are_saved(tmp_path):

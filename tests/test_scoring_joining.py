@@ -11,7 +11,7 @@ from adgan_cli.config import PAPER_SEARCH, SearchConfig
 from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import ConfigError
 from adgan_cli.scoring.adjust import held_out_scores
-from adgan_cli.scoring.calibrate import HeldOut, score_pixels, with_calibration
+from adgan_cli.scoring.calibrate import ImagesToScore, score_pixels, with_calibration
 from adgan_cli.scoring.joining import joined_names, part_weights, require_scoring
 
 BY_ALL = replace(PAPER_SEARCH, by="all", n_seed=1, k=1)
@@ -52,7 +52,7 @@ def test_parts_are_named_in_the_order_of_tables():
 @pytest.mark.parametrize("config", [BY_RECONSTRUCTION, BY_FEATURES, BY_ALL], ids=lambda c: c.by)
 def test_images_held_out_are_scored_as_all_others_are(config):
     pixels = noise(30)
-    model = with_calibration(fake_model(), HeldOut(pixels), BY_ALL)
+    model = with_calibration(fake_model(), ImagesToScore(pixels), BY_ALL)
     expected = np.sort(score_pixels(model, pixels, config))
     np.testing.assert_array_equal(held_out_scores(model, config), expected)
 
@@ -60,7 +60,7 @@ def test_images_held_out_are_scored_as_all_others_are(config):
 @pytest.mark.parametrize("config", [BY_FEATURES, BY_ALL], ids=lambda c: c.by)
 def test_where_a_network_is_missing_they_are_joined_without_it_too(config):
     pixels = noise(30)
-    model = with_calibration(fake_model(), HeldOut(pixels), BY_ALL)
+    model = with_calibration(fake_model(), ImagesToScore(pixels), BY_ALL)
     missing = replace(model.features, missing={"contrast": "it is not here"})
     here = replace(model, features=missing)
     expected = np.sort(score_pixels(here, pixels, config))
@@ -70,7 +70,7 @@ def test_where_a_network_is_missing_they_are_joined_without_it_too(config):
 
 def test_what_was_held_out_without_a_network_says_nothing_where_it_is():
     features = fake_features(missing={"contrast": "it is not here"})
-    model = with_calibration(replace(fake_model(), features=features), HeldOut(noise(9)))
+    model = with_calibration(replace(fake_model(), features=features), ImagesToScore(noise(9)))
     assert held_out_scores(model, BY_FEATURES) is not None
     assert held_out_scores(replace(model, features=fake_features()), BY_FEATURES) is None
 

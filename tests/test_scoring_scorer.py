@@ -7,7 +7,7 @@ import pytest
 from feature_models import BY_FEATURES, fake_model, noise
 
 from adgan_cli.config import PAPER_SEARCH
-from adgan_cli.scoring.calibrate import HeldOut, score_pixels, with_calibration
+from adgan_cli.scoring.calibrate import ImagesToScore, score_pixels, with_calibration
 from adgan_cli.scoring.scorer import Scorer
 
 BY_ALL = replace(PAPER_SEARCH, by="all", n_seed=2, k=1)
@@ -33,7 +33,7 @@ def test_a_score_by_features_is_the_weighted_mean_of_standardised_logarithms():
 
 def test_the_reconstruction_joins_in_as_it_compares_with_images_held_out():
     pixels, held_out = noise(6), noise(20, seed=1)
-    model = with_calibration(fake_model(), HeldOut(held_out), BY_ALL)
+    model = with_calibration(fake_model(), ImagesToScore(held_out), BY_ALL)
     scored = Scorer(model, BY_ALL)(pixels)
     by_reconstruction = replace(BY_ALL, by="reconstruction")
     logs, of_held_out = (
@@ -50,7 +50,7 @@ def test_the_reconstruction_joins_in_as_it_compares_with_images_held_out():
 @pytest.mark.parametrize("config", [BY_FEATURES, BY_ALL], ids=lambda c: c.by)
 def test_a_joined_score_does_not_depend_on_company(config, adjust):
     pixels = noise(5)
-    model = with_calibration(fake_model(), HeldOut(noise(60, seed=1)), BY_ALL)
+    model = with_calibration(fake_model(), ImagesToScore(noise(60, seed=1)), BY_ALL)
     scorer = Scorer(model, replace(config, adjust=adjust))
     together = scorer(pixels)
     alone = [scorer(pixels[index : index + 1]) for index in range(5)]
@@ -59,7 +59,7 @@ def test_a_joined_score_does_not_depend_on_company(config, adjust):
 
 
 def test_a_joined_score_is_adjusted_as_it_is():
-    model = with_calibration(fake_model(), HeldOut(noise(200, seed=1)), BY_FEATURES)
+    model = with_calibration(fake_model(), ImagesToScore(noise(200, seed=1)), BY_FEATURES)
     pixels = noise(100)
     plain = Scorer(model, BY_FEATURES)(pixels).scores
     adjusted = Scorer(model, replace(BY_FEATURES, adjust="complexity"))(pixels).scores
@@ -77,7 +77,7 @@ def test_a_detector_that_wants_large_images_gets_them():
 
 
 def test_what_the_search_gives_no_number_for_has_no_joined_score():
-    model = with_calibration(fake_model(), HeldOut(noise(5)), BY_ALL)
+    model = with_calibration(fake_model(), ImagesToScore(noise(5)), BY_ALL)
     steep = replace(BY_ALL, k=3, lr_z=1e38)
     calibration = next(c for c in model.calibrations if c.search.by == "all")
     model = replace(model, calibrations=(replace(calibration, search=steep),))

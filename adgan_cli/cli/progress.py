@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from adgan_cli.engine.training.trainer import StepMetrics
-    from adgan_cli.fitting.features import FeatureProgress
-    from adgan_cli.fitting.finish import FinishProgress
     from adgan_cli.fitting.run import TrainingRun
+    from adgan_cli.fitting.stages import StageProgress
     from adgan_cli.scoring.run import ScoringRun
 
 Row = TypeVar("Row")
@@ -80,7 +79,7 @@ class CrossFitProgress:
         done = (fold - 1 + metrics.step / max(1, self.steps)) / self.folds
         self._show(fold, done, f"training: step {metrics.step:,}")
 
-    def features(self, fold: int, progress: "FeatureProgress") -> None:
+    def features(self, fold: int, progress: "StageProgress") -> None:
         text = f"{progress.stage} {progress.done:,} of {progress.total:,}"
         self._show(fold, (fold - 1) / self.folds, text)
 
@@ -102,7 +101,7 @@ class FeatureProgressBar:
         self.task = bar.add_task("features", total=None, text="")
         self.started = self.last_line = time.monotonic()
 
-    def __call__(self, progress: "FeatureProgress") -> None:
+    def __call__(self, progress: "StageProgress") -> None:
         now = time.monotonic()
         text = f"{progress.stage} {progress.done:,} of {progress.total:,}"
         self.bar.update(self.task, completed=progress.done, total=max(1, progress.total), text=text)
@@ -145,7 +144,7 @@ class TrainingProgress:
             self.last_line = now
             self.reporter.info(f"{step}  {text}")
 
-    def finish(self, progress: "FinishProgress") -> None:
+    def finish(self, progress: "StageProgress") -> None:
         """Show the encoder's steps, then how many images held out are scored."""
         if progress.stage != self.stage:
             self.stage = progress.stage

@@ -186,7 +186,7 @@ def _train_features(
 ) -> None:
     """Train features alone under a bar, and say what came of it."""
     from adgan_cli.fitting.feature_run import train_features
-    from adgan_cli.fitting.features import FeatureCallbacks
+    from adgan_cli.fitting.stages import StageCallbacks
 
     if is_worker():
         raise typer.Exit()  # there is nothing to share
@@ -203,7 +203,7 @@ def _train_features(
         reporter.stop_on_signal("stopping: saving, a moment...") as stop_requested,
         reporter.progress_bar("{task.fields[text]}") as bar,
     ):
-        callbacks = FeatureCallbacks(FeatureProgressBar(bar, reporter), stop_requested)
+        callbacks = StageCallbacks(FeatureProgressBar(bar, reporter), stop_requested)
         model = train_features(images, settings, out=out, resume=resume, callbacks=callbacks)
     if model is None:
         reporter.info("go on: the same command with --resume")

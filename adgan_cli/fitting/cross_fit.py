@@ -17,9 +17,9 @@ from adgan_cli.engine.training.trainer import ShouldStop, StepMetrics
 from adgan_cli.errors import ConfigError, ModelFileError
 from adgan_cli.fitting.data import hold_out, large_reader, load_training_images
 from adgan_cli.fitting.feature_run import train_features
-from adgan_cli.fitting.features import FeatureCallbacks, FeatureProgress
 from adgan_cli.fitting.run import TrainingRun
 from adgan_cli.fitting.settings import TrainingSettings
+from adgan_cli.fitting.stages import StageCallbacks, StageProgress
 from adgan_cli.images.find import Listing
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.images.reader import Reader
@@ -35,7 +35,7 @@ class CrossFitCallbacks:
     """Callbacks of a cross-fit, the first three with the number of the fold, from 1."""
 
     on_step: Callable[[int, StepMetrics], None] | None = None
-    on_features: Callable[[int, FeatureProgress], None] | None = None
+    on_features: Callable[[int, StageProgress], None] | None = None
     on_scored: Callable[[int, ScoreRow], None] | None = None
     should_stop: ShouldStop | None = None
 
@@ -43,10 +43,10 @@ class CrossFitCallbacks:
         """Ask whether to stop."""
         return self.should_stop is not None and self.should_stop()
 
-    def of_features(self, fold: int) -> FeatureCallbacks:
+    def of_features(self, fold: int) -> StageCallbacks:
         """Return those of fitting features in a fold."""
         report = None if self.on_features is None else partial(self.on_features, fold)
-        return FeatureCallbacks(report, self.should_stop)
+        return StageCallbacks(report, self.should_stop)
 
 
 def cross_fit(

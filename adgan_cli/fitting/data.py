@@ -12,11 +12,11 @@ from adgan_cli.config import TrainConfig
 from adgan_cli.engine.device import free_memory
 from adgan_cli.engine.pixels import pixel_tensor
 from adgan_cli.engine.training.trainer import TrainingData
-from adgan_cli.errors import NoImagesError
+from adgan_cli.errors import ImageError, NoImagesError
 from adgan_cli.images.find import Listing
 from adgan_cli.images.pixels import PixelSet, load_pixels
 from adgan_cli.images.reader import Reader
-from adgan_cli.scoring.calibrate import MAX_HELD_OUT, HeldOut, read_large
+from adgan_cli.scoring.calibrate import MAX_HELD_OUT, ImagesToScore
 
 ReadLarge = Callable[[Sequence[str]], np.ndarray]  # names (n,) -> uint8 (n, L, L, C)
 
@@ -78,21 +78,32 @@ def training_data(
 def large_reader(listing: Listing, reader: Reader, images: PixelSet, size: int) -> ReadLarge:
     """Return what reads images of a listing again, by their names, `size` pixels a side.
 
-    images: the set that was read of it, whose channels and ranges hold again. An image that cannot
-    be read any more is black.
+    images: the set that was read of it, whose channels and ranges hold again. What it returns
+    raises NoImagesError for an image that cannot be read any more.
     """
     items = {item.name: item for item in listing.items}
-    channels = images.pixels.shape[3]
-    again = reader.with_preprocessing(
-        replace(reader.preprocessing, channels=channels, ranges=images.ranges)
+    _, _, _, channels = images.pixels.shape
+    preprocessing = replace(
+        reader.preprocessing, size=size, channels=channels, ranges=images.ranges
     )
-    return lambda names: read_large(again, [items[name] for name in names], listing.root, size)
+
+    def read(names: Sequence[str]) -> np.ndarray:
+        pixels = np.empty((len(names), size, size, channels), np.uint8)
+        chosen, again = [items[name] for name in names], reader.with_preprocessing(preprocessing)
+        reading = again.read(chosen, listing.root, expected=len(chosen))
+        for index, (item, image) in enumerate(reading):
+            if isinstance(image, ImageError):
+                raise NoImagesError(f"{item.name} cannot be read again ({image}); start anew")
+            pixels[index] = image.pixels
+        return pixels
+
+    return read
 
 
-def held_out_images(held_out: PixelSet, read: ReadLarge | None) -> HeldOut:
+def images_to_score(held_out: PixelSet, read: ReadLarge | None) -> ImagesToScore:
     """Gather the images held out, and the same at a backbone's size where there is one."""
     pixels = np.ascontiguousarray(held_out.take(slice(None)))
-    return HeldOut(pixels, None if read is None else read(held_out.names))
+    return ImagesToScore(pixels, None if read is None else read(held_out.names))
 
 
 def data_provenance(images: PixelSet) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.header import MODEL_FILE
 from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import ModelFileError
-from adgan_cli.fitting.data import data_provenance, held_out_images, hold_out
+from adgan_cli.fitting.data import data_provenance, hold_out, images_to_score
 from adgan_cli.fitting.directory import prepare_output_dir
-from adgan_cli.fitting.features import FeatureCallbacks, fit_features, split_for_features
+from adgan_cli.fitting.features import fit_features, split_for_features
 from adgan_cli.fitting.settings import TrainingSettings
+from adgan_cli.fitting.stages import StageCallbacks
 from adgan_cli.fitting.transform_checkpoint import TRANSFORMATIONS_FILE
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.scoring.calibrate import with_calibration
@@ -31,7 +32,7 @@ def train_features(
     out: Path | None = None,
     resume: bool = False,
     device: torch.device | str = "auto",
-    callbacks: FeatureCallbacks = FeatureCallbacks(),  # noqa: B008  frozen
+    callbacks: StageCallbacks = StageCallbacks(),  # noqa: B008  frozen
 ) -> Model | None:
     """Fit features to images and calibrate them; None where it was stopped before the end.
 
@@ -75,7 +76,7 @@ def train_features(
         provenance={"adgan": __version__, **_history(trained_on, settings)},
     )
     if len(held_out):
-        images_held_out = held_out_images(held_out, settings.read_large)
+        images_held_out = images_to_score(held_out, settings.read_large)
         model = with_calibration(model, images_held_out)
     if out is None or checkpoint is None:
         return model

@@ -20,6 +20,7 @@ from adgan_cli.engine.features.ensemble import FeatureModel, score_images
 from adgan_cli.engine.features.feature_distance import fit_histograms, fit_patches, fit_scattering
 from adgan_cli.engine.features.local import fit_local
 from adgan_cli.engine.features.pretrained import fit_pretrained
+from adgan_cli.engine.features.samples import MAX_STORED
 from adgan_cli.engine.features.transform_training import (
     BATCH,
     TransformState,
@@ -30,15 +31,16 @@ from adgan_cli.engine.features.transform_training import (
 )
 from adgan_cli.engine.features.weights import scales
 from adgan_cli.errors import ConfigError
-from adgan_cli.fitting.data import ReadLarge
+from adgan_cli.fitting.data import ReadLarge, images_to_score
+from adgan_cli.fitting.stages import StageCallbacks
 from adgan_cli.fitting.transform_checkpoint import (
     load_transform_checkpoint,
     save_transform_checkpoint,
 )
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.images.shrink import resized
+from adgan_cli.scoring.calibrate import ImagesToScore
 
-MAX_REFERENCES = 2_000  # images that others are compared with, drawn from all
 MAX_VALIDATION = 500  # images that detectors are standardised and weighed by
 VALIDATION_SHARE = 0.1
 MAX_ALTERED = 60  # validation images that altered copies are made of, of each kind
@@ -50,7 +52,6 @@ SAVE_EVERY = 60.0  # seconds between checkpoints of the network that is trained
 
 SCORED_AT_ONCE = 32  # images, between two looks whether to stop
 
-ShouldStop = Callable[[], bool]
 Fit = Callable[[np.ndarray, int], Detector]  # references (R, S, S, C), seed
 # the detectors that take seconds
 QUICK_FITS: Mapping[str, Fit] = {
@@ -60,15 +61,6 @@ QUICK_FITS: Mapping[str, Fit] = {
     "components": fit_components,
     "local": fit_local,
 }
-
-
-@dataclass(frozen=True)
-class FeatureProgress:
-    """How far a stage of the fit has come."""
-
-    stage: str
-    done: int
-    total: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +84,7 @@ def split_for_features(images: PixelSet, seed: int) -> FeatureSplit:
     n_validation = 0
     if count > 3:
         n_validation = max(2, min(MAX_VALIDATION, round(VALIDATION_SHARE * count)))
-    n_references = min(MAX_REFERENCES, count - n_validation)
+    n_references = min(MAX_STORED, count - n_validation)
     drawn = first[np.argsort(position)]
     validation, references = np.split(drawn[: n_validation + n_references], [n_validation])
     return FeatureSplit(
@@ -100,23 +92,6 @@ def split_for_features(images: PixelSet, seed: int) -> FeatureSplit:
         references=np.sort(references),
         validation=np.sort(validation if n_validation else references),
     )
-
-
-@dataclass(frozen=True)
-class FeatureCallbacks:
-    """What a fit reports to, and asks whether to go on."""
-
-    on_progress: Callable[[FeatureProgress], None] | None = None
-    should_stop: ShouldStop | None = None
-
-    def report(self, stage: str, done: int, total: int) -> None:
-        """Report how far a stage has come."""
-        if self.on_progress is not None:
-            self.on_progress(FeatureProgress(stage, done, total))
-
-    def stop_requested(self) -> bool:
-        """Ask whether to stop."""
-        return self.should_stop is not None and self.should_stop()
 
 
 class _Interrupted(Exception):
@@ -134,7 +109,7 @@ def fit_features(
     backbone: Backbone | None = None,
     read_large: ReadLarge | None = None,
     checkpoint: Path | None = None,
-    callbacks: FeatureCallbacks = FeatureCallbacks(),  # noqa: B008  frozen
+    callbacks: StageCallbacks = StageCallbacks(),  # noqa: B008  frozen
 ) -> FeatureModel | None:
     """Fit every detector to images, and weigh them; None where stopped before the end.
 
@@ -170,11 +145,16 @@ class _Fit:
     seed: int
     device: torch.device
     read_large: ReadLarge | None
-    callbacks: FeatureCallbacks
+    callbacks: StageCallbacks
 
     @cached_property
     def split(self) -> FeatureSplit:
         return split_for_features(self.images, self.seed)
+
+    @cached_property
+    def validation(self) -> ImagesToScore:
+        """The images that detectors are standardised and weighed by."""
+        return self._images(self.split.validation)
 
     def quick_detectors(self) -> dict[str, Detector]:
         """Fit the detectors that take seconds, to the references."""
@@ -189,11 +169,11 @@ class _Fit:
         self, detectors: Mapping[str, Detector], until: float, scored_after: int
     ) -> float:
         """Subtract from the time until then what weighing and scoring will take, as measured."""
-        validation = self.split.validation[:TIMED]
-        pixels, large = self.images.take(validation), self.large(validation)
+        images = self.validation
+        large = None if images.large is None else images.large[:TIMED]
         started = time.monotonic()
-        score_images(detectors, pixels, large)
-        each = (time.monotonic() - started) / len(validation)
+        score_images(detectors, images.pixels[:TIMED], large)
+        each = (time.monotonic() - started) / min(TIMED, len(images.pixels))
         altered = len(ALTERATIONS) * min(MAX_ALTERED, len(self.split.validation))
         count = len(self.split.validation) + altered + scored_after
         return max(0.0, until - time.monotonic() - TRANSFORMATIONS_FACTOR * each * count)
@@ -216,7 +196,7 @@ class _Fit:
             save_transform_checkpoint(checkpoint, state, self._about())
         if state.step < state.n_steps:
             raise _Interrupted
-        detector = trained_detector(state, self.images.take(self.split.validation))
+        detector = trained_detector(state, self.validation.pixels)
         return detector.with_references(self.images.take(self.split.references))
 
     def _transform_state(
@@ -264,14 +244,15 @@ class _Fit:
     def pretrained(self, backbone: Backbone) -> Detector:
         """Fit the comparison by a pretrained network."""
         self.report("pretrained", 0, 1)
-        references, validation = map(self._largest, (self.split.references, self.split.validation))
+        references = self._images(self.split.references).largest
         side = backbone.reading_side(references.shape[1])
-        return fit_pretrained(backbone, references, validation, side=side, seed=self.seed)
+        return fit_pretrained(
+            backbone, references, self.validation.largest, side=side, seed=self.seed
+        )
 
     def weighed(self, detectors: Mapping[str, Detector]) -> FeatureModel:
         """Standardise and weigh detectors by validation images and altered copies of some."""
-        indices = self.split.validation
-        validation, large = self.images.take(indices), self.large(indices)
+        validation, large = self.validation.pixels, self.validation.large
         scores = self._scores(detectors, validation, large)
         rng = np.random.default_rng(self.seed)
         chosen = np.sort(rng.permutation(len(validation))[:MAX_ALTERED])
@@ -287,12 +268,8 @@ class _Fit:
         size = None if large is None else large.shape[1]
         return FeatureModel(detectors, scales(scores, of_originals, altered), size)
 
-    def large(self, indices: np.ndarray) -> np.ndarray | None:
-        """Read images again at the backbone's size, if there is a way to."""
-        if self.read_large is None:
-            return None
-        return self.read_large([self.images.names[index] for index in indices])
-
-    def _largest(self, indices: np.ndarray) -> np.ndarray:
-        large = self.large(indices)
-        return self.images.take(indices) if large is None else large
+    def _images(self, indices: np.ndarray) -> ImagesToScore:
+        """Gather images, (n,) ascending indices, at the backbone's size too if there is a way."""
+        selected = np.zeros(len(self.images), bool)
+        selected[indices] = True
+        return images_to_score(self.images.subset(selected), self.read_large)

@@ -1,45 +1,22 @@
 """What follows the training steps: the encoder, and the scores of images held out."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from adgan_cli.config import SearchConfig
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.training.encoder import train_encoder
-from adgan_cli.engine.training.trainer import ShouldStop, TrainingData
-from adgan_cli.scoring.calibrate import HeldOut, with_calibration
-
-
-@dataclass(frozen=True)
-class FinishProgress:
-    """How far a stage after the training steps has come."""
-
-    stage: str  # encoder or calibrating
-    done: int
-    total: int
-    loss: float | None = None  # of the encoder
-
-
-@dataclass(frozen=True)
-class FinishCallbacks:
-    """What the stages report to, and ask whether to go on."""
-
-    on_progress: Callable[[FinishProgress], None] | None = None
-    should_stop: ShouldStop | None = None
-
-    def report(self, progress: FinishProgress) -> None:
-        """Report how far a stage has come."""
-        if self.on_progress is not None:
-            self.on_progress(progress)
+from adgan_cli.engine.training.trainer import TrainingData
+from adgan_cli.fitting.stages import StageCallbacks
+from adgan_cli.scoring.calibrate import ImagesToScore, with_calibration
 
 
 def with_learned_encoder(
-    model: Model, data: TrainingData, iters: int, callbacks: FinishCallbacks
+    model: Model, data: TrainingData, iters: int, callbacks: StageCallbacks
 ) -> Model:
     """Train an encoder for the model's generator; stopped early, the model is as it was."""
 
     def on_step(step: int, loss: float) -> None:
-        callbacks.report(FinishProgress("encoder", step, iters, loss))
+        callbacks.report("encoder", step, iters, loss)
 
     encoder = train_encoder(
         model.require_generator(), data, iters, on_step=on_step, should_stop=callbacks.should_stop
@@ -51,7 +28,7 @@ def with_learned_encoder(
 
 
 def with_held_out_scores(
-    model: Model, held_out: HeldOut, search: SearchConfig | None, callbacks: FinishCallbacks
+    model: Model, held_out: ImagesToScore, search: SearchConfig | None, callbacks: StageCallbacks
 ) -> Model:
     """Score images held out, for p-values; stopped early, the model is as it was.
 
@@ -62,7 +39,7 @@ def with_held_out_scores(
         return model
 
     def on_image(done: int) -> None:
-        callbacks.report(FinishProgress("calibrating", done, count))
+        callbacks.report("calibrating", done, count)
 
     config = search or model.default_search()
     if search is None and model.features is not None:

@@ -21,22 +21,13 @@ from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoin
 from adgan_cli.engine.training.state import TrainState, new_state
 from adgan_cli.engine.training.trainer import ShouldStop, StepMetrics, train_steps
 from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
-from adgan_cli.fitting.data import data_provenance, held_out_images, hold_out, training_data
+from adgan_cli.fitting.data import data_provenance, hold_out, images_to_score, training_data
 from adgan_cli.fitting.directory import open_history, prepare_output_dir, write_samples
 from adgan_cli.fitting.estimate import Estimate, estimate
-from adgan_cli.fitting.features import (
-    FeatureCallbacks,
-    FeatureProgress,
-    fit_features,
-    split_for_features,
-)
-from adgan_cli.fitting.finish import (
-    FinishCallbacks,
-    FinishProgress,
-    with_held_out_scores,
-    with_learned_encoder,
-)
+from adgan_cli.fitting.features import fit_features, split_for_features
+from adgan_cli.fitting.finish import with_held_out_scores, with_learned_encoder
 from adgan_cli.fitting.settings import TrainingSettings, require_same_images, resumed_settings
+from adgan_cli.fitting.stages import StageCallbacks, StageProgress
 from adgan_cli.fitting.trained_model import trained_model
 from adgan_cli.fitting.transform_checkpoint import TRANSFORMATIONS_FILE
 from adgan_cli.fitting.verdict import with_verdict
@@ -154,7 +145,7 @@ class TrainingRun:
         self,
         stop: ShouldStop | None = None,
         *,
-        on_progress: Callable[[FeatureProgress], None] | None = None,
+        on_progress: Callable[[StageProgress], None] | None = None,
     ) -> None:
         """Fit what images are compared by beside the generator, before the first step.
 
@@ -175,7 +166,7 @@ class TrainingRun:
             backbone=settings.backbone,
             read_large=settings.read_large,
             checkpoint=None if self.out is None else self.out / TRANSFORMATIONS_FILE,
-            callbacks=FeatureCallbacks(on_progress, stop),
+            callbacks=StageCallbacks(on_progress, stop),
         )
         self.settings = settings.after(time.monotonic() - started)
 
@@ -200,7 +191,7 @@ class TrainingRun:
         stop: ShouldStop | None = None,
         *,
         search: SearchConfig | None = None,
-        on_progress: Callable[[FinishProgress], None] | None = None,
+        on_progress: Callable[[StageProgress], None] | None = None,
     ) -> Model:
         """Train the encoder, calibrate, judge and save: all that follows the steps.
 
@@ -209,11 +200,11 @@ class TrainingRun:
         """
         model = self._trained_model() if self.out is None else self._saved_model()
         if self.state.step:
-            model = self._with_encoder(model, FinishCallbacks(on_progress, stop))
+            model = self._with_encoder(model, StageCallbacks(on_progress, stop))
             if not _is_set(stop):
-                held_out = held_out_images(self.held_out, self.settings.read_large)
+                held_out = images_to_score(self.held_out, self.settings.read_large)
                 model = with_held_out_scores(
-                    model, held_out, search, FinishCallbacks(on_progress, stop)
+                    model, held_out, search, StageCallbacks(on_progress, stop)
                 )
         if not self.settings.networks_only:
             model = with_verdict(model, self.state, self.images, self.held_out)
@@ -294,7 +285,7 @@ class TrainingRun:
             return model
         return replace(model, digest=save_model(model, self.out), file=self.out / MODEL_FILE)
 
-    def _with_encoder(self, model: Model, callbacks: FinishCallbacks) -> Model:
+    def _with_encoder(self, model: Model, callbacks: StageCallbacks) -> Model:
         """Train the encoder and save the model with it, unless its objective brought one along."""
         iters = self.state.train_config.encoder_iters
         if not iters or model.encoder is not None:

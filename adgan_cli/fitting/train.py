@@ -19,9 +19,9 @@ from adgan_cli.engine.training.trainer import ShouldStop, StepMetrics
 from adgan_cli.errors import ConfigError
 from adgan_cli.fitting.data import large_reader, load_training_images
 from adgan_cli.fitting.feature_run import train_features
-from adgan_cli.fitting.features import FeatureCallbacks
 from adgan_cli.fitting.run import TrainingRun
 from adgan_cli.fitting.settings import TrainingSettings, resumed_settings
+from adgan_cli.fitting.stages import StageCallbacks
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.reader import Reader
 from adgan_cli.images.selection import Selection
@@ -79,7 +79,7 @@ def train(
         large = large_reader(listing, reader, images, network.config.side)
         settings = settings.with_backbone(network, large)
     if not gan:
-        callbacks = FeatureCallbacks(should_stop=stop)
+        callbacks = StageCallbacks(should_stop=stop)
         model = train_features(
             images, settings, out=out, resume=resume, device=device, callbacks=callbacks
         )

@@ -26,6 +26,11 @@ def at_most(size: int, most: int) -> int:
     return size // -(-size // most)
 
 
+def shrunk(pixels: np.ndarray, most: int) -> np.ndarray:
+    """Shrink images by whole blocks to at most `most` pixels: (N, S, S, C) -> (N, s, s, C)."""
+    return block_means(pixels, at_most(pixels.shape[1], most))
+
+
 def resized(pixels: np.ndarray, side: int) -> np.ndarray:
     """Shrink images to any side, each pixel the mean of its area: (N, L, L, C) -> (N, s, s, C)."""
     small = [from_pixels(one).resize((side, side), Image.Resampling.BOX) for one in pixels]

@@ -1,8 +1,7 @@
 """Scores of images that a model was not trained on, which p-values of other images go by."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +12,6 @@ from adgan_cli.errors import DivergedError, NoImagesError
 from adgan_cli.images.find import Listing
 from adgan_cli.images.read import DecodedImage
 from adgan_cli.images.reader import Reader
-from adgan_cli.images.refs import ImageRef
 from adgan_cli.images.statistics import image_statistics
 from adgan_cli.scoring.joining import held_out_table
 from adgan_cli.scoring.reading import read_twice
@@ -23,11 +21,16 @@ MAX_HELD_OUT = 2_000  # images: p-values need no finer steps than 1 in 2,000
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Images that a model was not trained on."""
+class ImagesToScore:
+    """N images as a scorer takes them."""
 
     pixels: np.ndarray  # (N, S, S, C) uint8
     large: np.ndarray | None = None  # (N, L, L, C) uint8, the same for a pretrained network
+
+    @property
+    def largest(self) -> np.ndarray:
+        """The images as large as there are: (N, L or S, ..., C) uint8."""
+        return self.pixels if self.large is None else self.large
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def calibrate(
 
 def with_calibration(
     model: Model,
-    held_out: HeldOut,
+    held_out: ImagesToScore,
     config: SearchConfig | None = None,
     *,
     on_image: Callable[[int], None] | None = None,
@@ -132,7 +135,7 @@ def _batches(count: int, size: int) -> list[slice]:
 
 def _unseen_images(
     model: Model, listing: Listing, config: SearchConfig, reader: Reader | None
-) -> tuple[HeldOut, CalibrationCounts]:
+) -> tuple[ImagesToScore, CalibrationCounts]:
     """Read at most 2,000 images that the model was not trained on, in the listing's order.
 
     Drawn from the whole listing: those that lie side by side are often relatives.
@@ -158,18 +161,7 @@ def _unseen_images(
         )
     ordered = [unseen[index] for index in sorted(unseen)]
     large_ones = [large for _, large in ordered if large is not None]
-    held_out = HeldOut(
+    held_out = ImagesToScore(
         np.stack([pixels for pixels, _ in ordered]), np.stack(large_ones) if large_ones else None
     )
     return held_out, CalibrationCounts(len(ordered), in_training, failed)
-
-
-def read_large(reader: Reader, items: Sequence[ImageRef], root: Path, size: int) -> np.ndarray:
-    """Read images at another size, (N, size, size, C) uint8; black where one cannot be read."""
-    preprocessing = replace(reader.preprocessing, size=size)
-    pixels = np.zeros((len(items), size, size, preprocessing.channels), np.uint8)
-    reading = reader.with_preprocessing(preprocessing).read(items, root, expected=len(items))
-    for index, (_, image) in enumerate(reading):
-        if isinstance(image, DecodedImage):
-            pixels[index] = image.pixels
-    return pixels

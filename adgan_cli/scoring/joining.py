@@ -1,24 +1,18 @@
 """What is joined into one score, by which weights, and the held-out scores to match."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from adgan_cli.config import SearchConfig
-from adgan_cli.engine.features.ensemble import MIN_DEVIATION, FeatureModel, joined_z_scores, log
+from adgan_cli.engine.features.ensemble import FeatureModel, joined_z_scores
 from adgan_cli.engine.models.model import Calibration, Model
 from adgan_cli.errors import ConfigError
 
 RECONSTRUCTION = "reconstruction"  # among the names of what is joined
 
 LogErrors = tuple[float, float]  # mean and deviation of the logarithm of the search's errors
-
-
-def standardised(errors: np.ndarray, log_errors: LogErrors) -> np.ndarray:
-    """Standardise errors of the search as detectors' scores are: (N,) -> (N,)."""
-    mean, deviation = log_errors
-    z: np.ndarray = (log(errors) - mean) / max(deviation, MIN_DEVIATION)
-    return z
 
 
 def part_weights(features: FeatureModel, config: SearchConfig) -> dict[str, float]:
@@ -28,15 +22,20 @@ def part_weights(features: FeatureModel, config: SearchConfig) -> dict[str, floa
     """
     if config.by == "reconstruction":
         return {}
-    weights = features.weights
     if config.by == "features":
-        return weights
-    share = features.reconstruction_weight
+        return features.weights
+    return with_reconstruction(features.weights, features.reconstruction_weight)
+
+
+def with_reconstruction(weights: Mapping[str, float], share: float | None) -> dict[str, float]:
+    """Give the reconstruction its share of the weights of detectors: all add up to 1 again.
+
+    share: None: as much as the detectors that count have on average.
+    """
     if share is None:
         share = 1 / (1 + sum(weight > 0 for weight in weights.values()))
-    return {name: weight * (1 - share) for name, weight in weights.items()} | {
-        RECONSTRUCTION: share
-    }
+    others = {name: weight * (1 - share) for name, weight in weights.items()}
+    return {**others, RECONSTRUCTION: share}
 
 
 def joined_names(model: Model, config: SearchConfig) -> tuple[str, ...]:

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from adgan_cli.config import SearchConfig
-from adgan_cli.engine.features.ensemble import FeatureModel, joined_z_scores
+from adgan_cli.engine.features.ensemble import FeatureModel, joined_z_scores, standardised
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.images.statistics import image_statistics
 from adgan_cli.scoring.adjust import adjustment
-from adgan_cli.scoring.joining import LogErrors, calibrated_errors, part_weights, standardised
+from adgan_cli.scoring.joining import LogErrors, calibrated_errors, part_weights
 
 Z_DECIMALS = 4  # of the parts of a score, in rows: what people read, and a table has them all
 FEATURES_BATCH = 32  # images between two looks whether to stop, where nothing is searched for
@@ -113,7 +113,7 @@ def join(
     assert z_scores is not None
     if config.by == "all":
         assert measured.errors is not None and log_errors is not None
-        z_scores = np.column_stack([z_scores, standardised(measured.errors, log_errors)])
+        z_scores = np.column_stack([z_scores, standardised(measured.errors, *log_errors)])
     weights = [*part_weights(features, config).values()]
     return JoinedScores(joined_z_scores(z_scores, weights), z_scores, measured.losses)
 

@@ -11,7 +11,7 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from adgan_cli.engine.features.samples import drawn
-from adgan_cli.images.shrink import at_most, block_means
+from adgan_cli.images.shrink import at_most, shrunk
 
 COMPONENTS = 128
 LEAST_IMAGES = 4  # for each component: fewer would be learned by heart
@@ -36,7 +36,7 @@ class Components:
         would get, whatever the contrast. An image flatter than one grey level everywhere counts as
         having that much contrast.
         """
-        x = _shrunk(image[None])[0].astype(np.float32)  # (s, s, C)
+        x = shrunk(image[None], MAX_SIDE)[0].astype(np.float32)  # (s, s, C)
         centred = x.ravel() - self.mean.numpy()
         left = centred - (self._components @ centred) @ self._components
         squares = np.square(x - x.mean(axis=(0, 1))).sum(dtype=np.float64)
@@ -61,7 +61,7 @@ def fit_components(images: np.ndarray, seed: int) -> Components:
 
     At most COMPONENTS, and one for LEAST_IMAGES images each (Halko et al., 2011).
     """
-    sample = _shrunk(drawn(images, seed))
+    sample = shrunk(drawn(images, seed), MAX_SIDE)
     x = sample.reshape(len(sample), -1).astype(np.float32)  # (N, D)
     mean = x.mean(axis=0)
     x -= mean
@@ -86,8 +86,3 @@ def components_from(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
     if components.dtype != torch.float16 or components.ndim != 2 or components.shape[1] != width:
         raise ValueError(f"components: rows of {width} numbers of float16 are expected")
     return Components(size, channels, mean, components)
-
-
-def _shrunk(images: np.ndarray) -> np.ndarray:
-    """Shrink images to at most MAX_SIDE pixels: uint8 (N, S, S, C) -> (N, s, s, C)."""
-    return block_means(images, at_most(images.shape[1], MAX_SIDE))

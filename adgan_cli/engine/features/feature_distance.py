@@ -28,7 +28,7 @@ from adgan_cli.engine.features.patches import (
 )
 from adgan_cli.engine.features.samples import drawn
 from adgan_cli.engine.features.scattering import scatter, scattering_groups
-from adgan_cli.images.shrink import at_most, block_means
+from adgan_cli.images.shrink import at_most, shrunk
 
 MAX_SIDE = 64  # pixels: larger images are shrunk by whole blocks
 DICTIONARY = "dictionary."  # before the names of its tensors
@@ -50,7 +50,7 @@ class Representation:
     @torch.no_grad()
     def features(self, image: np.ndarray) -> np.ndarray:
         """Represent an image, uint8 (S, S, C) -> (D,), shrunk where it is larger."""
-        return self.represent(_shrunk(image[None], self.max_side)[0])
+        return self.represent(shrunk(image[None], self.max_side)[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ class FeatureDistance:
 def fit_patches(images: np.ndarray, seed: int) -> FeatureDistance:
     """Fit a dictionary of patches and the distance in its terms to images, uint8 (N, S, S, C)."""
     sample = drawn(images, seed)
-    dictionary = fit_patch_dictionary(_shrunk(sample, MAX_PATCHES_SIDE), seed)
+    dictionary = fit_patch_dictionary(shrunk(sample, MAX_PATCHES_SIDE), seed)
     return _fitted(sample, _of_patches(dictionary))
 
 
@@ -173,8 +173,3 @@ def _kept(
     if width != len(distance.standard.mean):
         raise ValueError(f"{width} features are expected, not {len(distance.standard.mean)}")
     return FeatureDistance(representation, distance, size, channels)
-
-
-def _shrunk(images: np.ndarray, most: int) -> np.ndarray:
-    """Shrink images by whole blocks to at most `most` pixels: (N, S, S, C) -> (N, s, s, C)."""
-    return block_means(images, at_most(images.shape[1], most))

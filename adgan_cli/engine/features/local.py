@@ -16,7 +16,7 @@ from torch import Tensor
 
 from adgan_cli.engine.features.patches import PATCH, all_patches, drawn_patches
 from adgan_cli.engine.features.samples import drawn
-from adgan_cli.images.shrink import at_most, block_means
+from adgan_cli.images.shrink import at_most, shrunk
 
 MAX_SIDE = 64  # pixels: larger images are shrunk by whole blocks
 STEP = 2  # pixels between patches
@@ -67,7 +67,7 @@ class LocalPatches:
 
     def _distances(self, image: np.ndarray) -> Tensor:
         """Compute root mean squares of whitened patches: (S, S, C) -> (T, T)."""
-        white = (all_patches(_shrunk(image[None])[0], STEP) - self.mean) @ self.whitening
+        white = (all_patches(shrunk(image[None], MAX_SIDE)[0], STEP) - self.mean) @ self.whitening
         side = (at_most(self.size, MAX_SIDE) - PATCH) // STEP + 1
         return white.square().mean(1).sqrt().view(side, side)
 
@@ -75,7 +75,7 @@ class LocalPatches:
 def fit_local(images: np.ndarray, seed: int) -> LocalPatches:
     """Fit a Gaussian to patches drawn at random from images, uint8 (N, S, S, C)."""
     rng = np.random.default_rng(seed)
-    patches = drawn_patches(_shrunk(drawn(images, seed)), MAX_PATCHES, rng)
+    patches = drawn_patches(shrunk(drawn(images, seed), MAX_SIDE), MAX_PATCHES, rng)
     mean = patches.mean(0)
     patches -= mean
     values, vectors = torch.linalg.eigh((patches.T @ patches).double() / len(patches))
@@ -96,8 +96,3 @@ def local_from(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Lo
     if mean.shape != (width,) or whitening.shape != (width, width):
         raise ValueError(f"mean and whitening: {width} numbers a row are expected")
     return LocalPatches(size, channels, mean, whitening)
-
-
-def _shrunk(images: np.ndarray) -> np.ndarray:
-    """Shrink images to at most MAX_SIDE pixels: uint8 (N, S, S, C) -> (N, s, s, C)."""
-    return block_means(images, at_most(images.shape[1], MAX_SIDE))

@@ -31,10 +31,10 @@ from adgan_cli.engine.features.local_features import (
     fit_local_features,
     local_features_from,
 )
+from adgan_cli.engine.features.samples import MAX_STORED
 from adgan_cli.engine.features.weight_files import WEIGHTS_VARIABLE
 from adgan_cli.errors import ConfigError
 
-MAX_STORED = 2_000  # training images
 MAX_NUMBERS = 4_096_000  # stored in all, as of 2,000 images of 2,048 features: fewer of wider ones
 NEIGHBOURS = 5
 EXPLAINED = 0.95  # of the variance, by the components that are taken out

@@ -17,7 +17,7 @@ import torch
 from adgan_cli.config import to_dict
 from adgan_cli.engine.features.backbone import Backbone, load_backbone
 from adgan_cli.engine.features.backbone_source import parse_backbone_source
-from adgan_cli.engine.features.ensemble import MIN_DEVIATION, FeatureModel, joined_z_scores, log
+from adgan_cli.engine.features.ensemble import FeatureModel, joined_z_scores, log, standardised
 from adgan_cli.engine.features.weights import weights
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.evaluation.methods.adgan import (
@@ -30,14 +30,11 @@ from adgan_cli.evaluation.methods.gan import gan_identity, trained_gan
 from adgan_cli.evaluation.settings import Settings
 from adgan_cli.evaluation.task import Cell, Method, MethodResult, NotApplicableError, pixels_digest
 from adgan_cli.fitting.data import data_provenance
-from adgan_cli.fitting.features import (
-    FeatureCallbacks,
-    FeatureProgress,
-    fit_features,
-    split_for_features,
-)
+from adgan_cli.fitting.features import fit_features, split_for_features
+from adgan_cli.fitting.stages import StageCallbacks, StageProgress
 from adgan_cli.fitting.transform_checkpoint import TRANSFORMATIONS_FILE
 from adgan_cli.images.pixels import PixelSet
+from adgan_cli.scoring.joining import RECONSTRUCTION, with_reconstruction
 from adgan_cli.store import KeyedStore
 
 FORMAT = 1  # of what is kept; raised when detectors change what they amount to
@@ -47,7 +44,6 @@ DETECTORS = (
     *("transformations", "patches", "scattering", "histograms", "components", "local"),
     "pretrained",
 )
-RECONSTRUCTION = "reconstruction"
 _BLOCK = 64  # images between two reports
 
 
@@ -78,18 +74,16 @@ def everything(cell: Cell) -> MethodResult:
 
     The reconstruction counts as much as a detector that counts does, on average.
     """
-    by_features = features(cell)
-    shares = by_features.settings["weights"]
-    counting = sum(share > 0 for share in shares.values())
-    of_search = joined_z_scores(reconstruction_scores(cell)[:, None], [1.0])
-    total = counting * by_features.scores + of_search
-    joined_weights = {name: share * counting / (counting + 1) for name, share in shares.items()}
+    by_features, of_search = features(cell), reconstruction_scores(cell)
+    joined_weights = with_reconstruction(by_features.settings["weights"], None)
+    share = joined_weights[RECONSTRUCTION]
+    scores = (1 - share) * by_features.scores + joined_z_scores(of_search[:, None], [share])
     settings = {
-        "weights": {**joined_weights, RECONSTRUCTION: 1 / (counting + 1)},
+        "weights": joined_weights,
         "evidence": by_features.settings["evidence"],
         **gan_identity(trained_gan(cell, tuned=True)),
     }
-    return MethodResult(total / (counting + 1), settings)
+    return MethodResult(scores, settings)
 
 
 def alone(name: str) -> Method:
@@ -149,7 +143,7 @@ def feature_model(cell: Cell) -> FeatureModel:
         return model.features
     until = None if settings.time_limit is None else time.monotonic() + settings.time_limit
 
-    def report(progress: FeatureProgress) -> None:
+    def report(progress: StageProgress) -> None:
         cell.report(progress.stage, progress.done / max(1, progress.total))
 
     fitted = fit_features(
@@ -160,7 +154,7 @@ def feature_model(cell: Cell) -> FeatureModel:
         device=torch.device(settings.device),
         backbone=cell_backbone(settings),
         checkpoint=cell.folder / TRANSFORMATIONS_FILE,
-        callbacks=FeatureCallbacks(on_progress=report),
+        callbacks=StageCallbacks(on_progress=report),
     )
     assert fitted is not None  # nothing stops it
     return fitted
@@ -185,17 +179,16 @@ def reconstruction_scores(cell: Cell) -> np.ndarray:
     images = training_set(cell)
     validation = images.take(split_for_features(images, cell.task.seed).validation)
 
-    def log_scores(pixels: np.ndarray, name: str) -> np.ndarray:
+    def errors(pixels: np.ndarray, name: str) -> np.ndarray:
         store = KeyedStore(cell.folder, search_key(model, pixels, config))
         arrays = run_search(
             model, pixels, config, store=store, name=name, on_progress=cell.report_searched
         )
-        return log(search_scores(arrays)["adgan"])
+        return search_scores(arrays)["adgan"]
 
-    reference = log_scores(validation, VALIDATION_SEARCH_FILE)
-    test = log_scores(cell.task.test, TUNED_SEARCH_FILE)
-    z: np.ndarray = (test - reference.mean()) / max(float(reference.std()), MIN_DEVIATION)
-    return z
+    reference = log(errors(validation, VALIDATION_SEARCH_FILE))
+    test = errors(cell.task.test, TUNED_SEARCH_FILE)
+    return standardised(test, float(reference.mean()), float(reference.std()))
 
 
 def training_set(cell: Cell) -> PixelSet:

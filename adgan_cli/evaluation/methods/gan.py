@@ -18,9 +18,9 @@ from adgan_cli.evaluation.settings import GanConfig, Settings
 from adgan_cli.evaluation.task import Cell, NotApplicableError
 from adgan_cli.fitting.data import data_provenance
 from adgan_cli.fitting.directory import seconds_spent
-from adgan_cli.fitting.finish import FinishProgress
 from adgan_cli.fitting.run import TrainingRun
 from adgan_cli.fitting.settings import TrainingSettings
+from adgan_cli.fitting.stages import StageProgress
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.store import KeyedStore
 
@@ -124,7 +124,7 @@ def _train(cell: Cell, config: GanConfig, out: Path, images: PixelSet) -> None:
         share_of_time = (time.monotonic() - started) / cell.settings.max_seconds
         cell.report("training the GAN", max(metrics.step / config.train.iters, share_of_time))
 
-    def report(progress: FinishProgress) -> None:
+    def report(progress: StageProgress) -> None:
         cell.report("training its encoder", progress.done / progress.total)
 
     run.finish(on_progress=report)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adgan_cli.engine.features.backbone import Backbone
+from adgan_cli.engine.features.local_features import PROJECTED, coreset
 from adgan_cli.engine.features.patches import THRESHOLD, PatchDictionary, fit_patch_dictionary
 from adgan_cli.evaluation.batches import finite
 from adgan_cli.evaluation.features import sample
@@ -23,7 +24,6 @@ from adgan_cli.evaluation.task import Cell, MethodResult
 MAX_IMAGES = 500  # drawn from those to train on
 MAX_PLACES = 20_000  # drawn from these images, that a coreset is chosen from
 MAX_CENTRES = 1_000  # of the coreset; theirs: a hundredth to a quarter of all places
-PROJECTED = 64  # dimensions in which centres are chosen, their section 3.2
 NEIGHBOURS = 9  # b of their equation 7
 GRID = 4  # pixels between two places of the folder's own patches
 MAX_REDUCTION = 16  # of the maps: those of their levels 2 and 3
@@ -61,13 +61,13 @@ def patchcore(cell: Cell) -> MethodResult:
     rng = np.random.default_rng(seed)
     drawn = train[rng.permutation(len(train))[:MAX_IMAGES]]
     places = [_drawn(local(image), len(drawn), rng) for image in drawn]
-    coreset = Coreset(chosen_centres(torch.cat(places), rng))
+    centres = Coreset(chosen_centres(torch.cat(places), rng))
     scores = []
     for done, image in enumerate(cell.task.test):
         cell.report("comparing", done / len(cell.task.test))
-        scores.append(coreset.score(local(image)))
+        scores.append(centres.score(local(image)))
     settings = {
-        "centres": len(coreset.centres),
+        "centres": len(centres.centres),
         "features": "own patches" if backbone is None else backbone.config.name,
     }
     return MethodResult(finite(np.array(scores)), settings)
@@ -102,20 +102,11 @@ def backbone_places(backbone: Backbone, side: int) -> Local:
 
 
 def chosen_centres(places: Tensor, rng: np.random.Generator) -> Tensor:
-    """Choose centres greedily, each the farthest from those before it: (N, D) -> (M, D)."""
-    directions = torch.from_numpy(rng.standard_normal((places.shape[1], PROJECTED))).float()
-    projected = places @ directions if places.shape[1] > PROJECTED else places
-    count = min(MAX_CENTRES, len(places))
-    index = int(rng.integers(len(places)))
-    chosen = [index]
-    nearest = torch.full((len(places),), torch.inf)
-    while len(chosen) < count:
-        nearest = torch.minimum(nearest, (projected - projected[index]).square().sum(1))
-        index = int(nearest.argmax())
-        if nearest[index] == 0:  # the others are copies
-            break
-        chosen.append(index)
-    return places[chosen]
+    """Choose centres that no place is far from, in PROJECTED dimensions: (N, D) -> (M, D)."""
+    directions = rng.standard_normal((places.shape[1], PROJECTED)).astype(np.float32)
+    projected = places.numpy() @ directions if places.shape[1] > PROJECTED else places.numpy()
+    start = int(rng.integers(len(places)))
+    return places[torch.from_numpy(coreset(projected, MAX_CENTRES, start=start))]
 
 
 def _drawn(places: Tensor, images: int, rng: np.random.Generator) -> Tensor:

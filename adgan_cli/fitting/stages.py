@@ -1,0 +1,33 @@
+"""What the stages of a fit report, and how they are asked to stop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from adgan_cli.engine.training.trainer import ShouldStop
+
+
+@dataclass(frozen=True)
+class StageProgress:
+    """How far a stage beside the training steps has come."""
+
+    stage: str  # a detector's name, weighing, encoder or calibrating
+    done: int
+    total: int
+    loss: float | None = None  # of the encoder
+
+
+@dataclass(frozen=True)
+class StageCallbacks:
+    """What the stages report to, and ask whether to go on."""
+
+    on_progress: Callable[[StageProgress], None] | None = None
+    should_stop: ShouldStop | None = None
+
+    def report(self, stage: str, done: int, total: int, loss: float | None = None) -> None:
+        """Report how far a stage has come."""
+        if self.on_progress is not None:
+            self.on_progress(StageProgress(stage, done, total, loss))
+
+    def stop_requested(self) -> bool:
+        """Ask whether to stop."""
+        return self.should_stop is not None and self.should_stop()
