@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from adgan_cli.engine.features.samples import drawn
@@ -61,6 +60,8 @@ def fit_components(images: np.ndarray, seed: int) -> Components:
 
     At most COMPONENTS, and one for LEAST_IMAGES images each (Halko et al., 2011).
     """
+    from sklearn.utils.extmath import randomized_svd  # seconds, which scoring does without
+
     sample = shrunk(drawn(images, seed), MAX_SIDE)
     x = sample.reshape(len(sample), -1).astype(np.float32)  # (N, D)
     mean = x.mean(axis=0)
