@@ -56,3 +56,12 @@ def test_a_sentence_names_what_dominates_and_the_remedy():
 @pytest.mark.parametrize("correlations", [{}, {"contrast": 0.69}])
 def test_no_sentence_where_nothing_dominates(correlations):
     assert confound_note(correlations, adjusted=False) is None
+
+
+def test_correlations_are_spearmans_where_values_are_equal_too(greys):
+    from scipy.stats import spearmanr
+
+    correlations = confounds(rows(lambda i: float(i // 4 % 5)), list_inputs([greys]), READER)
+    brightness = [8.0 * index for index in range(30)]
+    expected = spearmanr([index // 4 % 5 for index in range(30)], brightness).statistic
+    assert correlations["brightness"] == round(expected, 3)

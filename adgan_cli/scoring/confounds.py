@@ -1,7 +1,7 @@
 """Is the ranking fooled? Reconstruction errors tend to follow simple statistics of an image."""
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from itertools import compress
 
 import numpy as np
 
@@ -19,7 +19,7 @@ DOMINANT = 0.7  # of a rank correlation: from here on half of the order's varian
 def confounds(rows: Sequence[ScoreRow], listing: Listing, reader: Reader) -> dict[str, float]:
     """Correlate the score with each image statistic and the aspect ratio: Spearman's, in [-1, 1].
 
-    At most 500 images from all over the listing are read for it, once more or from the cache.
+    At most 500 images, drawn at random, are read for it, once more or from the cache.
     rows: in the order of the listing, as ScoringRun gives them. A statistic that is the same for
     all images is left out, and so are all where there are few images.
     """
@@ -29,7 +29,9 @@ def confounds(rows: Sequence[ScoreRow], listing: Listing, reader: Reader) -> dic
         for item, row in zip(listing.items, rows, strict=False)
         if row.score is not None and row.path == item.name
     )
-    sample = list(islice(scored, 0, None, max(1, -(-count // MAX_IMAGES))))
+    chosen = np.zeros(count, bool)
+    chosen[np.random.default_rng(0).permutation(count)[:MAX_IMAGES]] = True
+    sample = list(compress(scored, chosen))
     score_of = {item.name: score for item, score in sample}
     items = [item for item, _ in sample]
     scores, statistics = [], []
@@ -63,6 +65,14 @@ def confound_note(correlations: Mapping[str, float], *, adjusted: bool) -> str |
 
 
 def _rank_correlation(scores: np.ndarray, column: np.ndarray) -> float:
-    from scipy.stats import spearmanr  # half a second to import
+    """Compute Spearman's correlation; scipy.stats, which has it, takes a second to import."""
+    if np.ptp(scores) == 0:
+        return 0.0
+    return float(np.corrcoef(_ranks(scores), _ranks(column))[0, 1])
 
-    return float(spearmanr(scores, column).statistic) if np.ptp(scores) > 0 else 0.0
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Rank values from 1; equal ones share the mean of their ranks."""
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: np.ndarray = (np.cumsum(counts) - (counts - 1) / 2)[index]
+    return ranks

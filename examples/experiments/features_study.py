@@ -53,7 +53,8 @@ VEHICLES = {
 }
 Arrays = dict[str, np.ndarray]
 DETECTORS = (
-    *("patches", "scattering", "histograms", "components", "pretrained", "transformations"),
+    *("patches", "scattering", "histograms", "components", "local"),
+    *("pretrained", "transformations"),
 )
 
 

@@ -65,8 +65,10 @@ def scattered(x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     last wavelet has scale j, every 2^j-th place is kept, T = S / 2^j: there is no finer detail.
     """
     padded = F.pad(x[None], (MARGIN,) * 4, mode="reflect")[0]  # (C, s, s)
-    first = [_modulus(padded, scale, thinned=0) for scale in range(SCALES)]
-    second = [_modulus(first[before][0], scale, thinned=before) for before, scale in PAIRS]
+    spectrum = torch.fft.fft2(padded)
+    first = [_moduli(spectrum, scale) for scale in range(SCALES)]
+    spectra = [torch.fft.fft2(moduli[0]) for moduli in first[:-1]]
+    second = [_moduli(spectra[before], scale - before) for before, scale in PAIRS]
     return (
         [_cut(moduli, scale) for scale, moduli in enumerate(first)],
         [_cut(moduli, scale) for (_, scale), moduli in zip(PAIRS, second, strict=True)],
@@ -84,25 +86,30 @@ def _cut(moduli: Tensor, scale: int) -> Tensor:
     return moduli[..., margin:-margin, margin:-margin]
 
 
-def _modulus(x: Tensor, scale: int, *, thinned: int) -> Tensor:
-    """Compute |x * psi| at a scale for all angles, at every 2^scale-th place of the image.
+def _moduli(spectrum: Tensor, scale: int) -> Tensor:
+    """Compute |x * psi| at a scale for all angles, at every 2^scale-th place.
 
-    x: (..., t, t), every 2^thinned-th place -> (..., L, t', t').
+    spectrum: the Fourier transform of x, (..., t, t) -> (..., L, t', t'), t' = t / 2^scale.
     """
-    step = 2 ** (scale - thinned)
-    spectrum = torch.fft.fft2(x)[..., None, :, :] * _wavelets(x.shape[-1], scale - thinned)
-    side = x.shape[-1] // step
-    # keeping every step-th place adds up the frequencies that then look alike
-    folded = spectrum.unflatten(-1, (step, side)).mean(-2).unflatten(-2, (step, side)).mean(-3)
-    return torch.fft.ifft2(folded).abs()
+    filtered = spectrum[..., None, :, :] * _wavelets(spectrum.shape[-1], scale)
+    for _ in range(scale):  # keeping every other place adds up the frequencies that then look alike
+        half = filtered.shape[-1] // 2
+        filtered = filtered[..., :half] + filtered[..., half:]
+        filtered = filtered[..., :half, :] + filtered[..., half:, :]
+    waves = torch.fft.ifft2(filtered)
+    # abs() of complex numbers takes twice as long: it minds overflow
+    return (waves.real.square() + waves.imag.square()).sqrt()
 
 
 @cache
 def _wavelets(side: int, scale: int) -> Tensor:
-    """Make the Fourier transforms of Morlet wavelets at a scale: (L, side, side), real.
+    """Make the Fourier transforms of Morlet wavelets at a scale: (L, side, side) complex64.
 
     psi(u) = (exp(i xi u) - beta) exp(-u^T Sigma^-1 u / 2), beta such that its integral is 0;
     xi = FREQUENCY / 2^scale. Periodic: Gaussians around neighbouring multiples of 2 pi are added.
+    They are divided by 4^scale, as the inverse transform of what is kept of every 2^scale-th place
+    divides by fewer places than the transform had; complex, though without an imaginary part, as
+    multiplication would make them so every time.
     """
     periods = 2 * math.pi * torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)
     grid = torch.fft.fftfreq(side, dtype=torch.float64) * 2 * math.pi
@@ -121,4 +128,4 @@ def _wavelets(side: int, scale: int) -> Tensor:
             for shift in (frequency, 0.0)
         )
         wavelets.append(around - around[0, 0] / centred[0, 0] * centred)
-    return torch.stack(wavelets).float()
+    return (torch.stack(wavelets) / 4**scale).to(torch.complex64)

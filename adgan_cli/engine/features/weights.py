@@ -11,7 +11,6 @@ one detector was near chance or much stronger than the others.
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.stats import rankdata
 
 from adgan_cli.engine.features.ensemble import Scale, log
 
@@ -61,6 +60,6 @@ def weights(evidence: Mapping[str, float]) -> dict[str, float]:
 
 def _auc(originals: np.ndarray, copies: np.ndarray) -> float:
     """Compute the chance that a copy scores higher than an original; ties count half."""
-    ranks = rankdata(np.concatenate([originals, copies]))[len(originals) :]
-    least = len(copies) * (len(copies) + 1) / 2
-    return float((ranks.sum() - least) / (len(originals) * len(copies)))
+    ordered = np.sort(originals)
+    below, up_to = (np.searchsorted(ordered, copies, side) for side in ("left", "right"))
+    return float((below + up_to).mean() / 2 / len(originals))
