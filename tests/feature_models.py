@@ -42,7 +42,8 @@ def fake_features(*, large_size=None, weights=(0.25, 0.75), **more):
     """Brightness, read large where there is a size, and contrast; logs are 4 +- 0.5 in both."""
     detectors = {"brightness": Brightness(large_size is not None), "contrast": Contrast()}
     scales = {
-        name: Scale(4.0, 0.5, weight, 0.75) for name, weight in zip(detectors, weights, strict=True)
+        name: Scale(4.0, 0.5, weight, 0.5 + 0.4 * weight)
+        for name, weight in zip(detectors, weights, strict=True)
     }
     return FeatureModel(detectors, scales, large_size, **more)
 
@@ -70,7 +71,7 @@ def real_features(pixels):
     scales = {}
     for name, weight in (("histograms", 0.75), ("components", 0.25)):
         logs = np.log([detectors[name].score(image) + 1e-12 for image in pixels])
-        scales[name] = Scale(float(logs.mean()), float(logs.std()), weight, 0.75)
+        scales[name] = Scale(float(logs.mean()), float(logs.std()), weight, 0.5 + 0.4 * weight)
     return FeatureModel(detectors, scales)
 
 

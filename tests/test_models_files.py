@@ -184,7 +184,7 @@ def test_features_and_what_they_are_calibrated_by_come_back(with_features, tmp_p
     assert save_model(loaded, tmp_path / "two") == digest
     assert loaded.features.names == model.features.names
     for before, after in zip(model.calibrations, loaded.calibrations, strict=True):
-        assert (after.search, after.log_errors) == (before.search, before.log_errors)
+        assert (after.search, after.error_scale) == (before.search, before.error_scale)
         np.testing.assert_array_equal(after.scores, before.scores)
         np.testing.assert_array_equal(after.z_scores, before.z_scores)
 
@@ -196,9 +196,10 @@ def test_features_and_what_they_are_calibrated_by_come_back(with_features, tmp_p
         (lambda c, t: c["features"].pop("scales"), "features lack 'scales'"),
         (lambda c, t: c.update(features=[]), "features do not hold"),
         (lambda c, t: c.update(features=None), "features do not hold"),
-        (lambda c, t: c.pop("log_errors"), "settings do not hold"),
-        (lambda c, t: c.update(log_errors=[None, None, None]), "not of its detectors"),
-        (lambda c, t: c.update(log_errors=[None, None, [0, -1]]), "settings do not hold"),
+        (lambda c, t: c.pop("error_scales"), "settings do not hold"),
+        (lambda c, t: c.update(error_scales=[None, None, None]), "not of its detectors"),
+        (lambda c, t: c.update(error_scales=[None, None, {"mean": 0}]), "settings do not hold"),
+        (lambda c, t: c["error_scales"][2].update(deviation=-1), "settings do not hold"),
         (lambda c, t: t.pop("features/components/mean"), "components lacks 'mean'"),
         (lambda c, t: t["features/components/mean"].fill_(torch.inf), "holds NaN or infinity"),
         (lambda c, t: t.update({"features/components/mean": torch.zeros(2)}), "do not hold"),

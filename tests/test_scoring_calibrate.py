@@ -8,6 +8,8 @@ from conftest import make_generator
 from feature_models import BY_FEATURES, fake_model
 
 from adgan_cli.config import PAPER_SEARCH
+from adgan_cli.engine.features.altered import drawn_copies
+from adgan_cli.engine.features.weights import evidence
 from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import DivergedError
@@ -87,6 +89,27 @@ def test_what_is_calibrated_by_all_has_scores_by_each_alone_too():
         assert calibration is not None
         expected = score_pixels(calibrated, noise(6).pixels, replace(BY_ALL, by=by))
         assert calibration.scores.tolist() == expected.tolist()
+
+
+def test_the_reconstruction_is_weighed_by_altered_copies_of_images_held_out():
+    held_out, seen = noise(20), []
+    calibrated = with_calibration(
+        fake_model(), held_out, BY_ALL, on_image=lambda done, total: seen.append((done, total))
+    )
+    chosen, altered = drawn_copies(held_out.pixels, 3, np.random.default_rng(0))
+    by_reconstruction = replace(BY_ALL, by="reconstruction")
+    originals = score_pixels(calibrated, held_out.pixels[chosen], by_reconstruction)
+    errors = {
+        kind: score_pixels(calibrated, copies, by_reconstruction)
+        for kind, copies in altered.items()
+    }
+    scale = calibrated.calibration(BY_ALL).error_scale
+    assert scale.evidence == evidence(originals, errors)
+    # brightness and contrast have 0.1 and 0.3 above chance
+    above = max(0.0, scale.evidence - 0.5)
+    assert scale.weight == pytest.approx(above / (above + 0.4))
+    assert seen[-1] == (20 + 3 * 7, 20 + 3 * 7), "grey images have no other hue"
+    assert calibrated.calibration(by_reconstruction).error_scale is None
 
 
 def test_by_features_all_ways_to_search_are_one():

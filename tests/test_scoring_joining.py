@@ -8,6 +8,7 @@ from conftest import make_generator
 from feature_models import BY_FEATURES, fake_features, fake_model, noise
 
 from adgan_cli.config import PAPER_SEARCH, SearchConfig
+from adgan_cli.engine.features.ensemble import Scale
 from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import ConfigError
 from adgan_cli.scoring.adjust import held_out_scores
@@ -22,17 +23,19 @@ def test_weights_add_up_to_one_whatever_joins_in():
     features = fake_features()
     assert part_weights(features, BY_RECONSTRUCTION) == {}
     assert part_weights(features, BY_FEATURES) == {"brightness": 0.25, "contrast": 0.75}
-    by_all = part_weights(features, BY_ALL)
+    # evidence above chance: 0.1, 0.3, and 0.2
+    by_all = part_weights(features, BY_ALL, Scale(0.0, 1.0, 0.0, 0.7))
     assert by_all == pytest.approx(
         {"brightness": 1 / 6, "contrast": 1 / 2, "reconstruction": 1 / 3}
     )
-    chosen = part_weights(replace(features, reconstruction_weight=0.2), BY_ALL)
-    assert chosen == pytest.approx({"brightness": 0.2, "contrast": 0.6, "reconstruction": 0.2})
+    at_chance = part_weights(features, BY_ALL, Scale(0.0, 1.0, 0.0, 0.4))
+    assert at_chance == {"brightness": 0.25, "contrast": 0.75, "reconstruction": 0.0}
 
 
 def test_a_detector_that_counts_for_nothing_is_not_counted():
-    weights = part_weights(fake_features(weights=(0.0, 1.0)), BY_ALL)
-    assert weights == {"brightness": 0.0, "contrast": 0.5, "reconstruction": 0.5}
+    as_good = Scale(0.0, 1.0, 0.0, 0.9)
+    weights = part_weights(fake_features(weights=(0.0, 1.0)), BY_ALL, as_good)
+    assert weights == pytest.approx({"brightness": 0.0, "contrast": 0.5, "reconstruction": 0.5})
 
 
 def test_without_a_detector_the_others_have_its_weight():

@@ -62,7 +62,7 @@ def _lines(content: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> l
             lines += _feature_lines(value)
         elif isinstance(value, dict):
             lines += [name, *(f"  {key.replace('_', ' '):22}{one}" for key, one in value.items())]
-        elif name != "log_errors":  # which belong to the calibrations
+        elif name != "error_scales":  # which belong to the calibrations
             lines.append(f"{name.replace('_', ' '):24}{value}")
     return lines
 

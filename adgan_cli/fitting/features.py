@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from adgan_cli.config import FeatureConfig, to_dict
-from adgan_cli.engine.features.altered import ALTERATIONS, altered_copies
+from adgan_cli.engine.features.altered import ALTERATIONS, drawn_copies
 from adgan_cli.engine.features.backbone import Backbone
 from adgan_cli.engine.features.components import fit_components
 from adgan_cli.engine.features.detector import Detector
@@ -255,10 +255,10 @@ class _Fit:
         validation, large = self.validation.pixels, self.validation.large
         scores = self._scores(detectors, validation, large)
         rng = np.random.default_rng(self.seed)
-        chosen = np.sort(rng.permutation(len(validation))[:MAX_ALTERED])
+        chosen, of_kinds = drawn_copies(self.validation.largest, MAX_ALTERED, rng)
         originals, large = validation[chosen], None if large is None else large[chosen]
         altered = {}
-        for kind, copies in altered_copies(originals if large is None else large, rng).items():
+        for kind, copies in of_kinds.items():
             small = copies if large is None else resized(copies, originals.shape[1])
             altered[kind] = self._scores(detectors, small, copies)
         of_originals = {name: values[chosen] for name, values in scores.items()}

@@ -34,12 +34,11 @@ def with_held_out_scores(
 
     search: how; None: as the model itself does, and by the reconstruction, by features and by both.
     """
-    count = len(held_out.pixels)
-    if not count:
+    if not len(held_out.pixels):
         return model
 
-    def on_image(done: int) -> None:
-        callbacks.report("calibrating", done, count)
+    def on_image(done: int, total: int) -> None:
+        callbacks.report("calibrating", done, total)
 
     config = search or model.default_search()
     if search is None and model.features is not None:

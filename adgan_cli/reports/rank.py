@@ -24,7 +24,7 @@ from adgan_cli.reports.report import (
 )
 from adgan_cli.scoring.adjust import held_out_scores
 from adgan_cli.scoring.confounds import confounds
-from adgan_cli.scoring.joining import part_weights
+from adgan_cli.scoring.joining import calibrated_error_scale, part_weights
 from adgan_cli.scoring.rows import ScoreRow
 from adgan_cli.scoring.run import ScoringRun
 
@@ -109,7 +109,10 @@ def read_search(info: ReportInfo, model: Model, scores: Path) -> SearchConfig:
 def model_summary(model: Model, config: SearchConfig) -> dict[str, Any]:
     """Describe a model for a report, and what the parts of its scores by `config` count for."""
     data = model.provenance.get("data") or {}  # of a model built in Python there need be none
-    weights = {} if model.features is None else part_weights(model.features, config)
+    weights = {}
+    if model.features is not None:
+        error_scale = calibrated_error_scale(model, config) if config.by == "all" else None
+        weights = part_weights(model.features, config, error_scale)
     return {
         "model": model.digest[:12] or "in memory",
         "size": model.config.size,

@@ -1,23 +1,29 @@
 """Scores of images that a model was not trained on, which p-values of other images go by."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from adgan_cli.config import By, SearchConfig
-from adgan_cli.engine.features.ensemble import log
+from adgan_cli.engine.features.altered import drawn_copies
+from adgan_cli.engine.features.ensemble import Scale
+from adgan_cli.engine.features.weights import CHANCE
 from adgan_cli.engine.models.model import Calibration, Model, what_scores_follow
 from adgan_cli.errors import DivergedError, NoImagesError
 from adgan_cli.images.find import Listing
 from adgan_cli.images.read import DecodedImage
 from adgan_cli.images.reader import Reader
 from adgan_cli.images.statistics import image_statistics
-from adgan_cli.scoring.joining import held_out_table
+from adgan_cli.scoring.joining import fit_error_scale, held_out_table
 from adgan_cli.scoring.reading import read_twice
 from adgan_cli.scoring.scorer import Measured, Scorer, concatenated, join
 
 MAX_HELD_OUT = 2_000  # images: p-values need no finer steps than 1 in 2,000
+ALTERED_SHARE = 1 / 8  # of the images, that copies altered in 8 ways are searched for too
+MAX_ALTERED = 24  # images, as a search takes long
+UNKNOWN = Scale(0.0, 1.0, 0.0, CHANCE)  # where nothing is joined yet
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +66,7 @@ def calibrate(
     """
     config = config or model.default_search()
     unseen, counts = _unseen_images(model, listing, config, reader)
-
-    def report(done: int) -> None:
-        if on_image is not None:
-            on_image(done, counts.unseen)
-
-    model = with_calibration(model, unseen, config, on_image=report, should_stop=should_stop)
+    model = with_calibration(model, unseen, config, on_image=on_image, should_stop=should_stop)
     return model, counts
 
 
@@ -74,51 +75,95 @@ def with_calibration(
     held_out: ImagesToScore,
     config: SearchConfig | None = None,
     *,
-    on_image: Callable[[int], None] | None = None,
+    on_image: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Model:
     """Return the model with the scores of images that it was not trained on.
 
     config: how to score; the model's own settings when None. By all of them joined, those by the
     reconstruction and by features come along. Scores for the same settings are replaced, those for
-    others stay. on_image(done) is called as images are scored. Stopped early,
-    the model is returned as it was. Raises DivergedError where a score is not a number.
+    others stay. on_image(done, total) is called as images, and by all altered copies of some too,
+    are scored. Stopped early, the model is returned as it was. Raises DivergedError where a score
+    is not a number.
     """
     config = what_scores_follow(config or model.default_search())
-    scorer = Scorer(model, config, log_errors=(0.0, 1.0))
-    parts: list[Measured] = []
-    for batch in _batches(len(held_out.pixels), scorer.batch_size):
-        if should_stop is not None and should_stop():
-            return model
-        large = None if held_out.large is None else held_out.large[batch]
-        parts.append(scorer.measure(held_out.pixels[batch], large))
-        if on_image is not None:
-            on_image(batch.stop)
-    measured = concatenated(parts)
+    scorer = Scorer(model, config, error_scale=UNKNOWN)
+    chosen, altered = np.arange(0), dict[str, np.ndarray]()
+    if config.by == "all":
+        most = min(MAX_ALTERED, math.ceil(ALTERED_SHARE * len(held_out.pixels)))
+        chosen, altered = drawn_copies(held_out.pixels, most, np.random.default_rng(0))
+    try:
+        measured, errors = _measured(scorer, held_out, altered, on_image, should_stop)
+    except _Stopped:
+        return model
+    error_scale = None
+    if model.features is not None and measured.errors is not None and altered:
+        error_scale = fit_error_scale(model.features, measured.errors, chosen, errors)
     statistics = np.stack([image_statistics(image) for image in held_out.pixels])
     ways: tuple[By, ...] = ("reconstruction", "features", "all")
     configs = [replace(config, by=by) for by in ways] if config.by == "all" else [config]
-    new = [_calibration(model, what_scores_follow(one), measured, statistics) for one in configs]
+    new = [
+        _calibration(model, what_scores_follow(one), measured, error_scale, statistics)
+        for one in configs
+    ]
     replaced = [calibration.search for calibration in new]
     others = (existing for existing in model.calibrations if existing.search not in replaced)
     # not what its file holds any more
     return replace(model, calibrations=(*others, *new), digest="")
 
 
+class _Stopped(Exception):
+    """A calibration was stopped before its end."""
+
+
+def _measured(
+    scorer: Scorer,
+    held_out: ImagesToScore,
+    altered: Mapping[str, np.ndarray],
+    on_image: Callable[[int, int], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> tuple[Measured, dict[str, np.ndarray]]:
+    """Measure images, and search for the altered copies of some: their errors by kind."""
+    count = len(held_out.pixels)
+    total, done = count + sum(map(len, altered.values())), 0
+
+    def batches(images: np.ndarray) -> Iterator[slice]:
+        nonlocal done
+        for batch in _batches(len(images), scorer.batch_size):
+            if should_stop is not None and should_stop():
+                raise _Stopped
+            yield batch
+            done += batch.stop - batch.start
+            if on_image is not None:
+                on_image(done, total)
+
+    pixels, large = held_out.pixels, held_out.large
+    measured = [
+        scorer.measure(pixels[batch], None if large is None else large[batch])
+        for batch in batches(pixels)
+    ]
+    errors = {
+        kind: np.concatenate([scorer.errors(copies[batch]) for batch in batches(copies)])
+        for kind, copies in altered.items()
+    }
+    return concatenated(measured), errors
+
+
 def _calibration(
-    model: Model, config: SearchConfig, measured: Measured, statistics: np.ndarray
+    model: Model,
+    config: SearchConfig,
+    measured: Measured,
+    error_scale: Scale | None,
+    statistics: np.ndarray,
 ) -> Calibration:
     """Join what was measured of images held out as these settings have it."""
-    log_errors = table = None
-    if config.by == "all" and measured.errors is not None:
-        logs = log(measured.errors)
-        log_errors = float(logs.mean()), float(logs.std())
-    scored = join(measured, model.features, config, log_errors)
+    error_scale = error_scale if config.by == "all" else None
+    scored = join(measured, model.features, config, error_scale)
     if not np.isfinite(scored.scores).all():
         raise DivergedError("scores of pictures held out are not numbers; try a smaller --lr-z")
-    if config.by != "reconstruction":
-        table = held_out_table(model, scored.z_scores)
-    return Calibration(config, scored.scores, statistics, table, log_errors)
+    has_parts = config.by != "reconstruction"
+    table = held_out_table(model, scored.z_scores) if has_parts else None
+    return Calibration(config, scored.scores, statistics, table, error_scale)
 
 
 def score_pixels(model: Model, pixels: np.ndarray, config: SearchConfig) -> np.ndarray:

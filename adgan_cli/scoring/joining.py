@@ -6,41 +6,50 @@ from dataclasses import replace
 import numpy as np
 
 from adgan_cli.config import SearchConfig
-from adgan_cli.engine.features.ensemble import FeatureModel, joined_z_scores
+from adgan_cli.engine.features.ensemble import FeatureModel, Scale, joined_z_scores, log
+from adgan_cli.engine.features.weights import evidence, weights
 from adgan_cli.engine.models.model import Calibration, Model
 from adgan_cli.errors import ConfigError
 
 RECONSTRUCTION = "reconstruction"  # among the names of what is joined
 
-LogErrors = tuple[float, float]  # mean and deviation of the logarithm of the search's errors
 
-
-def part_weights(features: FeatureModel, config: SearchConfig) -> dict[str, float]:
+def part_weights(
+    features: FeatureModel, config: SearchConfig, error_scale: Scale | None = None
+) -> dict[str, float]:
     """Return what each part of a joined score counts for, in the order of all tables.
 
-    They add up to 1. There are no parts by reconstruction alone.
+    They add up to 1. There are no parts by reconstruction alone. error_scale: that of the
+    reconstruction's errors, of which by all its weight is known.
     """
     if config.by == "reconstruction":
         return {}
     if config.by == "features":
         return features.weights
-    return with_reconstruction(features.weights, features.reconstruction_weight)
+    assert error_scale is not None
+    of_detectors = {name: features.scales[name].evidence for name in features.names}
+    return with_reconstruction(features.weights, of_detectors, error_scale.evidence)
 
 
-def with_reconstruction(weights: Mapping[str, float], share: float | None) -> dict[str, float]:
+def with_reconstruction(
+    detector_weights: Mapping[str, float],
+    of_detectors: Mapping[str, float],
+    of_reconstruction: float,
+) -> dict[str, float]:
     """Give the reconstruction its share of the weights of detectors: all add up to 1 again.
 
-    share: None: as much as the detectors that count have on average.
+    of_detectors: their evidence; of_reconstruction: that of the reconstruction's errors.
     """
-    if share is None:
-        share = 1 / (1 + sum(weight > 0 for weight in weights.values()))
-    others = {name: weight * (1 - share) for name, weight in weights.items()}
+    share = weights({**of_detectors, RECONSTRUCTION: of_reconstruction})[RECONSTRUCTION]
+    others = {name: weight * (1 - share) for name, weight in detector_weights.items()}
     return {**others, RECONSTRUCTION: share}
 
 
 def joined_names(model: Model, config: SearchConfig) -> tuple[str, ...]:
     """Name the parts of a score by these settings, in the order of all tables."""
-    return () if model.features is None else tuple(part_weights(model.features, config))
+    if config.by == "reconstruction" or model.features is None:
+        return ()
+    return (*model.features.names, RECONSTRUCTION) if config.by == "all" else model.features.names
 
 
 def require_scoring(model: Model, config: SearchConfig) -> None:
@@ -50,18 +59,36 @@ def require_scoring(model: Model, config: SearchConfig) -> None:
     if config.by != "reconstruction":
         model.require_features()
     if config.by == "all":
-        calibrated_errors(model, config)
+        calibrated_error_scale(model, config)
 
 
-def calibrated_errors(model: Model, config: SearchConfig) -> LogErrors:
+def calibrated_error_scale(model: Model, config: SearchConfig) -> Scale:
     """Look up how errors of images held out lie; ConfigError where none were searched for."""
     calibration = model.calibration(config)
-    if calibration is None or calibration.log_errors is None:
+    if calibration is None or calibration.error_scale is None:
         raise ConfigError(
             "--by all needs scores of ordinary pictures with these settings, to compare the "
             "reconstruction's with: adgan calibrate PATHS --by all adds them"
         )
-    return calibration.log_errors
+    return calibration.error_scale
+
+
+def fit_error_scale(
+    features: FeatureModel,
+    errors: np.ndarray,
+    chosen: np.ndarray,
+    of_copies: Mapping[str, np.ndarray],
+) -> Scale:
+    """Fit how the reconstruction's errors are standardised, and weigh them beside features.
+
+    errors: (N,) of images held out; chosen: indices (n,) of those that copies were made of;
+    of_copies: kind of alteration -> errors (n,) of the copies.
+    """
+    logs = log(errors)
+    earned = evidence(errors[chosen], of_copies)
+    all_evidence = {name: scale.evidence for name, scale in features.scales.items()}
+    share = weights({**all_evidence, RECONSTRUCTION: earned})[RECONSTRUCTION]
+    return Scale(float(logs.mean()), float(logs.std()), share, earned)
 
 
 def calibration_of(model: Model, config: SearchConfig) -> Calibration | None:
@@ -80,8 +107,8 @@ def calibration_of(model: Model, config: SearchConfig) -> Calibration | None:
         return None
     if not features.missing:
         return calibration
-    weights = [*part_weights(features, calibration.search).values()]
-    return replace(calibration, scores=joined_z_scores(z_scores, weights))
+    shares = part_weights(features, calibration.search, calibration.error_scale)
+    return replace(calibration, scores=joined_z_scores(z_scores, list(shares.values())))
 
 
 def held_out_table(model: Model, z_scores: np.ndarray) -> np.ndarray:

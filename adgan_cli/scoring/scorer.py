@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from adgan_cli.config import SearchConfig
-from adgan_cli.engine.features.ensemble import FeatureModel, joined_z_scores, standardised
+from adgan_cli.engine.features.ensemble import FeatureModel, Scale, joined_z_scores
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.images.statistics import image_statistics
 from adgan_cli.scoring.adjust import adjustment
-from adgan_cli.scoring.joining import LogErrors, calibrated_errors, part_weights
+from adgan_cli.scoring.joining import calibrated_error_scale, part_weights
 
 Z_DECIMALS = 4  # of the parts of a score, in rows: what people read, and a table has them all
 FEATURES_BATCH = 32  # images between two looks whether to stop, where nothing is searched for
@@ -44,9 +44,9 @@ class JoinedScores:
 class Scorer:
     """Score images with one model and one way to do it, as often as there are some.
 
-    log_errors: of images held out, which the reconstruction is standardised by where it is joined
-    with features; those of the model's calibration when None. Raises ConfigError where the model
-    lacks what the settings ask for.
+    error_scale: how errors of images held out lie, which the reconstruction is standardised by
+    where it is joined with features; that of the model's calibration when None. Raises
+    ConfigError where the model lacks what the settings ask for.
     """
 
     def __init__(
@@ -55,15 +55,15 @@ class Scorer:
         config: SearchConfig,
         batch_size: int | None = None,
         *,
-        log_errors: LogErrors | None = None,
+        error_scale: Scale | None = None,
     ) -> None:
         self._config, self._search = config, None
         if config.by != "features":
             self._search = Searcher.for_model(model, config, batch_size=batch_size)
         self._features = None if config.by == "reconstruction" else model.require_features()
-        self._log_errors = log_errors
-        if config.by == "all" and log_errors is None:
-            self._log_errors = calibrated_errors(model, config)
+        self._error_scale = error_scale
+        if config.by == "all" and error_scale is None:
+            self._error_scale = calibrated_error_scale(model, config)
         self._adjust = adjustment(model, config)
         self._batch_size = batch_size
 
@@ -73,6 +73,11 @@ class Scorer:
         if self._search is None:
             return self._batch_size or FEATURES_BATCH
         return self._search.batch_size
+
+    def errors(self, pixels: np.ndarray) -> np.ndarray:
+        """Search for images, uint8 (N, S, S, C), alone: the reconstruction's errors, (N,)."""
+        assert self._search is not None
+        return self._search(to_model_range(torch.from_numpy(pixels))).score.double().numpy()
 
     def measure(self, pixels: np.ndarray, large: np.ndarray | None = None) -> Measured:
         """Search for images and compare them, uint8 (N, S, S, C); large: the same (N, L, L, C)."""
@@ -87,7 +92,7 @@ class Scorer:
     def __call__(self, pixels: np.ndarray, large: np.ndarray | None = None) -> JoinedScores:
         """Score images, uint8 (N, S, S, C); large: the same (N, L, L, C), where it is needed."""
         measured = self.measure(pixels, large)
-        joined = join(measured, self._features, self._config, self._log_errors)
+        joined = join(measured, self._features, self._config, self._error_scale)
         scores = joined.scores
         if self._adjust is not None:
             scores = self._adjust(scores, np.stack([image_statistics(image) for image in pixels]))
@@ -100,11 +105,11 @@ def join(
     measured: Measured,
     features: FeatureModel | None,
     config: SearchConfig,
-    log_errors: LogErrors | None,
+    error_scale: Scale | None,
 ) -> JoinedScores:
     """Join what was measured of images into one score each, as `config.by` says.
 
-    log_errors: by which the reconstruction is standardised where it is a part.
+    error_scale: by which the reconstruction is standardised where it is a part.
     """
     if config.by == "reconstruction" or features is None:
         assert measured.errors is not None
@@ -112,9 +117,9 @@ def join(
     z_scores = measured.z_scores
     assert z_scores is not None
     if config.by == "all":
-        assert measured.errors is not None and log_errors is not None
-        z_scores = np.column_stack([z_scores, standardised(measured.errors, *log_errors)])
-    weights = [*part_weights(features, config).values()]
+        assert measured.errors is not None and error_scale is not None
+        z_scores = np.column_stack([z_scores, error_scale.z_scores(measured.errors)])
+    weights = [*part_weights(features, config, error_scale).values()]
     return JoinedScores(joined_z_scores(z_scores, weights), z_scores, measured.losses)
 
 

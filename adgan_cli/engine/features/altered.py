@@ -35,6 +35,17 @@ def altered_copies(images: np.ndarray, rng: np.random.Generator) -> dict[str, np
     return copies
 
 
+def drawn_copies(
+    images: np.ndarray, most: int, rng: np.random.Generator
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Draw n images, uint8 (N, S, S, C), at most so many, and alter them.
+
+    -> their indices (n,), ascending, and copies (n, S, S, C) for each kind.
+    """
+    chosen = np.sort(rng.permutation(len(images))[:most])
+    return chosen, altered_copies(images[chosen], rng)
+
+
 def _pasted(image: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Lay a rectangle of another image over a place of this one, a fifth to a half wide."""
     side = len(image)

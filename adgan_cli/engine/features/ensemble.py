@@ -41,9 +41,6 @@ class FeatureModel:
     scales: Mapping[str, Scale]  # of the same names
     large_size: int | None = None  # side at which images are read for the backbone, if any
     missing: Mapping[str, str] = field(default_factory=dict)  # detectors without a network, and why
-    # share of the reconstruction where it joins in, from 0 to 1; None: as one more of the detectors
-    # that count
-    reconstruction_weight: float | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -42,7 +42,6 @@ def feature_settings(features: FeatureModel) -> dict[str, Any]:
         "order": list(features.detectors),  # JSON is written with sorted keys
         "scales": {name: asdict(scale) for name, scale in features.scales.items()},
         "large_size": features.large_size,
-        "reconstruction_weight": features.reconstruction_weight,
     }
 
 
@@ -80,14 +79,11 @@ def features_from(
             missing[name] = str(error)
     if rest or not detectors:
         raise ValueError(f"no detector has {min(rest, default='anything')}")
-    scales = {name: _scale(name, settings["scales"][name]) for name in detectors}
-    large_size, weight = settings["large_size"], settings["reconstruction_weight"]
+    scales = {name: scale_from(settings["scales"][name]) for name in detectors}
+    large_size = settings["large_size"]
     if large_size is not None and not (type(large_size) is int and 0 < large_size <= MAX_SIDE):
         raise ValueError(f"images are not read at {large_size} pixels")
-    if weight is not None and not 0 <= float(weight) <= 1:
-        raise ValueError(f"the weight of the reconstruction is {weight}")
-    weight = None if weight is None else float(weight)
-    return FeatureModel(detectors, scales, large_size, missing, weight)
+    return FeatureModel(detectors, scales, large_size, missing)
 
 
 def load_detector(
@@ -109,11 +105,12 @@ def connect(detector: Detector, device: torch.device | str) -> Detector:
     return detector
 
 
-def _scale(name: str, values: Mapping[str, Any]) -> Scale:
+def scale_from(values: Mapping[str, Any]) -> Scale:
+    """Read how scores lie; TypeError or ValueError for values that it cannot have."""
     scale = Scale(**{key: float(value) for key, value in values.items()})
     is_finite = math.isfinite(scale.mean) and math.isfinite(scale.deviation)
     if not (is_finite and scale.deviation >= 0):
-        raise ValueError(f"scores of {name} cannot lie so")
+        raise ValueError(f"scores cannot lie as {scale} says")
     if not (0 <= scale.weight <= 1 and 0 <= scale.evidence <= 1):
-        raise ValueError(f"{name} has a weight or an evidence that is not from 0 to 1")
+        raise ValueError(f"a weight or an evidence is not from 0 to 1: {scale}")
     return scale

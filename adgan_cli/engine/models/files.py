@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +16,13 @@ from torch import Tensor, nn
 
 from adgan_cli.atomic import replacing, write_text
 from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig, from_dict, to_dict
-from adgan_cli.engine.features.ensemble import FeatureModel
-from adgan_cli.engine.features.files import feature_settings, feature_tensors, features_from
+from adgan_cli.engine.features.ensemble import FeatureModel, Scale
+from adgan_cli.engine.features.files import (
+    feature_settings,
+    feature_tensors,
+    features_from,
+    scale_from,
+)
 from adgan_cli.engine.models.dcgan import Critic, Encoder, Generator
 from adgan_cli.engine.models.header import TRAINING_FINGERPRINTS, metadata, model_path, read_header
 from adgan_cli.engine.models.model import Calibration, Model
@@ -64,7 +69,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
         ranges = ranges_from(content["ranges"])
         searches = [from_dict(SearchConfig, values) for values in content["calibrations"]]
         has_generator = content["has_generator"]
-        log_errors = list(map(_log_errors, content["log_errors"]))
+        error_scales = list(map(_error_scale, content["error_scales"]))
     tensors = read_tensors(file)
     fingerprints = _fingerprints(tensors.pop(TRAINING_FINGERPRINTS, None), file)
     of_critic, of_encoder = pop_prefixed(tensors, CRITIC), pop_prefixed(tensors, ENCODER)
@@ -72,7 +77,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
     features = _features(content.get("features"), of_features, device, file)
     of_calibrations = pop_prefixed(tensors, CALIBRATION)
     n_detectors = 0 if features is None else len(features.detectors)
-    calibrations = _calibrations(searches, log_errors, of_calibrations, n_detectors, file)
+    calibrations = _calibrations(searches, error_scales, of_calibrations, n_detectors, file)
 
     def filled(network: Network, tensors: Mapping[str, Tensor]) -> Network:
         load_tensors(network, tensors, file)
@@ -170,7 +175,7 @@ def _content(model: Model) -> dict[str, Any]:
         "ranges": ranges_dict(model.ranges),
         "calibrations": [to_dict(calibration.search) for calibration in model.calibrations],
         "has_generator": model.generator is not None,
-        "log_errors": [calibration.log_errors for calibration in model.calibrations],
+        "error_scales": [one.error_scale and asdict(one.error_scale) for one in model.calibrations],
         **({} if model.features is None else {"features": feature_settings(model.features)}),
     }
 
@@ -233,25 +238,20 @@ def _features(
         raise ModelFileError(f"{file} is corrupt: its features do not hold ({problem})") from error
 
 
-def _log_errors(values: Any) -> tuple[float, float] | None:
-    """Read mean and deviation of logarithms; ValueError for what is none."""
-    if values is None:
-        return None
-    mean, deviation = map(float, values)
-    if not (math.isfinite(mean) and math.isfinite(deviation) and deviation >= 0):
-        raise ValueError(f"errors do not lie at {mean} with a deviation of {deviation}")
-    return mean, deviation
+def _error_scale(values: Any) -> Scale | None:
+    """Read how errors of images held out lie; ValueError for what is none."""
+    return None if values is None else scale_from(values)
 
 
 def _calibrations(
     searches: Sequence[SearchConfig],
-    log_errors: Sequence[tuple[float, float] | None],
+    error_scales: Sequence[Scale | None],
     tensors: dict[str, Tensor],
     n_detectors: int,
     file: Path,
 ) -> tuple[Calibration, ...]:
     calibrations = []
-    for number, (search, errors) in enumerate(zip(searches, log_errors, strict=True)):
+    for number, (search, scale) in enumerate(zip(searches, error_scales, strict=True)):
         scores = tensors.pop(f"{number}", None)
         statistics = tensors.pop(f"{number}{OF_STATISTICS}", None)
         z_scores = tensors.pop(f"{number}{OF_Z_SCORES}", None)
@@ -262,10 +262,10 @@ def _calibrations(
         if z_scores is not None:  # NaN where a detector was missing
             expected = (len(scores), parts), torch.float64
             has_parts = (z_scores.shape, z_scores.dtype) == expected
-        if has_parts == (search.by == "reconstruction") or (errors is None) == (search.by == "all"):
+        if has_parts == (search.by == "reconstruction") or (scale is None) == (search.by == "all"):
             raise ModelFileError(f"{file} is corrupt: a calibration is not of its detectors")
         table = None if z_scores is None else z_scores.numpy()
-        calibrations.append(Calibration(search, scores.numpy(), statistics.numpy(), table, errors))
+        calibrations.append(Calibration(search, scores.numpy(), statistics.numpy(), table, scale))
     if tensors:
         raise ModelFileError(f"{file} has {CALIBRATION}{min(tensors)}, which it does not explain")
     return tuple(calibrations)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig
-from adgan_cli.engine.features.ensemble import FeatureModel
+from adgan_cli.engine.features.ensemble import FeatureModel, Scale
 from adgan_cli.engine.models.dcgan import Critic, Encoder, Generator
 from adgan_cli.errors import ConfigError
 from adgan_cli.images.depth import Ranges
@@ -28,8 +28,7 @@ class Calibration:
     scores: np.ndarray  # (N,) float64
     statistics: np.ndarray  # (N, T) float64, image_statistics of the same images
     z_scores: np.ndarray | None = None  # (N, K or K + 1) float64; None by reconstruction
-    # mean and deviation of the logarithm of the reconstruction's errors; None but by all
-    log_errors: tuple[float, float] | None = None
+    error_scale: Scale | None = None  # of the reconstruction's errors; None but by all
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from adgan_cli.config import to_dict
+from adgan_cli.engine.features.altered import drawn_copies
 from adgan_cli.engine.features.backbone import Backbone, load_backbone
 from adgan_cli.engine.features.backbone_source import parse_backbone_source
 from adgan_cli.engine.features.ensemble import FeatureModel, joined_z_scores, log, standardised
-from adgan_cli.engine.features.weights import weights
+from adgan_cli.engine.features.weights import evidence, weights
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.evaluation.methods.adgan import (
     TUNED_SEARCH_FILE,
@@ -34,12 +35,14 @@ from adgan_cli.fitting.features import fit_features, split_for_features
 from adgan_cli.fitting.stages import StageCallbacks, StageProgress
 from adgan_cli.fitting.transform_checkpoint import TRANSFORMATIONS_FILE
 from adgan_cli.images.pixels import PixelSet
-from adgan_cli.scoring.joining import RECONSTRUCTION, with_reconstruction
+from adgan_cli.scoring.calibrate import MAX_ALTERED
+from adgan_cli.scoring.joining import RECONSTRUCTION
 from adgan_cli.store import KeyedStore
 
 FORMAT = 1  # of what is kept; raised when detectors change what they amount to
 FEATURES_FILE = "features.safetensors"
 VALIDATION_SEARCH_FILE = "search-validation.safetensors"
+ALTERED_SEARCH_FILE = "search-altered.safetensors"
 DETECTORS = (
     *("transformations", "patches", "scattering", "histograms", "components", "local"),
     "pretrained",
@@ -58,8 +61,7 @@ class MemberScores:
         """Join some of the members, weighed as if there were no others."""
         shares = weights({name: self.evidence[name] for name in names})
         table = np.stack([self.z_scores[name] for name in shares], axis=1)  # (M, K)
-        evidence = {name: self.evidence[name] for name in names}
-        settings = {"weights": shares, "evidence": evidence}
+        settings = {"weights": shares, "evidence": {name: self.evidence[name] for name in names}}
         return MethodResult(joined_z_scores(table, list(shares.values())), settings)
 
 
@@ -72,18 +74,15 @@ def features(cell: Cell) -> MethodResult:
 def everything(cell: Cell) -> MethodResult:
     """Score by all detectors and adgan-tuned's reconstruction error joined: --by all.
 
-    The reconstruction counts as much as a detector that counts does, on average.
+    The reconstruction's evidence is that of its errors, as detectors' is that of their scores.
     """
-    by_features, of_search = features(cell), reconstruction_scores(cell)
-    joined_weights = with_reconstruction(by_features.settings["weights"], None)
-    share = joined_weights[RECONSTRUCTION]
-    scores = (1 - share) * by_features.scores + joined_z_scores(of_search[:, None], [share])
-    settings = {
-        "weights": joined_weights,
-        "evidence": by_features.settings["evidence"],
-        **gan_identity(trained_gan(cell, tuned=True)),
-    }
-    return MethodResult(scores, settings)
+    of_detectors, (z_scores, earned) = detector_scores(cell), reconstruction_scores(cell)
+    joined = MemberScores(
+        {**of_detectors.z_scores, RECONSTRUCTION: z_scores},
+        {**of_detectors.evidence, RECONSTRUCTION: earned},
+    ).joined([*of_detectors.z_scores, RECONSTRUCTION])
+    settings = {**joined.settings, **gan_identity(trained_gan(cell, tuned=True))}
+    return MethodResult(joined.scores, settings)
 
 
 def alone(name: str) -> Method:
@@ -124,13 +123,13 @@ def detector_scores(cell: Cell) -> MemberScores:
     kept = store.load_arrays(FEATURES_FILE)
     if kept is None:
         model = feature_model(cell)
-        evidence = [(name, model.scales[name].evidence) for name in model.names]
+        listed = [(name, model.scales[name].evidence) for name in model.names]
         z = _z_scores(cell, model)
-        store.save_arrays(FEATURES_FILE, z, {"evidence": evidence})  # in order, which a dict loses
+        store.save_arrays(FEATURES_FILE, z, {"evidence": listed})  # in order, which a dict loses
     else:
         z, record = kept
-        evidence = record["evidence"]
-    return MemberScores({name: z[name] for name, _ in evidence}, dict(evidence))
+        listed = record["evidence"]
+    return MemberScores({name: z[name] for name, _ in listed}, dict(listed))
 
 
 def feature_model(cell: Cell) -> FeatureModel:
@@ -168,11 +167,11 @@ def cell_backbone(settings: Settings) -> Backbone | None:
     return load_backbone(source, download=settings.download, device=settings.device)
 
 
-def reconstruction_scores(cell: Cell) -> np.ndarray:
-    """Standardise adgan-tuned's scores of the test images as detectors' are: (M,) float64.
+def reconstruction_scores(cell: Cell) -> tuple[np.ndarray, float]:
+    """Standardise adgan-tuned's scores of the test images as detectors' are: (M,), and evidence.
 
-    By the images that these are standardised by. The generator has seen them: all of a class is
-    trained on. That moves the mean, which no AUC depends on.
+    By the images that these are standardised by, and altered copies of some. The generator has seen
+    them: all of a class is trained on. That moves the mean, which no AUC depends on.
     """
     model = trained_gan(cell, tuned=True)
     config = model.default_search(cell.settings.tuned)
@@ -186,9 +185,13 @@ def reconstruction_scores(cell: Cell) -> np.ndarray:
         )
         return search_scores(arrays)["adgan"]
 
-    reference = log(errors(validation, VALIDATION_SEARCH_FILE))
-    test = errors(cell.task.test, TUNED_SEARCH_FILE)
-    return standardised(test, float(reference.mean()), float(reference.std()))
+    ordinary = errors(validation, VALIDATION_SEARCH_FILE)
+    chosen, altered = drawn_copies(validation, MAX_ALTERED, np.random.default_rng(cell.task.seed))
+    of_copies = errors(np.concatenate(list(altered.values())), ALTERED_SEARCH_FILE)
+    by_kind = dict(zip(altered, of_copies.reshape(len(altered), -1), strict=True))
+    test, logs = errors(cell.task.test, TUNED_SEARCH_FILE), log(ordinary)
+    z_scores = standardised(test, float(logs.mean()), float(logs.std()))
+    return z_scores, evidence(ordinary[chosen], by_kind)
 
 
 def training_set(cell: Cell) -> PixelSet:
