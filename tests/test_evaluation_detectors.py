@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from adgan_cli.config import FeatureConfig, TrainConfig
-from adgan_cli.engine.features.weights import weights
+from adgan_cli.engine.features.ensemble import Scale
 from adgan_cli.evaluation.methods import METHODS, detectors, group_by_shared_model
 from adgan_cli.evaluation.methods.detectors import FEATURES_FILE, MemberScores
 from adgan_cli.evaluation.settings import GanConfig, Settings
@@ -86,8 +86,9 @@ def test_without_a_pretrained_network_its_methods_say_what_they_need(cell):
 
 def test_a_joined_score_is_a_weighted_mean():
     z = {"patches": np.array([1.0, 2.0]), "scattering": np.array([0.0, -4.0])}
-    members = MemberScores(z, {"patches": 0.9, "scattering": 0.8})
-    shares = weights(members.evidence)
+    scales = {"patches": Scale(0, 1, 0, 0.9), "scattering": Scale(0, 1, 0, 0.8)}
+    members = MemberScores(z, {name: np.arange(3.0) ** 2 for name in z}, scales)
+    shares = members.weights(list(z))
     expected = sum(shares[name] * np.log1p(np.exp(z[name])) for name in z)
     np.testing.assert_allclose(members.joined(["patches", "scattering"]).scores, expected)
     assert members.joined(["scattering"]).scores.tolist() == np.logaddexp(0, [0.0, -4.0]).tolist()

@@ -1,8 +1,11 @@
 """Weights of detectors by what they can tell without a label."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from adgan_cli.engine.features.ensemble import Scale
 from adgan_cli.engine.features.weights import evidence, scales, weights
 
 
@@ -25,19 +28,43 @@ def test_evidence_is_the_auc_of_scikit_learn():
     assert evidence(originals, {"all": copies}) == pytest.approx(expected, abs=1e-12)
 
 
+UNCORRELATED = np.array([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
+
+
+def weighed(evidences, z_scores=None, priors=()):
+    """Weigh parts called a, b, ... by their evidence."""
+    names = "abcd"[: len(evidences)]
+    scales = {name: Scale(0.0, 1.0, 0.0, one) for name, one in zip(names, evidences, strict=True)}
+    for name in priors:
+        scales[name] = replace(scales[name], prior=2.0)
+    return [*weights(scales, UNCORRELATED if z_scores is None else z_scores).values()]
+
+
 def test_weights_go_with_the_evidence_above_chance():
-    shares = weights({"patches": 0.6, "scattering": 0.9})
-    assert shares["patches"] == pytest.approx(0.2) and shares["scattering"] == pytest.approx(0.8)
+    assert weighed([0.6, 0.9]) == pytest.approx([0.2, 0.8])
+    assert weighed([0.6, 0.9], priors="a") == pytest.approx([1 / 3, 2 / 3])
+
+
+def test_parts_that_repeat_each_other_share_a_weight():
+    one, other = UNCORRELATED.T
+    shares = weighed([0.8, 0.8, 0.8], np.stack([one, one, other], 1))
+    # the ridge is as large as the variance: of (1 + 1) w = m and (1 + 1 + 1) w = m
+    assert shares == pytest.approx([2 / 7, 2 / 7, 3 / 7])
+
+
+def test_a_weak_part_that_repeats_a_strong_one_counts_for_nothing():
+    z_scores = np.stack([np.arange(9.0), np.arange(9.0) + 1e-3 * np.arange(9.0) ** 2], 1)
+    assert weighed([0.9, 0.6], z_scores) == [1.0, 0.0]
 
 
 def test_a_detector_at_chance_or_below_counts_for_nothing():
-    shares = weights({"patches": 0.8, "transformations": 0.5, "scattering": 0.3})
-    assert shares == {"patches": 1.0, "transformations": 0.0, "scattering": 0.0}
+    assert weighed([0.8, 0.5]) == pytest.approx([1.0, 0.0])
+    assert weighed([0.8, 0.3]) == pytest.approx([1.0, 0.0])
 
 
 def test_where_no_detector_tells_anything_all_count_alike():
-    assert weights({"patches": 0.5, "scattering": 0.3}) == {"patches": 0.5, "scattering": 0.5}
-    assert weights({"patches": 0.1}) == {"patches": 1.0}
+    assert weighed([0.5, 0.3]) == [0.5, 0.5]
+    assert weighed([0.1], np.zeros((3, 1))) == [1.0]
 
 
 def test_scales_standardise_the_logarithms_of_the_validation_scores():

@@ -9,7 +9,7 @@ from feature_models import BY_FEATURES, fake_model
 
 from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.features.altered import drawn_copies
-from adgan_cli.engine.features.weights import evidence
+from adgan_cli.engine.features.weights import evidence, weights
 from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import DivergedError
@@ -105,9 +105,9 @@ def test_the_reconstruction_is_weighed_by_altered_copies_of_images_held_out():
     }
     scale = calibrated.calibration(BY_ALL).error_scale
     assert scale.evidence == evidence(originals, errors)
-    # brightness and contrast have 0.1 and 0.3 above chance
-    above = max(0.0, scale.evidence - 0.5)
-    assert scale.weight == pytest.approx(above / (above + 0.4))
+    table = calibrated.calibration(BY_ALL).z_scores
+    shares = weights({**calibrated.features.scales, "reconstruction": scale}, table)
+    assert scale.weight == pytest.approx(shares["reconstruction"])
     assert seen[-1] == (20 + 3 * 7, 20 + 3 * 7), "grey images have no other hue"
     assert calibrated.calibration(by_reconstruction).error_scale is None
 

@@ -13,7 +13,7 @@ from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import ConfigError
 from adgan_cli.scoring.adjust import held_out_scores
 from adgan_cli.scoring.calibrate import ImagesToScore, score_pixels, with_calibration
-from adgan_cli.scoring.joining import joined_names, part_weights, require_scoring
+from adgan_cli.scoring.joining import fit_error_scale, joined_names, part_weights, require_scoring
 
 BY_ALL = replace(PAPER_SEARCH, by="all", n_seed=1, k=1)
 BY_RECONSTRUCTION = replace(BY_ALL, by="reconstruction")
@@ -23,8 +23,7 @@ def test_weights_add_up_to_one_whatever_joins_in():
     features = fake_features()
     assert part_weights(features, BY_RECONSTRUCTION) == {}
     assert part_weights(features, BY_FEATURES) == {"brightness": 0.25, "contrast": 0.75}
-    # evidence above chance: 0.1, 0.3, and 0.2
-    by_all = part_weights(features, BY_ALL, Scale(0.0, 1.0, 0.0, 0.7))
+    by_all = part_weights(features, BY_ALL, Scale(0.0, 1.0, 1 / 3, 0.7))
     assert by_all == pytest.approx(
         {"brightness": 1 / 6, "contrast": 1 / 2, "reconstruction": 1 / 3}
     )
@@ -32,10 +31,14 @@ def test_weights_add_up_to_one_whatever_joins_in():
     assert at_chance == {"brightness": 0.25, "contrast": 0.75, "reconstruction": 0.0}
 
 
-def test_a_detector_that_counts_for_nothing_is_not_counted():
-    as_good = Scale(0.0, 1.0, 0.0, 0.9)
-    weights = part_weights(fake_features(weights=(0.0, 1.0)), BY_ALL, as_good)
-    assert weights == pytest.approx({"brightness": 0.0, "contrast": 0.5, "reconstruction": 0.5})
+def test_the_reconstruction_is_weighed_beside_detectors():
+    scales = fake_features().scales  # 0.1 and 0.3 above chance
+    independent = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    errors = np.exp([1.0, -1.0, -1.0, 1.0])
+    scale = fit_error_scale(scales, independent, errors, 0.7)
+    assert (scale.mean, scale.deviation, scale.evidence) == pytest.approx((0.0, 1.0, 0.7))
+    assert scale.weight == pytest.approx(1 / 3)
+    assert fit_error_scale(scales, independent, errors, 0.5).weight == 0
 
 
 def test_without_a_detector_the_others_have_its_weight():

@@ -34,8 +34,7 @@ def test_a_score_by_features_is_the_weighted_mean_of_standardised_logarithms():
 def test_the_reconstruction_joins_in_as_it_compares_with_images_held_out():
     pixels, held_out = noise(6), noise(20, seed=1)
     model = with_calibration(fake_model(), ImagesToScore(held_out), BY_ALL)
-    # 0.2 above chance, where brightness and contrast have 0.1 and 0.3
-    scale = replace(model.calibration(BY_ALL).error_scale, evidence=0.7)
+    scale = replace(model.calibration(BY_ALL).error_scale, weight=1 / 3)
     scored = Scorer(model, BY_ALL, error_scale=scale)(pixels)
     by_reconstruction = replace(BY_ALL, by="reconstruction")
     logs, of_held_out = (

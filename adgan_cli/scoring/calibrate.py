@@ -9,7 +9,7 @@ import numpy as np
 from adgan_cli.config import By, SearchConfig
 from adgan_cli.engine.features.altered import drawn_copies
 from adgan_cli.engine.features.ensemble import Scale
-from adgan_cli.engine.features.weights import CHANCE
+from adgan_cli.engine.features.weights import CHANCE, evidence
 from adgan_cli.engine.models.model import Calibration, Model, what_scores_follow
 from adgan_cli.errors import DivergedError, NoImagesError
 from adgan_cli.images.find import Listing
@@ -97,8 +97,10 @@ def with_calibration(
     except _Stopped:
         return model
     error_scale = None
-    if model.features is not None and measured.errors is not None and altered:
-        error_scale = fit_error_scale(model.features, measured.errors, chosen, errors)
+    if measured.z_scores is not None and measured.errors is not None and altered:
+        features, earned = model.require_features(), evidence(measured.errors[chosen], errors)
+        used = {name: features.scales[name] for name in features.names}
+        error_scale = fit_error_scale(used, measured.z_scores, measured.errors, earned)
     statistics = np.stack([image_statistics(image) for image in held_out.pixels])
     ways: tuple[By, ...] = ("reconstruction", "features", "all")
     configs = [replace(config, by=by) for by in ways] if config.by == "all" else [config]

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from adgan_cli.config import SearchConfig
-from adgan_cli.engine.features.ensemble import FeatureModel, Scale, joined_z_scores, log
-from adgan_cli.engine.features.weights import evidence, weights
+from adgan_cli.engine.features.ensemble import FeatureModel, Scale, joined_z_scores
+from adgan_cli.engine.features.weights import fit_scale, weights
 from adgan_cli.engine.models.model import Calibration, Model
 from adgan_cli.errors import ConfigError
 
@@ -27,21 +27,12 @@ def part_weights(
     if config.by == "features":
         return features.weights
     assert error_scale is not None
-    of_detectors = {name: features.scales[name].evidence for name in features.names}
-    return with_reconstruction(features.weights, of_detectors, error_scale.evidence)
+    return with_reconstruction(features.weights, error_scale.weight)
 
 
-def with_reconstruction(
-    detector_weights: Mapping[str, float],
-    of_detectors: Mapping[str, float],
-    of_reconstruction: float,
-) -> dict[str, float]:
-    """Give the reconstruction its share of the weights of detectors: all add up to 1 again.
-
-    of_detectors: their evidence; of_reconstruction: that of the reconstruction's errors.
-    """
-    share = weights({**of_detectors, RECONSTRUCTION: of_reconstruction})[RECONSTRUCTION]
-    others = {name: weight * (1 - share) for name, weight in detector_weights.items()}
+def with_reconstruction(weights: Mapping[str, float], share: float) -> dict[str, float]:
+    """Give the reconstruction its share of the weights of detectors: all add up to 1 again."""
+    others = {name: weight * (1 - share) for name, weight in weights.items()}
     return {**others, RECONSTRUCTION: share}
 
 
@@ -74,21 +65,17 @@ def calibrated_error_scale(model: Model, config: SearchConfig) -> Scale:
 
 
 def fit_error_scale(
-    features: FeatureModel,
-    errors: np.ndarray,
-    chosen: np.ndarray,
-    of_copies: Mapping[str, np.ndarray],
+    scales: Mapping[str, Scale], z_scores: np.ndarray, errors: np.ndarray, earned: float
 ) -> Scale:
-    """Fit how the reconstruction's errors are standardised, and weigh them beside features.
+    """Fit how the reconstruction's errors are standardised, and weigh them beside detectors.
 
-    errors: (N,) of images held out; chosen: indices (n,) of those that copies were made of;
-    of_copies: kind of alteration -> errors (n,) of the copies.
+    scales: of K detectors; z_scores: (N, K) of images held out; errors: (N,) of the same images;
+    earned: the evidence of errors.
     """
-    logs = log(errors)
-    earned = evidence(errors[chosen], of_copies)
-    all_evidence = {name: scale.evidence for name, scale in features.scales.items()}
-    share = weights({**all_evidence, RECONSTRUCTION: earned})[RECONSTRUCTION]
-    return Scale(float(logs.mean()), float(logs.std()), share, earned)
+    scale = fit_scale(errors, earned)
+    table = np.column_stack([z_scores, scale.z_scores(errors)])
+    share = weights({**scales, RECONSTRUCTION: scale}, table)[RECONSTRUCTION]
+    return replace(scale, weight=share)
 
 
 def calibration_of(model: Model, config: SearchConfig) -> Calibration | None:

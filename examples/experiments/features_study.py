@@ -306,7 +306,7 @@ def main() -> None:
     fits.set_defaults(run=fit)
     shows = commands.add_parser("table", help="join what was kept by every rule")
     shows.add_argument("out", type=Path)
-    shows.add_argument("--rule", default="equal weights", choices=RULES)
+    shows.add_argument("--rule", default="discriminant", choices=RULES)
     shows.add_argument("--kinds", action="store_true", help="evidence of each kind of alteration")
     shows.set_defaults(run=table)
     for command in (fits, shows):

@@ -11,6 +11,9 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import norm, rankdata
 
+from adgan_cli.engine.features.ensemble import Scale
+from adgan_cli.engine.features.weights import PRETRAINED_PRIOR, weights
+
 TINY = 1e-12
 GLOBAL = ("quarters", "cells", "hue")  # alterations of the whole picture; the others are small
 
@@ -142,6 +145,24 @@ def above_chance(one: DetectorScores) -> float:
     return evidence(one) - 0.5
 
 
+def discriminant(pretrained: float = PRETRAINED_PRIOR) -> Rule:
+    """Join as adgan does: weights of a discriminant, a pretrained network's evidence times so much.
+
+    Of grey images, which have no other hue, it counts as it is.
+    """
+
+    def rule(task: Task) -> np.ndarray:
+        scales = {}
+        for name, one in task.items():
+            prior = pretrained if name.startswith("pretrained") and "hue" in one.altered else 1.0
+            scales[name] = Scale(0.0, 1.0, 0.0, evidence(one), prior)
+        validation = np.stack([z_of_logs(one, one.validation) for one in task.values()], axis=1)
+        shares = weights(scales, validation)
+        return np.array(list(shares.values())) @ np.logaddexp(0, z_matrix(task))
+
+    return rule
+
+
 def power_mean(power: float) -> Rule:
     """Average powers of z-scores above 0: sure detectors count for more."""
     return lambda task: np.mean(np.maximum(z_matrix(task), 0) ** power, axis=0)
@@ -246,6 +267,9 @@ RULES: Mapping[str, Rule] = {
     "best by evidence": best_by_evidence,
     "shift": by_shift(),
     "shift^2": by_shift(2.0),
+    "discriminant": discriminant(),
+    "discriminant, no prior": discriminant(1.0),
+    "discriminant, pretrained x 3": discriminant(3.0),
     "decorrelated": decorrelated(False),
     "decorrelated, evidence": decorrelated(True),
 }

@@ -27,6 +27,7 @@ class Scale:
     deviation: float
     weight: float  # in the joined score; the weights of all detectors add up to 1
     evidence: float  # AUC of altered copies against the images themselves; 0.5: tells nothing
+    prior: float = 1.0  # factor of the evidence above 0.5, known before any image
 
     def z_scores(self, scores: np.ndarray) -> np.ndarray:
         """Standardise the logarithms of scores: (N,) -> (N,) float64."""

@@ -32,6 +32,7 @@ LOADERS: Mapping[str, Load] = {
     "pretrained": pretrained_from,
     "transformations": transformations_from,
 }
+MAX_PRIOR = 1_000.0
 MAX_SIDE = 4_096  # pixels at which a backbone may read images
 
 
@@ -113,4 +114,6 @@ def scale_from(values: Mapping[str, Any]) -> Scale:
         raise ValueError(f"scores cannot lie as {scale} says")
     if not (0 <= scale.weight <= 1 and 0 <= scale.evidence <= 1):
         raise ValueError(f"a weight or an evidence is not from 0 to 1: {scale}")
+    if not 0 <= scale.prior <= MAX_PRIOR:
+        raise ValueError(f"no evidence counts so much: {scale}")
     return scale

@@ -1,14 +1,14 @@
 """The scores of features: each detector alone, all joined, joined without each, and with the GAN's.
 
-One fit serves them all, and what it gave is kept: from the standardised scores of the test images
-and the evidence any subset is joined in no time.
+One fit serves them all, and what it gave is kept: from standardised scores and evidence any subset
+is joined in no time.
 
 Letters in the shapes: M test images, K detectors, V validation images.
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from adgan_cli.config import to_dict
 from adgan_cli.engine.features.altered import drawn_copies
 from adgan_cli.engine.features.backbone import Backbone, load_backbone
 from adgan_cli.engine.features.backbone_source import parse_backbone_source
-from adgan_cli.engine.features.ensemble import FeatureModel, joined_z_scores, log, standardised
+from adgan_cli.engine.features.ensemble import FeatureModel, Scale, joined_z_scores
 from adgan_cli.engine.features.weights import evidence, weights
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.evaluation.methods.adgan import (
@@ -36,12 +36,13 @@ from adgan_cli.fitting.stages import StageCallbacks, StageProgress
 from adgan_cli.fitting.transform_checkpoint import TRANSFORMATIONS_FILE
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.scoring.calibrate import MAX_ALTERED
-from adgan_cli.scoring.joining import RECONSTRUCTION
+from adgan_cli.scoring.joining import RECONSTRUCTION, fit_error_scale, with_reconstruction
 from adgan_cli.store import KeyedStore
 
-FORMAT = 1  # of what is kept; raised when detectors change what they amount to
+FORMAT = 2  # of what is kept; raised when detectors change what they amount to
 FEATURES_FILE = "features.safetensors"
 VALIDATION_SEARCH_FILE = "search-validation.safetensors"
+OF_VALIDATION = "validation/"  # before the names of arrays
 ALTERED_SEARCH_FILE = "search-altered.safetensors"
 DETECTORS = (
     *("transformations", "patches", "scattering", "histograms", "components", "local"),
@@ -52,17 +53,27 @@ _BLOCK = 64  # images between two reports
 
 @dataclass(frozen=True, eq=False)
 class MemberScores:
-    """What the members of a joined score say of a cell's test images, and how much is known."""
+    """What detectors say of a cell's test images, and what they are weighed by."""
 
-    z_scores: dict[str, np.ndarray]  # of each member: (M,) float64
-    evidence: dict[str, float]  # AUC of altered copies
+    z_scores: dict[str, np.ndarray]  # of each detector: (M,) float64
+    validation: dict[str, np.ndarray]  # (V,) float64, of images that they were not fitted to
+    scales: dict[str, Scale]
+
+    def weights(self, names: Sequence[str]) -> dict[str, float]:
+        """Weigh some of the detectors as if there were no others."""
+        table = np.stack([self.validation[name] for name in names], axis=1)
+        return weights({name: self.scales[name] for name in names}, table)
 
     def joined(self, names: Sequence[str]) -> MethodResult:
-        """Join some of the members, weighed as if there were no others."""
-        shares = weights({name: self.evidence[name] for name in names})
+        """Join some of the detectors, weighed as if there were no others."""
+        shares = self.weights(names)
         table = np.stack([self.z_scores[name] for name in shares], axis=1)  # (M, K)
-        settings = {"weights": shares, "evidence": {name: self.evidence[name] for name in names}}
+        settings = {"weights": shares, "evidence": self.evidence(names)}
         return MethodResult(joined_z_scores(table, list(shares.values())), settings)
+
+    def evidence(self, names: Sequence[str]) -> dict[str, float]:
+        """Return how well some of the detectors told altered copies."""
+        return {name: self.scales[name].evidence for name in names}
 
 
 def features(cell: Cell) -> MethodResult:
@@ -76,13 +87,19 @@ def everything(cell: Cell) -> MethodResult:
 
     The reconstruction's evidence is that of its errors, as detectors' is that of their scores.
     """
-    of_detectors, (z_scores, earned) = detector_scores(cell), reconstruction_scores(cell)
-    joined = MemberScores(
-        {**of_detectors.z_scores, RECONSTRUCTION: z_scores},
-        {**of_detectors.evidence, RECONSTRUCTION: earned},
-    ).joined([*of_detectors.z_scores, RECONSTRUCTION])
-    settings = {**joined.settings, **gan_identity(trained_gan(cell, tuned=True))}
-    return MethodResult(joined.scores, settings)
+    members, of_search = detector_scores(cell), reconstruction_errors(cell)
+    names = list(members.z_scores)
+    validation = np.stack([members.validation[name] for name in names], axis=1)
+    scale = fit_error_scale(members.scales, validation, of_search.validation, of_search.evidence)
+    shares = with_reconstruction(members.weights(names), scale.weight)
+    z_scores = {**members.z_scores, RECONSTRUCTION: scale.z_scores(of_search.test)}
+    table = np.stack([z_scores[name] for name in shares], axis=1)
+    settings = {
+        "weights": shares,
+        "evidence": {**members.evidence(names), RECONSTRUCTION: scale.evidence},
+        **gan_identity(trained_gan(cell, tuned=True)),
+    }
+    return MethodResult(joined_z_scores(table, list(shares.values())), settings)
 
 
 def alone(name: str) -> Method:
@@ -123,13 +140,20 @@ def detector_scores(cell: Cell) -> MemberScores:
     kept = store.load_arrays(FEATURES_FILE)
     if kept is None:
         model = feature_model(cell)
-        listed = [(name, model.scales[name].evidence) for name in model.names]
-        z = _z_scores(cell, model)
-        store.save_arrays(FEATURES_FILE, z, {"evidence": listed})  # in order, which a dict loses
+        # in order, which a dict loses
+        listed = [(name, asdict(model.scales[name])) for name in model.names]
+        arrays = _z_scores(cell, model, cell.task.test)
+        of_validation = _z_scores(cell, model, validation_images(cell))
+        arrays |= {OF_VALIDATION + name: z for name, z in of_validation.items()}
+        store.save_arrays(FEATURES_FILE, arrays, {"scales": listed})
     else:
-        z, record = kept
-        listed = record["evidence"]
-    return MemberScores({name: z[name] for name, _ in listed}, dict(listed))
+        arrays, record = kept
+        listed = record["scales"]
+    return MemberScores(
+        {name: arrays[name] for name, _ in listed},
+        {name: arrays[OF_VALIDATION + name] for name, _ in listed},
+        {name: Scale(**values) for name, values in listed},
+    )
 
 
 def feature_model(cell: Cell) -> FeatureModel:
@@ -167,16 +191,24 @@ def cell_backbone(settings: Settings) -> Backbone | None:
     return load_backbone(source, download=settings.download, device=settings.device)
 
 
-def reconstruction_scores(cell: Cell) -> tuple[np.ndarray, float]:
-    """Standardise adgan-tuned's scores of the test images as detectors' are: (M,), and evidence.
+@dataclass(frozen=True, eq=False)
+class ReconstructionErrors:
+    """The errors of a search for test images and those of validation, and its evidence."""
 
-    By the images that these are standardised by, and altered copies of some. The generator has seen
-    them: all of a class is trained on. That moves the mean, which no AUC depends on.
+    test: np.ndarray  # (M,) float64
+    validation: np.ndarray  # (V,) float64
+    evidence: float  # AUC of altered copies of some of these
+
+
+def reconstruction_errors(cell: Cell) -> ReconstructionErrors:
+    """Score by adgan-tuned what detectors are weighed by, and the test images.
+
+    The generator has seen the validation images: all of a class is trained on. That moves the mean,
+    which no AUC depends on.
     """
     model = trained_gan(cell, tuned=True)
     config = model.default_search(cell.settings.tuned)
-    images = training_set(cell)
-    validation = images.take(split_for_features(images, cell.task.seed).validation)
+    validation = validation_images(cell)
 
     def errors(pixels: np.ndarray, name: str) -> np.ndarray:
         store = KeyedStore(cell.folder, search_key(model, pixels, config))
@@ -189,15 +221,20 @@ def reconstruction_scores(cell: Cell) -> tuple[np.ndarray, float]:
     chosen, altered = drawn_copies(validation, MAX_ALTERED, np.random.default_rng(cell.task.seed))
     of_copies = errors(np.concatenate(list(altered.values())), ALTERED_SEARCH_FILE)
     by_kind = dict(zip(altered, of_copies.reshape(len(altered), -1), strict=True))
-    test, logs = errors(cell.task.test, TUNED_SEARCH_FILE), log(ordinary)
-    z_scores = standardised(test, float(logs.mean()), float(logs.std()))
-    return z_scores, evidence(ordinary[chosen], by_kind)
+    test = errors(cell.task.test, TUNED_SEARCH_FILE)
+    return ReconstructionErrors(test, ordinary, evidence(ordinary[chosen], by_kind))
 
 
 def training_set(cell: Cell) -> PixelSet:
     """Name the cell's training images by their index."""
     train = cell.task.train
     return PixelSet(train, tuple(map(str, range(len(train)))), ())
+
+
+def validation_images(cell: Cell) -> np.ndarray:
+    """Take the training images that detectors are weighed by: (V, S, S, C) uint8."""
+    images = training_set(cell)
+    return images.take(split_for_features(images, cell.task.seed).validation)
 
 
 def feature_key(cell: Cell) -> dict[str, Any]:
@@ -222,12 +259,12 @@ def feature_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _z_scores(cell: Cell, model: FeatureModel) -> dict[str, np.ndarray]:
-    test, parts = cell.task.test, []
-    for start in range(0, len(test), _BLOCK):
-        parts.append(model.z_scores(test[start : start + _BLOCK]))
-        cell.report("comparing", start / len(test))
-    table = np.concatenate(parts)  # (M, K)
+def _z_scores(cell: Cell, model: FeatureModel, images: np.ndarray) -> dict[str, np.ndarray]:
+    parts = []
+    for start in range(0, len(images), _BLOCK):
+        parts.append(model.z_scores(images[start : start + _BLOCK]))
+        cell.report("comparing", start / len(images))
+    table = np.concatenate(parts)  # (N, K)
     return {
         name: np.ascontiguousarray(column)
         for name, column in zip(model.names, table.T, strict=True)
