@@ -14,10 +14,6 @@ from adgan_cli.engine.features.ensemble import score_images
 FITS = {
     "patches": (module.fit_patches, module.patches_from),
     "scattering": (module.fit_scattering, module.scattering_from),
-    "scattering-mahalanobis": (
-        module.fit_scattering_mahalanobis,
-        module.scattering_mahalanobis_from,
-    ),
     "histograms": (module.fit_histograms, module.histograms_from),
 }
 KINDS = pytest.mark.parametrize("name", FITS)
@@ -86,7 +82,7 @@ def test_of_many_images_some_are_drawn_from_all_over(monkeypatch):
     assert len(module.fit_histograms(stripes(12), 0).distance.references) == 10
 
 
-@pytest.mark.parametrize("name", [name for name in FITS if name != "scattering-mahalanobis"])
+@KINDS
 def test_an_image_kept_is_the_nearest_to_itself(name):
     images = stripes(6)
     fitted = FITS[name][0](images, 0)
@@ -95,8 +91,3 @@ def test_an_image_kept_is_the_nearest_to_itself(name):
         assert distances.shape == (6,) and distances.argmin() == index
         nearest = np.sort(distances)[: min(5, len(distances))].mean()
         assert nearest == pytest.approx(fitted.score(image), rel=1e-3, abs=0.05)
-
-
-def test_where_only_mean_and_spread_are_kept_no_image_is_near():
-    images = stripes(6)
-    assert module.fit_scattering_mahalanobis(images, 0).reference_distances(images[0]) is None

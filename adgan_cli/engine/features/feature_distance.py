@@ -12,11 +12,8 @@ import torch
 from torch import Tensor
 
 from adgan_cli.engine.features.distances import (
-    Mahalanobis,
     NearestNeighbours,
-    fit_mahalanobis,
     fit_nearest_neighbours,
-    mahalanobis_from,
     nearest_neighbours_from,
 )
 from adgan_cli.engine.features.histograms import histogram_groups, histograms
@@ -33,10 +30,7 @@ from adgan_cli.images.shrink import at_most, shrunk
 MAX_SIDE = 64  # pixels: larger images are shrunk by whole blocks
 DICTIONARY = "dictionary."  # before the names of its tensors
 
-Distance = NearestNeighbours | Mahalanobis
 Represent = Callable[[np.ndarray], np.ndarray]  # uint8 (S, S, C) -> (D,)
-Fit = Callable[[np.ndarray, Sequence[int]], Distance]  # features (N, D), groups
-Load = Callable[[Mapping[str, Tensor]], Distance]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +52,7 @@ class FeatureDistance:
     """How far an image's representation lies from those of a training set."""
 
     representation: Representation
-    distance: Distance
+    distance: NearestNeighbours
     size: int
     channels: int
     reads_large = False
@@ -67,13 +61,8 @@ class FeatureDistance:
         """Compute the distance of an image, uint8 (S, S, C): at least 0."""
         return self.distance.distance(self.representation.features(image))
 
-    def reference_distances(self, image: np.ndarray) -> np.ndarray | None:
-        """Compute the distance to each training image kept: uint8 (S, S, C) -> (M,).
-
-        None where only their mean and spread are kept.
-        """
-        if isinstance(self.distance, Mahalanobis):
-            return None
+    def reference_distances(self, image: np.ndarray) -> np.ndarray:
+        """Compute the distance to each training image kept: uint8 (S, S, C) -> (M,)."""
         return self.distance.distances(self.representation.features(image))
 
     @property
@@ -99,15 +88,9 @@ def fit_patches(images: np.ndarray, seed: int) -> FeatureDistance:
 
 
 def fit_scattering(images: np.ndarray, seed: int) -> FeatureDistance:
-    """Fit the distance of scattering to images, uint8 (N, S, S, C): to the nearest ones."""
+    """Fit the distance of scattering to images, uint8 (N, S, S, C)."""
     groups = scattering_groups(images.shape[3])
     return _fitted(drawn(images, seed), Representation(scatter), groups)
-
-
-def fit_scattering_mahalanobis(images: np.ndarray, seed: int) -> FeatureDistance:
-    """Fit the distance of scattering to images, uint8 (N, S, S, C): to their mean."""
-    groups = scattering_groups(images.shape[3])
-    return _fitted(drawn(images, seed), Representation(scatter), groups, fit_mahalanobis)
 
 
 def fit_histograms(images: np.ndarray, seed: int) -> FeatureDistance:
@@ -127,13 +110,6 @@ def scattering_from(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
     return _kept(settings, tensors, Representation(scatter))
 
 
-def scattering_mahalanobis_from(
-    settings: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> FeatureDistance:
-    """Make that of fit_scattering_mahalanobis; KeyError, TypeError or ValueError for a misfit."""
-    return _kept(settings, tensors, Representation(scatter), mahalanobis_from)
-
-
 def histograms_from(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FeatureDistance:
     """Make the detector of histograms; KeyError, TypeError or ValueError for what misfits."""
     return _kept(settings, tensors, Representation(histograms))
@@ -144,27 +120,21 @@ def _of_patches(dictionary: PatchDictionary) -> Representation:
 
 
 def _fitted(
-    images: np.ndarray,
-    representation: Representation,
-    groups: Sequence[int] = (),
-    fit: Fit = fit_nearest_neighbours,
+    images: np.ndarray, representation: Representation, groups: Sequence[int] = ()
 ) -> FeatureDistance:
     features = np.stack([representation.features(image) for image in images])  # (N, D)
     size, channels = images.shape[2:]
-    return FeatureDistance(representation, fit(features, groups), size, channels)
+    return FeatureDistance(representation, fit_nearest_neighbours(features, groups), size, channels)
 
 
 def _kept(
-    settings: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    representation: Representation,
-    load: Load = nearest_neighbours_from,
+    settings: Mapping[str, Any], tensors: Mapping[str, Tensor], representation: Representation
 ) -> FeatureDistance:
     """Make a detector, and see that images of its shape have as many features as it keeps."""
     size, channels = int(settings["size"]), int(settings["channels"])
     if not (1 <= size <= 2**16 and channels in (1, 3)):
         raise ValueError(f"no images have {size} pixels and {channels} channels")
-    distance = load(tensors)
+    distance = nearest_neighbours_from(tensors)
     side = at_most(size, representation.max_side)
     try:
         width = len(representation.features(np.zeros((side, side, channels), np.uint8)))
