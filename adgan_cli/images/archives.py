@@ -13,13 +13,13 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
-from weakref import WeakValueDictionary
+from typing import IO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from adgan_cli.errors import ConfigError, ImageError
+from adgan_cli.images.lmdb_pages import DamagedPagesError, open_pages
+from adgan_cli.images.memory import READING
 from adgan_cli.images.refs import FileStamp, Folder, missing, stamp_of
 
 try:
@@ -125,6 +125,7 @@ class ZipArchive(_OneFile):
         info = self._info(key)
         if info.file_size > MEMBER_LIMIT:
             raise ImageError(f"{_too_large(info.file_size)}: suspected decompression bomb")
+        READING.need(info.file_size)
         # bz2 and LZMA unpack all they are given, whatever the size to read: feed them little
         step = 2**20 if info.compress_type in (ZIP_STORED, ZIP_DEFLATED) else 2**12
         content = io.BytesIO()
@@ -194,6 +195,7 @@ class TarArchive(_OneFile):
         offset, size = self._locate(key)
         if size > MEMBER_LIMIT:
             raise ImageError(f"{_too_large(size)}: too large for a picture")
+        READING.need(size)
         return io.BytesIO(self._read(offset, size))
 
     def _locate(self, key: str) -> tuple[int, int]:
@@ -219,38 +221,42 @@ class LmdbDatabase(_OneFile):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._environment = _environment(path)
+        file = path / "data.mdb"
+        try:
+            self._pages = open_pages(file)
+            size = os.stat(file).st_size
+        except (OSError, DamagedPagesError) as error:
+            raise ConfigError(f"cannot read the LMDB database {path}: {_message(error)}") from error
+        whole = self._pages.page_count * self._pages.page_size
+        if size < whole:
+            raise ConfigError(
+                f"the LMDB database {path} is cut short: {size} bytes of {whole};"
+                " copy or download it again"
+            )
 
     def names(self) -> Iterator[str]:
         """Yield the keys in the database's order, which is that of their bytes."""
-        with self._errors(ConfigError, f"{self.path} is damaged: "):
-            with self._environment.begin() as transaction:
-                for key in transaction.cursor().iternext(keys=True, values=False):
-                    yield key.decode("utf-8", "surrogateescape")
+        try:
+            for key in self._pages.keys():
+                yield key.decode("utf-8", "surrogateescape")
+        except (OSError, DamagedPagesError) as error:
+            raise ConfigError(
+                f"{self.path} is damaged: {_message(error)}; copy or download it again"
+            ) from error
 
     def open(self, key: str) -> IO[bytes]:
         try:
-            stored = key.encode("utf-8", "surrogateescape")
+            value = self._pages.get(key.encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError:
             raise missing(key) from None
-        with self._errors(ImageError, "damaged in its database: "):
-            if not 0 < len(stored) <= self._environment.max_key_size():
-                raise missing(key)
-            with self._environment.begin() as transaction:
-                value = transaction.get(stored)
+        except DamagedPagesError as error:
+            raise ImageError(f"damaged in its database: {_message(error)}") from error
         if value is None:
             raise missing(key)
         return io.BytesIO(value)
 
     def stamp(self, key: str) -> FileStamp:
         return stamp_of(self.path / "data.mdb")
-
-    @contextmanager
-    def _errors(self, kind: type[ConfigError] | type[ImageError], what: str) -> Iterator[None]:
-        try:
-            yield
-        except import_module("lmdb").Error as error:
-            raise kind(what + _message(error)) from error
 
 
 def walk_order(name: str) -> str:
@@ -285,37 +291,6 @@ def _tar_members(path: Path) -> dict[str, tuple[int, int]]:
             if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
                 raise tarfile.ReadError(f"no header that makes sense at byte {tar.offset}")
     return members
-
-
-# LMDB refuses to open a database twice in one process: everybody shares, and the last one closes
-_environments: WeakValueDictionary[tuple[int, int], Any] = WeakValueDictionary()
-_environments_lock = threading.Lock()
-
-
-def _environment(path: Path) -> Any:
-    try:
-        lmdb = import_module("lmdb")  # optional extra: adgan[lmdb]
-    except ImportError as error:
-        raise ConfigError(f"{path} is an LMDB database: install adgan[lmdb] to read it") from error
-    try:
-        status = os.stat(path / "data.mdb")
-        with _environments_lock:
-            environment = _environments.get((status.st_dev, status.st_ino))
-            if environment is None:
-                # no lock file: the folder may be read-only, and readers need none
-                environment = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
-                _environments[status.st_dev, status.st_ino] = environment
-        pages = environment.info()["last_pgno"] + 1
-        whole = pages * environment.stat()["psize"]
-    except (OSError, lmdb.Error) as error:
-        raise ConfigError(f"cannot read the LMDB database {path}: {_message(error)}") from error
-    if status.st_size < whole:
-        # reading on would not fail but kill: the map of the file reaches past its end
-        raise ConfigError(
-            f"the LMDB database {path} is cut short: {status.st_size} bytes of {whole};"
-            " copy or download it again"
-        )
-    return environment
 
 
 def _too_large(size: int) -> str:
