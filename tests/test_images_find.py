@@ -235,7 +235,9 @@ def test_no_path_at_all_is_refused():
 def test_a_listing_without_a_picture_is_refused_where_one_is_needed(tmp_path):
     (tmp_path / "notes.txt").write_text("no pictures here")
     assert find_inputs([tmp_path]).count == 0
-    with pytest.raises(NoImagesError, match=f"no pictures in .*{tmp_path.name}; give others"):
+    with pytest.raises(
+        NoImagesError, match=f"no pictures in .*{tmp_path.name}, but 1 .txt; give others"
+    ):
         list_inputs([tmp_path])
     with pytest.raises(NoImagesError, match=r"the list of --files-from \(gone: does not exist\);"):
         list_inputs([], files_from=io.BytesIO(os.fsencode(tmp_path / "gone")))

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,8 @@ def names(folder: Path, selection: Selection = ALL) -> list[str]:
 def inside(path: Path, selection: Selection = ALL) -> tuple[list[str], list[tuple[str, str]]]:
     """The pictures among the members of an archive, and the failures."""
     failures = []
-    found = members(open_container(path), selection, lambda *failure: failures.append(failure))
+    archive, others = open_container(path), Counter()
+    found = members(archive, selection, lambda *failure: failures.append(failure), others)
     return list(found), failures
 
 
@@ -62,6 +64,34 @@ def test_folders_are_left_alone_where_they_are_not_wanted(tmp_path):
 def test_hidden_files_and_folders_are_passed_over(tmp_path):
     touch(tmp_path, ".hidden.png", ".cache/a.png", "._a.jpg", "seen.png")
     assert names(tmp_path) == ["seen.png"]
+
+
+def test_small_and_deleted_copies_that_systems_keep_are_passed_over(tmp_path):
+    touch(tmp_path / "set", "a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "#recycle/b.jpg")
+    touch(
+        tmp_path / "set", "sub/c.jpg", "sub/@eaDir/c.jpg/T.jpg", "$RECYCLE.BIN/d.jpg", "@eaDir.jpg"
+    )
+    expected = ["@eaDir.jpg", "a.jpg", "sub/c.jpg"]
+    assert names(tmp_path / "set") == expected
+    for name in ("set.zip", "set.tar"):
+        assert inside(pack(tmp_path / "set", tmp_path / name)) == (expected, [])
+    assert names(tmp_path / "set" / "@eaDir") == ["a.jpg/SYNOPHOTO_THUMB_M.jpg"]  # asked for
+
+
+def test_what_is_no_picture_is_counted_by_extension_wherever_it_lies(tmp_path):
+    touch(tmp_path / "set", "a.jpg", ".hidden.txt", "excluded.txt", "@eaDir/a.txt")
+    for name in ("b.TXT", "sub/c.txt", "d.pdf", "LICENSE", "frame.000001", "x." + "y" * 40):
+        (tmp_path / "set" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(b"text")
+    selection = Selection(exclude=("excluded.txt",))
+    walk = Walk(tmp_path / "set", selection, lambda *failure: None)
+    assert list(walk) == ["a.jpg"]
+    expected = {".txt": 2, ".pdf": 1, "": 3}
+    assert walk.passed_over == expected
+    others = Counter()
+    archive = open_container(pack(tmp_path / "set", tmp_path / "set.zip"))
+    assert list(members(archive, selection, lambda *failure: None, others)) == ["a.jpg"]
+    assert others == expected
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "PPM", "WEBP"])

@@ -7,7 +7,8 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -35,6 +36,8 @@ class Listing:
     items: list[ImageRef]
     failures: list[tuple[str, str]]  # (name, reason)
     links: int  # symbolic links left alone: to folders, or named like images
+    # files that are no images, by extension, the most frequent first; "" for none
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -110,7 +113,8 @@ def find_inputs(
         for item in items:
             first.setdefault(item.name, item)
         items = list(first.values())
-    return Listing(root, items, list(dict.fromkeys(notes.failures)), notes.links)
+    failures, passed_over = list(dict.fromkeys(notes.failures)), notes.passed_over
+    return Listing(root, items, failures, notes.links, dict(passed_over.most_common()))
 
 
 def list_inputs(
@@ -126,8 +130,19 @@ def list_inputs(
         why = "".join(f" ({name}: {reason})" for name, reason in listing.failures[:1])
         if listing.links and not why:
             why = f" (symbolic links: {listing.links}, see --follow-links)"
+        if listing.passed_over and not why:
+            why = f", but {count_kinds(listing.passed_over)}"
         raise NoImagesError(f"no pictures in {where}{why}; give others")
     return listing
+
+
+def count_kinds(passed_over: Mapping[str, int], *, most: int = 8) -> str:
+    """Write how many files of which kinds there are: 4 .txt, 2 .pdf, 1 without extension."""
+    kinds = [
+        f"{count:,} {extension or 'without extension'}" for extension, count in passed_over.items()
+    ]
+    rest = sum(list(passed_over.values())[most:])
+    return ", ".join(kinds[:most] + ([f"{rest:,} of other kinds"] if rest else []))
 
 
 def locator(root: Path) -> Callable[[str], ImageRef]:
@@ -164,6 +179,7 @@ class _Notes:
 
     failures: list[tuple[str, str]] = field(default_factory=list)
     links: int = 0
+    passed_over: Counter[str] = field(default_factory=Counter)
 
 
 def _require_folder(folder: Path) -> None:
@@ -219,12 +235,13 @@ def _images_in(
     walk = Walk(container.path, selection, fail)
     keys: Iterable[str] = walk
     if isinstance(container, ZipArchive | TarArchive):
-        keys = members(container, selection, fail)
+        keys = members(container, selection, fail, notes.passed_over)
     elif isinstance(container, LmdbDatabase):
         keys = filter(Patterns(selection).matches_file, container.names())
     for key in keys:
         yield ImageRef(container, key, prefix + key)  # one string for both if there is no prefix
     notes.links += walk.links
+    notes.passed_over += walk.passed_over
 
 
 def _listed_images(listed: bytes, base: str, notes: _Notes) -> Iterator[ImageRef]:

@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ _OWN_OUTPUTS = (
     frozenset({"ranking.csv", "summary.json"}),
     frozenset({"explanation-1.png", "losses.csv"}),
 )
+# Folders that systems make among the images, for their own small or deleted copies: of Synology,
+# QNAP, Windows and macOS, whose zips keep ._a.jpg in __MACOSX.
+_OF_SYSTEMS = frozenset(
+    {"@eaDir", "#recycle", "@Recycle", "$RECYCLE.BIN", "System Volume Information", "__MACOSX"}
+)
+_LONGEST_EXTENSION = 12
 _SIGNS = frozenset[str]().union(*_OWN_OUTPUTS)
 
 
@@ -53,6 +60,7 @@ class Walk:
 
     def __init__(self, root: Path, selection: Selection, on_error: _OnError) -> None:
         self.links = 0  # symbolic links left alone so far: to folders, or named like images
+        self.passed_over: Counter[str] = Counter()  # files that are no images, by extension
         self._folder = Folder(root)
         self._follow_links = selection.follow_links
         self._patterns = Patterns(selection)
@@ -73,13 +81,17 @@ class Walk:
             if kind is _Kind.LINK:
                 kind = self._behind(key)
             if kind is _Kind.FOLDER:
-                if self._patterns.matches_folder(key) and self._is_new(key):
+                is_entered = name not in _OF_SYSTEMS and self._patterns.matches_folder(key)
+                if is_entered and self._is_new(key):
                     stack.append(self._level(key))
             elif kind is not _Kind.LINK and self._patterns.matches_file(key):
-                if kind is _Kind.FILE and _is_image(key, self._folder, self._on_error):
+                if kind is _Kind.FILE and self._is_image(key):
                     yield key
                 if kind is _Kind.OTHER and has_image_extension(key):
                     self._on_error(key, "not a regular file")
+
+    def _is_image(self, key: str) -> bool:
+        return _is_image(key, self._folder, self._on_error, self.passed_over)
 
     def _level(self, key: str) -> _Level:
         names: list[str] = []
@@ -136,9 +148,15 @@ class Walk:
 
 
 def members(
-    archive: ZipArchive | TarArchive, selection: Selection, on_error: _OnError
+    archive: ZipArchive | TarArchive,
+    selection: Selection,
+    on_error: _OnError,
+    passed_over: Counter[str],
 ) -> Iterator[str]:
-    """Yield the members of an archive that a walk through the unpacked folder would yield."""
+    """Yield the members of an archive that a walk through the unpacked folder would yield.
+
+    passed_over: counts the other ones by extension.
+    """
     names = archive.names()
     patterns = Patterns(selection)
     own = _own_outputs(names)
@@ -155,7 +173,7 @@ def members(
             if has_image_extension(key):
                 on_error(key, "its path leads out of the archive")
         elif entered and not _is_hidden(name) and patterns.matches_file(key):
-            if _is_image(key, archive, on_error):
+            if _is_image(key, archive, on_error, passed_over):
                 yield key
 
 
@@ -186,7 +204,7 @@ def _is_junction(entry: os.DirEntry[str]) -> bool:
 
 def _is_hidden(key: str) -> bool:
     name = key.rpartition("/")[2]
-    return name.startswith(".") or name in ("", "__MACOSX")  # where a Mac's zip keeps ._a.jpg
+    return not name or name.startswith(".") or name in _OF_SYSTEMS
 
 
 def _own_outputs(names: Iterable[str]) -> set[str]:
@@ -202,11 +220,21 @@ def _own_outputs(names: Iterable[str]) -> set[str]:
     return {folder for folder, seen in signs.items() if folder and is_own_output(seen)}
 
 
-def _is_image(key: str, container: Folder | ZipArchive | TarArchive, on_error: _OnError) -> bool:
+def _is_image(
+    key: str,
+    container: Folder | ZipArchive | TarArchive,
+    on_error: _OnError,
+    passed_over: Counter[str],
+) -> bool:
     if has_image_extension(key):
         return True
     try:
-        return sniff(container.header(key, HEADER_BYTES)) is not None
+        if sniff(container.header(key, HEADER_BYTES)) is not None:
+            return True
+        extension = os.path.splitext(key)[1].lower()
+        # frame.000001 and the like are no kinds of their own
+        is_kind = len(extension) <= _LONGEST_EXTENSION and not extension[1:].isdecimal()
+        passed_over[extension if is_kind else ""] += 1
     except ImageError as error:
         on_error(key, str(error))
     except OSError as error:
