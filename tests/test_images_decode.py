@@ -5,7 +5,8 @@ import io
 import numpy as np
 import pytest
 from image_samples import chunk, png, tiff
-from PIL import Image
+from PIL import Image, TiffTags
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from adgan_cli.errors import ImageError
 from adgan_cli.images import decode as module
@@ -26,9 +27,9 @@ def deep(tmp_path):
 
     def read(content: bytes) -> Deep:
         (tmp_path / "a").write_bytes(content)
-        with open_image(tmp_path / "a") as source, source.identify() as image:
-            assert may_be_deep(image)
-            found = decode(image, source.stream).deep
+        with open_image(tmp_path / "a") as source, source.identify() as identified:
+            assert may_be_deep(identified.image)
+            found = decode(identified).deep
         assert found is not None
         return found
 
@@ -155,13 +156,48 @@ def test_white_may_be_zero(deep, kind):
     assert not deep(tiff(values, 1)).inverted
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        ("f4", "-9999", -9999),
+        ("f4", "-3.4028234663852886e+38", -3.4028234663852886e38),
+        ("f4", " nan ", None),
+        ("f4", "none", None),
+        ("u2", "0", 0),
+        ("i4", "-2147483648", -(2**31)),
+    ],
+)
+def test_what_gdal_declares_no_data_is_read(deep, kind, text, expected):
+    buffer = io.BytesIO()
+    tags = ImageFileDirectory_v2()
+    tags[42113], tags.tagtype[42113] = text, TiffTags.ASCII
+    image = Image.fromarray(np.arange(64).reshape(8, 8).astype(kind))
+    image.save(buffer, "TIFF", tiffinfo=tags)
+    assert deep(buffer.getvalue()).no_data == expected
+
+
+@pytest.mark.parametrize(("photometric", "expected"), [(1, True), (0, False)])
+def test_gaps_of_8_bits_are_told_from_their_neighbours(tmp_path, photometric, expected):
+    tags = ImageFileDirectory_v2()
+    tags[42113], tags.tagtype[42113] = "255", TiffTags.ASCII
+    tags[262] = photometric
+    for values, has_gaps in (([0, 255], expected), ([0, 254], False)):
+        image = Image.fromarray(np.array([values], np.uint8))
+        image.save(tmp_path / "a.tif", tiffinfo=tags)
+        with open_image(tmp_path / "a.tif") as source, source.identify() as identified:
+            assert not may_be_deep(identified.image)  # no part of any range
+            found = decode(identified).deep
+        assert (found is not None) == has_gaps
+        assert found is None or (found.kind, found.no_data) == ("L", 255)
+
+
 @ORDERS
 def test_cmyk_of_16_bits_is_read_with_8(tmp_path, order):
     (tmp_path / "a").write_bytes(tiff(COLOURS, 5, order=order))
     try:
-        with open_image(tmp_path / "a") as source, source.identify() as image:
-            assert not may_be_deep(image)
-            decoded = decode(image, source.stream)
+        with open_image(tmp_path / "a") as source, source.identify() as identified:
+            assert not may_be_deep(identified.image)
+            decoded = decode(identified)
             np.testing.assert_array_equal(np.asarray(decoded.image), COLOURS // 256)
     except ImageError:  # Pillow before 11 knows one byte order only
         assert order == ">"
@@ -171,8 +207,8 @@ def test_subsampled_colours_without_compression_are_refused(tmp_path):
     content = tiff(np.zeros((4, 4, 3), np.uint8), 6, tags={530: (2, 2)})
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(ImageError, match="^uncompressed YCbCr TIFF that Pillow cannot read"):
-        with open_image(tmp_path / "a") as source, source.identify() as image:
-            decode(image, source.stream)
+        with open_image(tmp_path / "a") as source, source.identify() as identified:
+            decode(identified)
 
 
 @pytest.mark.parametrize("planes", [False, True])
@@ -187,8 +223,8 @@ def test_strips_that_end_before_the_picture_leave_nothing_black(
     (tmp_path / "a").write_bytes(content)
     message = ""
     try:
-        with open_image(tmp_path / "a") as source, source.identify() as image:
-            decode(image, source.stream)
+        with open_image(tmp_path / "a") as source, source.identify() as identified:
+            decode(identified)
     except ImageError as error:
         message = str(error)
     assert message == ("" if plain else "truncated or damaged: its strips do not cover the picture")
@@ -199,8 +235,8 @@ def test_the_transparent_grey_of_few_bits_is_the_one_stored(tmp_path, bits):
     values = np.arange(2**bits, dtype=np.uint8)[None]
     key = chunk(b"tRNS", bytes([0, 2]))
     (tmp_path / "a").write_bytes(png(values, 0, bits=bits, chunks=key))
-    with open_image(tmp_path / "a") as source, source.identify() as image:
-        decoded = decode(image, source.stream)
+    with open_image(tmp_path / "a") as source, source.identify() as identified:
+        decoded = decode(identified)
         assert decoded.deep is None
         alpha = np.asarray(decoded.image.convert("RGBA"))[0, :, 3]
     assert alpha.tolist() == [0 if value == 2 else 255 for value in range(2**bits)]
@@ -211,9 +247,9 @@ def test_pages_are_counted_after_the_first_is_decoded(tmp_path, compression):
     pages = [Image.new("RGB", (30, 40), (level, 0, 0)) for level in range(5)]
     path = tmp_path / "a.tif"
     pages[0].save(path, save_all=True, append_images=pages[1:], compression=compression)
-    with open_image(path) as source, source.identify() as image:
-        decode(image, source.stream)
-        assert image.n_frames == 5
+    with open_image(path) as source, source.identify() as identified:
+        decode(identified)
+        assert identified.image.n_frames == 5
 
 
 def test_a_jpeg_is_scaled_down_no_further_than_wanted(tmp_path):
@@ -221,8 +257,8 @@ def test_a_jpeg_is_scaled_down_no_further_than_wanted(tmp_path):
     Image.new("RGB", (1000, 800)).save(buffer, "JPEG")
     (tmp_path / "a").write_bytes(buffer.getvalue())
     for wanted, size in (((250, 200), (250, 200)), ((251, 200), (500, 400)), (None, (1000, 800))):
-        with open_image(tmp_path / "a") as source, source.identify() as image:
-            decoded = decode(image, source.stream, wanted)
+        with open_image(tmp_path / "a") as source, source.identify() as identified:
+            decoded = decode(identified, wanted)
         assert (decoded.image.size, decoded.size) == (size, (1000, 800))
 
 

@@ -10,7 +10,7 @@ from colour_reference import ADOBE, GAMMA, LUMA, composite, srgb_from_lab, srgb_
 from image_samples import apng, chunk, gif, ink_profile, matrix_profile, png, tiff
 from PIL import Image
 
-from adgan_cli.images.read import Preprocessing, decode_image, read_thumbnail, value_range
+from adgan_cli.images.read import Preprocessing, decode_image, deep_values, read_thumbnail
 
 GREY = np.array([[0, 40, 80], [120, 160, 200], [220, 240, 255]], np.uint8)
 COLOURS = np.stack([GREY, 255 - GREY, GREY.T], -1)  # (3, 3, 3)
@@ -283,9 +283,9 @@ def test_the_thumbnail_of_each_kind_shows_the_same(write):
 def test_each_deep_kind_has_a_range_and_no_other(write):
     for kind, (content, _, mode, *_) in TABLE.items():
         stored, bracket, _ = mode.partition("[")
-        found = value_range(write(content))
+        found = deep_values(write(content))
         if bracket:
             assert found[0] == {"LA;16": "I;16", "RGBA;16": "RGB;16"}.get(stored, stored), kind
-            assert found[1] < found[2], kind
+            assert found[1].least < found[1].greatest, kind
         else:
             assert found is None, kind

@@ -19,15 +19,16 @@ from image_samples import chunk
 from PIL import Image
 
 from adgan_cli.errors import ImageError
-from adgan_cli.images.open_image import fingerprint, open_image
+from adgan_cli.images.formats import formats_for
+from adgan_cli.images.open_image import fingerprint, limit_pixels, open_image
 from adgan_cli.images.refs import ImageRef
 
 
 def reason(item) -> str:
     """Why an item cannot be opened and decoded."""
     with pytest.raises(ImageError) as caught:
-        with open_image(item) as source, source.identify() as image:
-            image.load()
+        with open_image(item) as source, source.identify() as identified:
+            identified.image.load()
     return str(caught.value)
 
 
@@ -102,6 +103,25 @@ def test_heic_and_fits_come_with_the_remedy(tmp_path):
     assert message == "HEIC picture: install adgan[heif] to read it" or "damaged" in message
 
 
+def test_a_damaged_heic_is_called_damaged_where_it_could_be_read(tmp_path, monkeypatch):
+    formats_for("a.heic")  # loads the plugins
+    monkeypatch.setitem(Image.OPEN, "HEIF", Image.OPEN.get("HEIF", (None, lambda prefix: False)))
+    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 99)
+    assert "damaged" in reason(tmp_path / "phone.heic")
+
+
+def test_libtiff_writes_nothing_on_standard_error(tmp_path, capfd):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.tif", compression="tiff_lzw")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    for at in range(500, len(content) - 500, 100):
+        content[at] ^= 0x55
+    (tmp_path / "a.tif").write_bytes(content)
+    assert reason(tmp_path / "a.tif").startswith("truncated or damaged: ")
+    if sys.platform != "win32":
+        assert capfd.readouterr().err == ""
+
+
 def test_an_eps_file_never_starts_an_interpreter(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     assert reason(tmp_path / "a.jpg") == "not a picture Pillow can read"
@@ -112,8 +132,18 @@ def test_a_decompression_bomb_is_refused_unopened(tmp_path):
     content = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b""))
     (tmp_path / "bomb.png").write_bytes(content)
     assert reason(tmp_path / "bomb.png") == (
-        "larger than 179 megapixels: suspected decompression bomb"
+        "larger than 179 megapixels: suspected decompression bomb; --max-pixels sets the limit"
     )
+
+
+def test_the_limit_on_pixels_is_what_it_is_set_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    path = picture(tmp_path / "a.png")
+    limit_pixels(255)
+    assert reason(path).startswith("larger than 0.000255 megapixels: ")
+    limit_pixels(256)
+    with open_image(path) as source, source.identify() as identified:
+        assert identified.image.size == (16, 16)
 
 
 def test_reasons_have_neither_paths_nor_lines(tmp_path):
@@ -129,8 +159,8 @@ def test_a_large_picture_below_the_limit_gives_no_warning_and_pillow_warns_every
 ):
     path = picture(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
-    with open_image(path) as source, source.identify() as image:
-        image.load()
+    with open_image(path) as source, source.identify() as identified:
+        identified.image.load()
     assert Image.MAX_IMAGE_PIXELS == 200
     with pytest.raises(Image.DecompressionBombWarning):
         Image.open(path)
@@ -142,8 +172,8 @@ def test_no_warning_escapes_from_many_threads_and_the_filters_are_as_before(tmp_
     before = list(warnings.filters)
 
     def read(_: int) -> bool:
-        with open_image(path) as source, source.identify() as image:
-            return image.size == (16, 16)
+        with open_image(path) as source, source.identify() as identified:
+            return identified.image.size == (16, 16)
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

@@ -23,9 +23,9 @@ from adgan_cli.images.open_image import open_image
 from adgan_cli.images.read import (
     Preprocessing,
     decode_image,
+    deep_values,
     read_image,
     read_thumbnail,
-    value_range,
 )
 from adgan_cli.images.refs import ImageRef
 
@@ -233,8 +233,9 @@ def test_a_stored_range_gives_files_of_12_bits_their_contrast(tmp_path):
     path = write(tmp_path / "a", tiff(values, 1))
     plain = decode_image(path, Preprocessing(2, 1))
     assert (plain.pixels.max(), plain.mode) == (16, "I;16[0..65535]")
-    kind, least, greatest = value_range(path)
-    ranged = decode_image(path, Preprocessing(2, 1, ranges=((kind, least, greatest),)))
+    kind, span = deep_values(path)
+    ranges = ((kind, span.least, span.greatest),)
+    ranged = decode_image(path, Preprocessing(2, 1, ranges=ranges))
     assert ranged.pixels.ravel().tolist() == [0, 62, 128, 255]
     assert ranged.mode == "I;16[0..4095]"
     thumbnail = read_thumbnail(path, 9, ranges=(("I;16", 0.0, 4095.0),))
@@ -257,23 +258,23 @@ def test_a_stored_range_gives_files_of_12_bits_their_contrast(tmp_path):
 )
 def test_the_range_is_that_of_the_values(tmp_path, content, expected):
     path = write(tmp_path / "a.jpg", content)  # the name does not count
-    assert value_range(path) == expected
-    assert value_range(image_ref(path)) == expected
+    for found in (deep_values(path), deep_values(image_ref(path))):
+        assert (found and (found[0], found[1].least, found[1].greatest)) == expected
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.gif", "a.webp", "a.bmp"])
 def test_no_range_of_8_bits_is_told_without_opening_the_picture(tmp_path, monkeypatch, name):
     path = save(tmp_path / name, colours())
     monkeypatch.setattr(Image, "open", None)
-    assert value_range(path) is None
+    assert deep_values(path) is None
 
 
 def test_what_cannot_be_read_has_no_range(tmp_path):
     values = np.random.default_rng(0).integers(0, 2**16, (9, 9)).astype(np.uint16)
     with pytest.raises(ImageError, match="^truncated or damaged: "):
-        value_range(write(tmp_path / "a", png(values, 0)[:100]))
+        deep_values(write(tmp_path / "a", png(values, 0)[:100]))
     with pytest.raises(ImageError, match="^vanished$"):
-        value_range(tmp_path / "b")
+        deep_values(tmp_path / "b")
 
 
 def test_the_fingerprint_is_that_of_the_content_whatever_the_name(tmp_path):
@@ -305,8 +306,8 @@ def test_members_of_archives_are_read_like_files(tmp_path, compression):
 def test_a_large_jpeg_is_scaled_by_the_decoder_and_keeps_its_size_and_quality(tmp_path, fit):
     large = colours(1024, 768)
     path = save(tmp_path / "a.jpg", large, quality=95, exif=exif(8))
-    with open_image(path) as source, source.identify() as image:
-        assert decode(image, source.stream, (256, 192)).image.size == (256, 192)
+    with open_image(path) as source, source.identify() as identified:
+        assert decode(identified, (256, 192)).image.size == (256, 192)
     picture = decode_image(path, Preprocessing(32, 3, fit, "black"))
     exact = save(tmp_path / "a.png", large, exif=exif(8))  # no decoder scales this
     assert (picture.width, picture.height) == (768, 1024)

@@ -17,6 +17,7 @@ from adgan_cli.images.pixels import load_pixels
 from adgan_cli.images.read import DecodedImage, Preprocessing
 from adgan_cli.images.reader import Reader, scan_value_ranges
 from adgan_cli.images.refs import ImageRef
+from adgan_cli.images.value_ranges import ranges_of
 
 GREY = Preprocessing(4, 1)
 
@@ -116,11 +117,15 @@ def test_deep_pictures_are_scaled_by_the_range_of_their_set(tmp_path):
     Image.new("L", (2, 1), 7).save(tmp_path / "c.png")
     (tmp_path / "d.png").write_bytes(b"damaged")
     listing = find_inputs([tmp_path])
-    assert scan_value_ranges(listing.items, workers=2) == (("I;16", 1000, 5000),)
+    assert ranges_of(scan_value_ranges(listing.items, workers=2)) == (("I;16", 1000, 5000),)
     loaded = load_pixels(listing, Reader(Preprocessing(2, 1, "squash"), 2))
     # 1 x 2 pixels stretched to 2 x 2: columns stay what they are
     assert loaded.pixels[:, 0, :, 0].tolist() == [[0, 128], [64, 255], [7, 7]]
-    assert loaded.ranges == (("I;16", 1000, 5000),)
+    assert loaded.ranges == ranges_of(loaded.value_ranges) == (("I;16", 1000, 5000),)
+    by_hand = Preprocessing(2, 1, "squash", ranges=(("I;16", 0.0, 10_000.0),))
+    again = load_pixels(listing, Reader(by_hand, 2))
+    assert again.pixels[:2, 0, :, 0].tolist() == [[26, 76], [51, 127]]
+    assert (again.ranges, again.value_ranges) == (by_hand.ranges, ())
 
 
 @pytest.mark.parametrize("value", [0, 300])

@@ -40,9 +40,39 @@ def test_counts_add_up(folder):
     for table in (counts.formats, counts.modes, counts.sizes):
         assert sum(table.values()) == counts.readable
     assert counts.formats == {"PNG": 6, "JPEG": 1}
-    assert counts.modes == {"RGB": 4, "L": 1, "RGBA+white": 1, "I;16[0..4095]": 1}
+    assert counts.modes == {"RGB": 4, "L": 1, "RGBA+white+clear": 1, "I;16[0..4095]": 1}
     assert counts.sizes == {(20, 10): 5, (7, 7): 1, (2, 1): 1}
     assert counts.ranges == (("I;16", 0, 4095),)
+    assert [one.kind for one in counts.value_ranges] == ["I;16"]
+
+
+def test_blank_pictures_are_counted(folder):
+    counts = scanned(folder)
+    assert (counts.one_coloured, counts.clear) == (7, 1)
+    dropped = scan(find_inputs([folder]), Reader(Preprocessing(16, 3, alpha="drop"), 2))
+    assert (dropped.one_coloured, dropped.clear) == (7, 0)
+
+
+def test_files_that_are_no_pictures_are_counted_by_kind(folder):
+    for name in (
+        "a.txt",
+        "b.TXT",
+        "c.tar.gz",
+        "README",
+        "frame.000123",
+        "sub/d.txt",
+        ".hidden.txt",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"no picture at all, to be passed over")
+    assert scanned(folder).passed_over == {".txt": 3, "": 2, ".gz": 1}
+
+
+def test_ranges_by_hand_are_kept(folder):
+    ranges = (("I;16", 0.0, 1000.0),)
+    counts = scan(find_inputs([folder]), Reader(Preprocessing(16, 3, ranges=ranges), 2))
+    assert (counts.ranges, counts.value_ranges) == (ranges, ())
+    assert counts.modes["I;16[0..1000]+clip"] == 1
 
 
 def test_unreadable_files_have_their_reasons(folder):

@@ -20,6 +20,8 @@ from PIL.ImageFile import ImageFile
 from adgan_cli.errors import ImageError
 from adgan_cli.images.depth import Deep
 from adgan_cli.images.formats import PILLOW_ERRORS
+from adgan_cli.images.memory import READING
+from adgan_cli.images.open_image import IdentifiedImage
 
 # 16 bits a channel: colours, the byte order (of libtiff's output: N, that of the machine)
 _SIXTEEN = re.compile("(?:RGB|RGBA|RGBX|RGBa|R|G|B);16[LBN]")
@@ -36,6 +38,12 @@ _LIBTIFF_ORDER = {
 _GREY_STEP = {"L;2": 85, "L;4": 17}
 
 _GREY_ALPHA = "LA;16B"
+_GDAL_NODATA = 42113
+
+# Bytes a pixel while an image is decoded, cut and laid on a colour, as measured.
+_OF_GREY, _OF_COLOURS, _OF_TRANSPARENCY, _OF_DEEP_GREY, _OF_DEEP_COLOURS = 3, 9, 15, 16, 27
+_OF_CODECS, _OF_COEFFICIENTS = 15, 4  # of codecs that hold it all, of progressive JPEGs
+_HOLDING_CODECS = ("AVIF", "HEIF", "JPEG2000", "WEBP")
 _PHOTOMETRIC_YCBCR = 6
 
 
@@ -50,8 +58,9 @@ class Decoded:
     deep: Deep | None  # stands in for the image's pixels where there are more than 8 bits
 
 
-def decode(image: ImageFile, file: IO[bytes], wanted: tuple[int, int] | None = None) -> Decoded:
+def decode(identified: IdentifiedImage, wanted: tuple[int, int] | None = None) -> Decoded:
     """Decode the first frame; a decoder that can scale gives no less than `wanted`."""
+    image, file = identified.image, identified.stream
     size = image.size
     if min(size) < 1:
         raise ImageError("a picture without pixels")
@@ -59,6 +68,7 @@ def decode(image: ImageFile, file: IO[bytes], wanted: tuple[int, int] | None = N
     before = exif_orientation(image) if image.format == "TIFF" else 1
     # Only JPEG: far faster on photographs
     drafted = wanted and image.draft(None, wanted)
+    READING.need(_bytes_needed(image, size))
     deep = _load(image, file)
     # libtiff moves behind the file's back: away from its buffer, or it would be read on from there
     file.seek(0, os.SEEK_END)
@@ -106,6 +116,10 @@ def _load(image: ImageFile, file: IO[bytes]) -> Deep | None:
         return _numbers(image, raw)
     if _signed_bytes(image):
         return Deep(np.asarray(image).view(np.int8), "I", (-128, 127))
+    no_data = _no_data(image)
+    if image.mode == "L" and no_data is not None and not _is_inverted(image):
+        grey = Deep(np.asarray(image), "L", (0, 255), no_data=no_data)
+        return grey if (grey.values == no_data).any() else None
     if raw in _GREY_STEP and isinstance(image.info.get("transparency"), int):
         image.info["transparency"] *= _GREY_STEP[raw]
     return None
@@ -114,6 +128,36 @@ def _load(image: ImageFile, file: IO[bytes]) -> Deep | None:
 def _tags(image: Image.Image) -> Any:
     """Get the tags of a TIFF; of other formats none."""
     return getattr(image, "tag_v2", None) or {}
+
+
+def _is_inverted(image: Image.Image) -> bool:
+    return bool(_tags(image).get(Tag.PhotometricInterpretation) == 0)
+
+
+def _no_data(image: Image.Image) -> float | None:
+    """Read the value that GDAL's programs declare to be none; None where they declare nothing."""
+    text = _tags(image).get(_GDAL_NODATA)
+    try:
+        value = float(text) if isinstance(text, str) else math.nan
+    except ValueError:
+        return None
+    return None if math.isnan(value) else value
+
+
+def _bytes_needed(image: ImageFile, size: tuple[int, int]) -> int:
+    """Estimate what decoding an image takes at most, and what is done to it at its full size.
+
+    size: as stored, where a decoder that scales makes it smaller.
+    """
+    if may_be_deep(image):
+        a_pixel = _OF_DEEP_COLOURS if len(image.getbands()) > 1 else _OF_DEEP_GREY
+    elif "transparency" in image.info or {"A", "a"} & {*image.getbands()}:
+        a_pixel = _OF_TRANSPARENCY
+    else:
+        a_pixel = _OF_GREY if image.mode in ("1", "L") else _OF_COLOURS
+    a_pixel += _OF_CODECS if image.format in _HOLDING_CODECS else 0
+    coefficients = _OF_COEFFICIENTS * math.prod(size) if image.info.get("progressive") else 0
+    return a_pixel * image.width * image.height + coefficients
 
 
 def _signed_bytes(image: ImageFile) -> bool:
@@ -227,12 +271,14 @@ def _colours(image: ImageFile, file: IO[bytes], raw: str) -> Deep:
     if codec != "libtiff" or _tags(image).get(Tag.PlanarConfiguration) != 2:
         lower = _lower(image, file, [raw[:-1] + _OTHER_ORDER[raw[-1]] for raw in raws])
     upper_byte_only = lower is None or lower.shape != upper.shape
+    values = upper.astype(np.uint16)
+    values <<= 8
     # a byte alone stands for the value whose two bytes are equal
-    values = upper.astype(np.uint16) << 8 | (upper if lower is None or upper_byte_only else lower)
+    values |= upper if lower is None or upper_byte_only else lower
     if raw.startswith("RGBa"):
         values = _unmultiplied(values)
     stored = "RGBA;16" if values.shape[2] == 4 else "RGB;16"
-    return Deep(values, stored, upper_byte_only=upper_byte_only)
+    return Deep(values, stored, upper_byte_only=upper_byte_only, no_data=_no_data(image))
 
 
 def _lower(image: ImageFile, file: IO[bytes], raws: list[str]) -> np.ndarray | None:
@@ -262,12 +308,13 @@ def _unmultiplied(values: np.ndarray) -> np.ndarray:
 
 
 def _numbers(image: ImageFile, raw: str) -> Deep:
-    values = np.asarray(image)  # (H, W)
-    inverted = _tags(image).get(Tag.PhotometricInterpretation) == 0
+    values, no_data = np.asarray(image), _no_data(image)  # (H, W)
+    inverted = _is_inverted(image)
     if image.mode == "F":
-        return Deep(values, "F", None, inverted)
+        return Deep(values, "F", None, inverted, no_data=no_data)
     if image.mode == "I" and image.format not in ("PNG", "PPM"):  # these have 16 bits at most
         unsigned = raw == "I;32N"  # Pillow has no mode for them
-        return Deep(values.view(np.uint32) if unsigned else values, "I", None, inverted)
+        values = values.view(np.uint32) if unsigned else values
+        return Deep(values, "I", None, inverted, no_data=no_data)
     whole = 2**12 - 1 if raw == "I;12" else 2**16 - 1
-    return Deep(values.astype(np.uint16), "I;16", (0, whole), inverted)
+    return Deep(values.astype(np.uint16), "I;16", (0, whole), inverted, no_data=no_data)

@@ -1,9 +1,11 @@
 """What counts as an image: the formats Pillow may try, their extensions and their first bytes."""
 
+import ctypes
 import os
 import re
 import struct
 import zlib
+from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
 
@@ -43,6 +45,8 @@ PILLOW_ERRORS = (
 
 HEADER_BYTES = 32  # enough for every signature below
 
+RAW = "camera raw"
+
 _SIGNATURES = (
     ("JPEG", re.compile(rb"\xff\xd8\xff")),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -54,6 +58,14 @@ _SIGNATURES = (
     ("JPEG 2000", re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51")),
     ("AVIF", re.compile(rb".{4}ftypavi[fs]", re.DOTALL)),
     ("HEIC", re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)),
+    # of those that are TIFF files camera_raw.py tells
+    (
+        RAW,
+        re.compile(
+            rb"IIU\0|IIR[OS]|MMOR|FUJIFILMCCD-RAW|FOVb|\0MRM|.{4}ftypcrx |II\x1a\0\0\0HEAPCCDR",
+            re.DOTALL,
+        ),
+    ),
     ("FITS", re.compile(rb"SIMPLE  =")),
     ("PNM", re.compile(rb"P[1-6]\s+(?:#|\d)")),
 )
@@ -110,3 +122,17 @@ def _load_plugins() -> None:
     else:
         heif.register_heif_opener()
     Image.init()
+    _silence_libtiff()
+
+
+def _silence_libtiff() -> None:
+    """Keep libtiff from writing on standard error, by the hundred and without a file's name.
+
+    Pillow offers no way. Where its C code keeps the functions to itself, as on Windows, they go on
+    being written.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        pillow = ctypes.CDLL(import_module("PIL._imaging").__file__)
+        for set_handler in (pillow.TIFFSetErrorHandler, pillow.TIFFSetWarningHandler):
+            set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            set_handler(None)

@@ -1,6 +1,7 @@
 """Open one file as an image: whatever goes wrong becomes an ImageError with a plain reason.
 
-Several threads may read at once, and no warning of Pillow's escapes.
+Several threads may read at once, within the memory there is for it, and no warning of Pillow's
+escapes.
 """
 
 import errno
@@ -18,17 +19,30 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from adgan_cli.errors import ImageError
-from adgan_cli.images.formats import HEADER_BYTES, PILLOW_ERRORS, formats_for, sniff
+from adgan_cli.images.camera_raw import CAMERA_RAW, refuse_thumbnails
+from adgan_cli.images.formats import HEADER_BYTES, PILLOW_ERRORS, RAW, formats_for, sniff
+from adgan_cli.images.memory import READING
+from adgan_cli.images.mending import mend
 from adgan_cli.images.refs import ImageRef, open_regular
 
 Item = str | os.PathLike[str] | ImageRef
 
+_OVER = 2  # times its own setting: from here on Pillow refuses an image
 _CHUNK = 2**18  # bytes; hashlib lets other threads run while it works on one
 
 _IGNORE_PILLOW = ("ignore", None, Warning, re.compile(r"PIL\.|pillow_heif"), 0)
 
 # Pillow logs some damage as errors, and Python prints those where nobody set up logging.
 getLogger("PIL").addHandler(NullHandler())
+
+
+@dataclass(frozen=True, eq=False)
+class IdentifiedImage:
+    """An image that is known by its content; nothing of it is decoded yet."""
+
+    image: ImageFile
+    stream: IO[bytes]  # that it is read from
+    notes: str  # what was left out of the file, for the mode column: -zTXt, -EOI
 
 
 @dataclass(frozen=True)
@@ -40,13 +54,23 @@ class OpenFile:
     header: bytes  # the first HEADER_BYTES, or all there are
 
     @contextmanager
-    def identify(self) -> Iterator[ImageFile]:
-        """Identify the image by its content; nothing of it is decoded yet."""
+    def identify(self) -> Iterator[IdentifiedImage]:
+        """Identify the image by its content."""
+        if sniff(self.header) == "TIFF":
+            refuse_thumbnails(self.stream)
+        mended = mend(self.stream, self.header)
         try:
-            with Image.open(self.stream, formats=formats_for(self.name)) as image:
-                yield image
+            with Image.open(mended.stream, formats=formats_for(self.name)) as image:
+                if mended.profile is not None:
+                    image.info["icc_profile"] = mended.profile
+                yield IdentifiedImage(image, mended.stream, mended.notes)
         except UnidentifiedImageError as error:
             raise ImageError(_unidentified(self.header)) from error
+
+
+def limit_pixels(count: int) -> None:
+    """Refuse images of more than so many pixels, in the whole process: the limit is Pillow's."""
+    Image.MAX_IMAGE_PIXELS = count / _OVER  # type: ignore[assignment]
 
 
 @contextmanager
@@ -55,6 +79,7 @@ def open_image(item: Item) -> Iterator[OpenFile]:
     try:
         with (
             _quiet(),
+            READING.reading(),
             item.open() if isinstance(item, ImageRef) else open_regular(os.fspath(item)) as stream,
         ):
             header = stream.read(HEADER_BYTES)
@@ -80,21 +105,26 @@ def fingerprint(file: IO[bytes]) -> bytes:
 
 def _unidentified(header: bytes) -> str:
     announced = sniff(header)
-    if announced == "HEIC":
+    if announced == "HEIC" and "HEIF" not in Image.OPEN:
         return "HEIC picture: install adgan[heif] to read it"
     if announced == "FITS":
         return "FITS frame: convert it to 16-bit TIFF or PNG first"
+    if announced == RAW:
+        return CAMERA_RAW
     if announced == "TIFF":
         return "truncated, damaged, or a kind of TIFF that Pillow cannot read"
     if announced is not None:
-        return f"truncated or damaged: no {announced} header that makes sense"
+        return f"truncated or damaged: no {announced} data that make sense"
     return "not a picture Pillow can read"
 
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, Image.DecompressionBombError):
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # Pillow refuses at twice its own setting
-        return f"larger than {limit / 1e6:.0f} megapixels: suspected decompression bomb"
+        limit = _OVER * (Image.MAX_IMAGE_PIXELS or 0)
+        return (
+            f"larger than {limit / 1e6:.4g} megapixels: suspected decompression bomb;"
+            " --max-pixels sets the limit"
+        )
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
     if isinstance(error, OSError) and error.errno is not None:

@@ -12,8 +12,10 @@ from adgan_cli.errors import ImageError, OutputError
 from adgan_cli.images.cache import PixelCache
 from adgan_cli.images.depth import Ranges
 from adgan_cli.images.find import Listing
+from adgan_cli.images.read import is_clear
 from adgan_cli.images.reader import Reader
 from adgan_cli.images.refs import ImageRef
+from adgan_cli.images.value_ranges import ValueRange
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,9 @@ class PixelSet:
     indices: np.ndarray | None = None  # (N,) int64; None: in order, and M = N
     fingerprints: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))  # (N,)
     ranges: Ranges = ()  # of the values deeper than 8 bits that these images hold
+    value_ranges: tuple[ValueRange, ...] = ()  # the same with their warnings, where measured
+    # (N,) bool: which are fully transparent
+    clear: np.ndarray = field(default_factory=lambda: np.empty(0, bool))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -46,6 +51,8 @@ class PixelSet:
             np.flatnonzero(selected) if self.indices is None else self.indices[selected],
             self.fingerprints[selected] if len(self.fingerprints) else self.fingerprints,
             self.ranges,
+            self.value_ranges,
+            self.clear[selected] if len(self.clear) else self.clear,
         )
 
     @cached_property
@@ -67,19 +74,21 @@ def load_pixels(
 ) -> PixelSet:
     """Decode every image of a listing into one array (N, H, W, C), for the N that can be read.
 
-    Values deeper than 8 bits are scaled by their range in this listing. detect_grey: keep only one
+    Values deeper than 8 bits are scaled by the reader's ranges, else by those of this listing.
+    detect_grey: keep only one
     channel of three if every image is grey (R = G = B everywhere). on_progress is given how many
     images are done, the failed ones among them. Raises OutputError when a set too large for memory
     does not fit in the cache.
     """
     items = listing.items
-    reader = reader.with_ranges_of(items)
+    reader, value_ranges = reader.with_ranges_of(items)
     preprocessing = reader.preprocessing
     shape = (preprocessing.size, preprocessing.size, preprocessing.channels)
     read: list[ImageRef] = []
     fingerprints = bytearray()
     failures = list(listing.failures)
     all_grey = detect_grey
+    clear = bytearray()
     with reader.open_cache(listing.root, len(items)) as cache:
         mapped = cache is not None and cache.should_map(len(items))
         pixels = np.empty((0 if mapped else len(items), *shape), np.uint8)
@@ -91,6 +100,7 @@ def load_pixels(
                     pixels[len(read)] = result.pixels
                 read.append(item)
                 fingerprints += result.fingerprint
+                clear.append(is_clear(result.mode))
                 all_grey = all_grey and bool((result.pixels == result.pixels[..., :1]).all())
             if on_progress:
                 on_progress(done)
@@ -107,6 +117,8 @@ def load_pixels(
         indices,
         np.frombuffer(bytes(fingerprints), "<u8"),
         preprocessing.ranges,
+        value_ranges,
+        np.frombuffer(bytes(clear), bool),
     )
 
 

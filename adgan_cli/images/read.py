@@ -6,7 +6,7 @@ Damaged files raise ImageError with the bare reason. Several threads may read at
 
 `Image.mode` says how the file stored its pixels and what was done with them:
 
-    stored [black..white] +clip +high8 +frame1ofN +exifO +white +icc >RGB >L
+    stored [black..white] +clip +nodata +high8 -part +frame1ofN +exifO +white +clear +icc >RGB >L
                                                                    (only the parts that apply)
 
     stored          1, L, LA, P, PA, RGB, RGBA, CMYK, YCbCr, LAB, HSV as Pillow calls them;
@@ -15,11 +15,18 @@ Damaged files raise ImageError with the bare reason. Several threads may read at
     [black..white]  deeper than 8 bits: the values that became black and white, as in
                     I;16[0..65535]
     +clip           some values lay outside that range, and became its ends
+    +nodata         some values are none, and became the low end: what the file declares as no
+                    data (GDAL's tag), what is not finite, and what is beyond 1e30; 8 bits with
+                    such gaps are L[0..255]+nodata
     +high8          only the upper 8 of 16 bits could be had from this version of Pillow
+    -part           the file lacks this part, or it was left out, being too large or damaged: a
+                    chunk of a PNG such as -zTXt, or -EOI, the end marker of a JPEG; the pixels
+                    are all there
     +frame1ofN      the first of N frames or pages was read (+frame1 where counting them failed)
     +exifO          turned or mirrored as orientation O of its EXIF data asks (2 to 8)
     +white          has transparency, and was laid on white; likewise +black, +#8090a0;
                     +drop: the transparency was ignored
+    +clear          all that is shown of it is transparent: nothing but that colour is there
     +icc            converted to sRGB by its own colour profile, which is another
     >RGB            colours converted to RGB
     >L              colours reduced to luma, for a model with one channel
@@ -34,7 +41,7 @@ import numpy as np
 from PIL import Image
 
 from adgan_cli.images.decode import Decoded, decode, may_be_deep
-from adgan_cli.images.depth import Ranges, finite_range, to_eight_bits
+from adgan_cli.images.depth import Ranges, ValueSpan, to_eight_bits, value_span
 from adgan_cli.images.encode import image_bytes
 from adgan_cli.images.formats import PILLOW_ERRORS, surely_eight_bits
 from adgan_cli.images.open_image import Item, fingerprint, open_image
@@ -87,9 +94,10 @@ def read_image(
 def decode_image(item: Item, preprocessing: Preprocessing) -> DecodedImage:
     """Read a file as pixels and facts; raise ImageError with the reason if it fails."""
     size, alpha = preprocessing.size, preprocessing.alpha
-    with open_image(item) as file, file.identify() as image:
+    with open_image(item) as file, file.identify() as identified:
+        image = identified.image
         content = fingerprint(file.stream)
-        decoded = decode(image, file.stream, decoder_size(image.size, size, preprocessing.fit))
+        decoded = decode(identified, decoder_size(image.size, size, preprocessing.fit))
         small, stored, notes = _transform(decoded, preprocessing)
         frames = _frame_note(image)  # moves through the file, so it comes last
     if preprocessing.channels == 1 and small.mode != "L":
@@ -98,7 +106,7 @@ def decode_image(item: Item, preprocessing: Preprocessing) -> DecodedImage:
     pixels = np.array(pad_to_square(small, size, background_colour(alpha)))
     width, height = displayed_size(decoded.size, decoded.orientation)
     turned = f"+exif{decoded.turned}" if decoded.turned > 1 else ""
-    mode = stored + frames + turned + notes
+    mode = stored + identified.notes + frames + turned + notes
     pixels = pixels.reshape(size, size, preprocessing.channels)
     return DecodedImage(pixels, width, height, mode, image.format or "", content)
 
@@ -116,8 +124,8 @@ def read_thumbnail(
     A tiny image becomes a PNG: it will be shown enlarged, and JPEG's noise with it. What
     would be larger than max_bytes gets fewer pixels until it fits or is tiny itself.
     """
-    with open_image(item) as file, file.identify() as image:
-        decoded = decode(image, file.stream, decoder_size(image.size, side, "within"))
+    with open_image(item) as file, file.identify() as identified:
+        decoded = decode(identified, decoder_size(identified.image.size, side, "within"))
         small = _transform(decoded, Preprocessing(side, 3, "within", alpha, ranges))[0]
     small = small.convert("RGB")
     small.info.pop("icc_profile", None)  # that of sRGB, with the time of day in it
@@ -130,22 +138,26 @@ def read_thumbnail(
     return data
 
 
-def value_range(item: Item) -> tuple[str, float, float] | None:
-    """Find (kind, least, greatest) of an image deeper than 8 bits; None for every other.
+def is_clear(mode: str) -> bool:
+    """Tell from an image's mode whether all that is shown of it is transparent."""
+    return "+clear" in mode
 
-    Kinds are those of Ranges. Neither alpha counts nor what is no finite number, and None is also
-    the answer where nothing else is left. Decodes deep images only, so damage to others does
-    not show. Raises ImageError.
+
+def deep_values(item: Item) -> tuple[str, ValueSpan] | None:
+    """Find the kind and the span of values of an image deeper than 8 bits; None for every other.
+
+    Kinds are those of Ranges. None is also the answer where no value is one. Decodes deep images
+    only, so damage to others does not show. Raises ImageError.
     """
     with open_image(item) as file:
         if surely_eight_bits(file.header):
             return None
-        with file.identify() as image:
-            if not may_be_deep(image):
+        with file.identify() as identified:
+            if not may_be_deep(identified.image):
                 return None
-            deep = decode(image, file.stream).deep
-            ends = finite_range(deep) if deep else None
-            return (deep.kind, *ends) if deep and ends else None
+            deep = decode(identified).deep
+            span = value_span(deep) if deep else None
+            return (deep.kind, span) if deep and span else None
 
 
 def _transform(decoded: Decoded, to: Preprocessing) -> tuple[Image.Image, str, str]:

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -12,9 +12,10 @@ from typing import TypeVar
 
 from adgan_cli.errors import ImageError
 from adgan_cli.images.cache import CacheConfig, PixelCache
-from adgan_cli.images.depth import Ranges
-from adgan_cli.images.read import DecodedImage, Preprocessing, decode_image, value_range
+from adgan_cli.images.depth import ValueSpan
+from adgan_cli.images.read import DecodedImage, Preprocessing, decode_image, deep_values
 from adgan_cli.images.refs import FileStamp, ImageRef
+from adgan_cli.images.value_ranges import ValueRange, find_ranges, ranges_of
 
 _AHEAD = 3  # images under way for each worker: enough to keep it busy, few enough to hold
 _MAX_WORKERS = 8  # more threads than this wait for the disk and for Python
@@ -81,28 +82,29 @@ class Reader:
         """Read the same way for another model."""
         return replace(self, preprocessing=preprocessing)
 
-    def with_ranges_of(self, items: Iterable[ImageRef]) -> "Reader":
-        """Scale what is deeper than 8 bits by the range that it has in these images."""
-        ranges = scan_value_ranges(items, workers=self.threads)
-        return self.with_preprocessing(replace(self.preprocessing, ranges=ranges))
+    def with_ranges_of(self, items: Sequence[ImageRef]) -> "tuple[Reader, tuple[ValueRange, ...]]":
+        """Scale what is deeper than 8 bits by the ranges that it has in these images.
+
+        Gives these ranges too; none, and the reader as it is, where it has ranges already.
+        """
+        if self.preprocessing.ranges:
+            return self, ()
+        measured = scan_value_ranges(items, workers=self.threads)
+        preprocessing = replace(self.preprocessing, ranges=ranges_of(measured))
+        return self.with_preprocessing(preprocessing), measured
 
 
-def scan_value_ranges(items: Iterable[ImageRef], *, workers: int) -> Ranges:
+def scan_value_ranges(items: Iterable[ImageRef], *, workers: int) -> tuple[ValueRange, ...]:
     """Find the range of each kind of images deeper than 8 bits; pass over what cannot be read."""
 
-    def ranged(item: ImageRef) -> tuple[str, float, float] | None:
+    def values_of(item: ImageRef) -> tuple[str, ValueSpan] | None:
         try:
-            return value_range(item)
+            return deep_values(item)
         except ImageError:
             return None
 
-    ends: dict[str, tuple[float, float]] = {}
-    for _, of_image in _in_threads(items, ranged, workers=workers):
-        if of_image is not None:
-            kind, least, greatest = of_image
-            low, high = ends.get(kind, (least, greatest))
-            ends[kind] = min(low, least), max(high, greatest)
-    return tuple((kind, *ends[kind]) for kind in sorted(ends) if ends[kind][0] < ends[kind][1])
+    with closing(_in_threads(items, values_of, workers=workers)) as scanned:
+        return find_ranges((item.name, *of_image) for item, of_image in scanned if of_image)
 
 
 def _in_threads(

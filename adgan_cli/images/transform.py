@@ -39,6 +39,7 @@ Colour = tuple[int, int, int]
 _GREY = ("1", "L", "LA", "La")
 _STRAIGHT = {"La": "LA", "RGBa": "RGBA"}  # Pillow converts these to nothing else
 _MAX_PROFILES = 16  # kept in each thread; those of printers have a megabyte
+_STRIP = 512  # rows at a time
 _SRGB_TOLERANCE = 2  # levels; by so much sRGB profiles differ among themselves
 
 
@@ -153,33 +154,49 @@ def flatten(image: Image.Image, alpha: str) -> Flat:
     note = f"+{alpha}" if image.has_transparency_data else ""
     if note and alpha != "drop":
         transform = None if mode in _GREY else _transform("RGB", profile)
-        flat = _composite(image, background_colour(alpha), transform)
+        flat, is_clear = _composite(image, background_colour(alpha), transform)
+        note += "+clear" if is_clear else ""
         return Flat(flat, note + ("" if transform is None else "+icc"))
     if note:
         image = _straight(image).copy()
         image.info.pop("transparency", None)
     if mode in _GREY:
-        return Flat(image.convert("L"), note)
+        return Flat(_converted(image, "L"), note)
     if mode in ("LAB", "HSV"):  # a profile describes neither
         return Flat(image.convert("RGB"), note + ">RGB")
     transform = _transform("CMYK" if mode == "CMYK" else "RGB", profile)
     notes = note + ("" if transform is None else "+icc")
     notes += ">RGB" if mode in ("CMYK", "YCbCr") else ""
     keeps = mode == "CMYK" and transform is not None
-    return Flat(image if keeps else image.convert("RGB"), notes, transform)
+    return Flat(image if keeps else _converted(image, "RGB"), notes, transform)
 
 
-def _composite(image: Image.Image, colour: Colour, transform: Transform | None) -> Image.Image:
-    grey = image.mode in _GREY and len(set(colour)) == 1
-    # via RGBA also for palettes: their transparency is a list, which RGB cannot take
-    over = _straight(image).convert("RGBA")
-    if transform is not None:  # here, as it does not hold for the colour behind
-        colours = ImageCms.applyTransform(over.convert("RGB"), transform)
-        assert colours is not None
-        colours.putalpha(over.getchannel("A"))
-        over = colours
-    flat = Image.alpha_composite(Image.new("RGBA", over.size, (*colour, 255)), over)
-    return flat.convert("RGB").convert("L") if grey else flat.convert("RGB")
+def _composite(
+    image: Image.Image, colour: Colour, transform: Transform | None
+) -> tuple[Image.Image, bool]:
+    """Lay an image on a colour, and tell whether nothing of it is seen; a strip at a time."""
+    is_grey = image.mode in _GREY and len(set(colour)) == 1
+    flat = Image.new("L" if is_grey else "RGB", image.size)
+    is_clear = True
+    for top in range(0, image.height, _STRIP):
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+        # via RGBA also for palettes: their transparency is a list, which RGB cannot take
+        over = _straight(strip).convert("RGBA")
+        opacity = over.getchannel("A")
+        is_clear = is_clear and opacity.getextrema() == (0, 0)
+        if transform is not None:  # here, as it does not hold for the colour behind
+            colours = ImageCms.applyTransform(over.convert("RGB"), transform)
+            assert colours is not None
+            colours.putalpha(opacity)
+            over = colours
+        laid = Image.alpha_composite(Image.new("RGBA", over.size, (*colour, 255)), over)
+        flat.paste(laid.convert("RGB").convert(flat.mode), (0, top))
+    return flat, is_clear
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    """Convert an image; itself where it is so already, for a copy of a large one costs memory."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _straight(image: Image.Image) -> Image.Image:
