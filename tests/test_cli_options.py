@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from commands import FAST, adgan, refused
 from conftest import draw_disc
+from PIL import Image
 from test_cli_rank import links_of, summary_of
 from typer.testing import CliRunner
 
@@ -58,6 +59,27 @@ def test_links_left_alone_are_mentioned(tree, tiny_model):
     said = adgan("score", tree, "-m", tiny_model, *FAST).stderr
     assert "1 symbolic link alone; --follow-links" in said
     assert "link" not in adgan("score", tree, "--follow-links", "-m", tiny_model, *FAST).stderr
+
+
+def test_files_that_are_no_pictures_are_mentioned_in_a_line(tree, tiny_model):
+    for name in ("a.txt", "sub/b.txt", "README"):
+        (tree / name).write_text("no picture")
+    said = adgan("score", tree, "-m", tiny_model, *FAST).stderr
+    line = "note: passed over 3 files that are no pictures: 2 .txt, 1 without extension"
+    assert line in said
+    assert "passed over" not in adgan("score", tree, "-m", tiny_model, *FAST, "-q").stderr
+
+
+def test_the_largest_picture_is_what_max_pixels_says(tree, tiny_model, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    args = ["score", tree, "-m", tiny_model, *FAST, "--no-cache"]
+    ended = adgan(*args, "--max-pixels", "0.0002MP", code=3)
+    reasons = {row["error"] for row in csv.DictReader(io.StringIO(ended.stdout))}
+    expected = "larger than 0.0002 megapixels: suspected decompression bomb; --max-pixels sets"
+    assert len(reasons) == 1 and reasons.pop().startswith(expected)
+    adgan(*args, "--max-pixels", "256")
+    line = refused("scan", tree, "--max-pixels", "many", code=2)
+    assert line == "--max-pixels must be like 400MP or 400000000, got 'many'"
 
 
 def test_a_folder_of_links_alone_says_so(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from commands import adgan, refused
 from PIL import Image
@@ -28,6 +29,35 @@ def test_a_program_gets_everything(discs):
     assert told["formats"] == {"PNG": 15} and told["sizes"] == {"16x16": 15}
     assert told["unreadable"][0] == {"path": "0.jpg", "reason": "not a picture Pillow can read"}
     assert set(told["seconds"]) == {"read", "training_step", "rank"}
+
+
+def test_ranges_blank_pictures_and_other_files_are_told(tmp_path):
+    for index in range(9):
+        values = np.arange(256, dtype=np.uint16).reshape(16, 16) * 4
+        Image.fromarray(values + 60_000 * (index == 8)).save(tmp_path / f"{index}.png")
+    Image.new("L", (16, 16), 7).save(tmp_path / "flat.png")
+    Image.new("RGBA", (16, 16)).save(tmp_path / "clear.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "film.mp4").write_text("no picture")
+    ended = adgan("scan", tmp_path, "--size", "16")
+    assert "values      I;16 from 0 to 61020" in ended.stdout
+    assert "blank       2 pictures of one colour, 1 of them fully transparent" in ended.stdout
+    assert "passed over 1 .mp4, 1 .txt" in ended.stdout
+    assert "warning: the typical picture keeps 5 of 256 levels" in ended.stderr
+    assert "with 8.png; leave that out, or give --range 0..1020" in ended.stderr
+    assert "passed over" not in ended.stderr, "it is in the table"
+    told = json.loads(adgan("scan", tmp_path, "--json", "-q", "--range", "0..1020").stdout)
+    assert told["ranges"]["I;16"] == [0, 1020] and told["levels"] == {}
+    # what lies beyond the range is all white
+    assert (told["one_coloured"], told["fully_transparent"]) == (3, 1)
+    assert told["passed_over"] == {".mp4": 1, ".txt": 1}
+
+
+def test_a_folder_of_other_kinds_names_them(tmp_path):
+    for name in ("a.psb", "b.psb", "c.svg"):
+        (tmp_path / name).write_text("no picture")
+    line = refused("scan", tmp_path, code=3)
+    assert line == f"no pictures in {tmp_path}, but 2 .psb, 1 .svg; give others"
 
 
 def test_long_lists_are_cut_and_say_so(tmp_path):

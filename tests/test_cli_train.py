@@ -201,6 +201,28 @@ def test_deep_pictures_keep_their_range_with_the_model(tmp_path, out):
     assert [row[6] for row in rows] == ["I;16[100..4003]"] * 4 + ["I;16[100..4003]+clip"]
 
 
+def test_a_range_by_hand_is_kept_also_by_a_run_that_is_resumed(tmp_path, out):
+    for index in range(9):
+        values = np.random.default_rng(index).integers(0, 1000, (16, 16)).astype(np.uint16)
+        values[index:] += 60_000 * (index == 8)  # takes the levels of all others
+        Image.fromarray(values).save(tmp_path / f"{index}.png")
+    args = ["train", tmp_path, *TINY, "-o", out]
+    said = adgan(*args).stderr
+    assert "values that became black to white: I;16 from " in said
+    assert "warning: the typical picture keeps 5 of 256 levels" in said and " with 8.png; " in said
+    said = adgan(*args, "--overwrite", "--range", "0..1000").stderr
+    assert "values that became black to white: F, I, I;16, RGB;16 from 0 to 1000" in said
+    assert "levels" not in said
+    assert load_model(out).ranges[2] == ("I;16", 0, 1000)
+    before = without_time(content(out))
+    adgan(*args, "--resume")
+    assert without_time(content(out)) == before
+    line = refused(*args, "--resume", "--range", "0..999", code=2)
+    assert line.startswith("--range differs from that of the run to resume; leave it out")
+    adgan(*args, "--resume", "--range", "0..1000", "--iters", "4")
+    assert "--range must be LOW..HIGH" in refused(*args, "--range", "9..1", code=2)
+
+
 def test_what_was_trained_on_is_recognised_whatever_it_is_called(discs, out, tmp_path):
     folder = discs(3)
     adgan("train", folder, *TINY, "-o", out)

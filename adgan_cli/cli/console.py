@@ -220,6 +220,15 @@ def parse_size(text: str, option: str) -> int:
     return int(float(match[1]) * factor)
 
 
+def parse_pixels(text: str, option: str) -> int:
+    """Read `400MP` or plain pixels. Raises ConfigError."""
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*(|MP)", text.strip().upper())
+    count = int(float(match[1]) * (10**6 if match[2] else 1)) if match else 0
+    if count < 1:
+        raise ConfigError(f"{option} must be like 400MP or 400000000, got {text!r}")
+    return count
+
+
 def format_duration(seconds: float) -> str:
     """Write seconds for people: 8 s, 12 min, 3.5 h."""
     if seconds < 99.5:

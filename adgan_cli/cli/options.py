@@ -1,7 +1,7 @@
 """Options that several commands share, and what they amount to."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,14 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from adgan_cli.cli.console import Reporter, Stopwatch, VerboseReporter, parse_size, status
+from adgan_cli.cli.console import (
+    Reporter,
+    Stopwatch,
+    VerboseReporter,
+    parse_pixels,
+    parse_size,
+    status,
+)
 from adgan_cli.cli.signature import Fields, Overrides, option
 from adgan_cli.config import PICTURES, By, SearchConfig, flag
 from adgan_cli.errors import ConfigError
@@ -20,9 +27,11 @@ from adgan_cli.text import plural
 if TYPE_CHECKING:
     from adgan_cli.engine.models.model import Model
     from adgan_cli.images.cache import CacheConfig
+    from adgan_cli.images.depth import Ranges
     from adgan_cli.images.find import Listing
     from adgan_cli.images.read import Preprocessing
     from adgan_cli.images.reader import Reader
+    from adgan_cli.images.value_ranges import ValueRange
     from adgan_cli.scoring.run import ScoringRun
 
 # groups of options, beside those of config.py
@@ -53,6 +62,16 @@ CacheDir = Annotated[
     Path | None,
     option(CACHE, "Folder for decoded pictures; see adgan cache info.", envvar="ADGAN_CACHE_DIR"),
 ]
+ValueRangeOption = Annotated[
+    str | None,
+    option(
+        PICTURES,
+        "Values that become black and white in pictures deeper than 8 bits; default: those of the"
+        " set, without single outliers.",
+        "--range",
+        metavar="LOW..HIGH",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -82,9 +101,9 @@ class InputOptions:
     def __bool__(self) -> bool:
         return bool(self.paths) or self.files_from is not None
 
-    def listing(self, reporter: Reporter) -> "Listing":
-        """List the images, and mention links that were left alone."""
-        from adgan_cli.images.find import list_inputs
+    def listing(self, reporter: Reporter, *, note_others: bool = True) -> "Listing":
+        """List the images, and mention links left alone and files that are no images."""
+        from adgan_cli.images.find import count_kinds, list_inputs
         from adgan_cli.images.selection import Selection
 
         include, exclude = tuple(self.include or ()), tuple(self.exclude or ())
@@ -94,6 +113,10 @@ class InputOptions:
         if listing.links:
             left = plural(listing.links, "symbolic link")
             reporter.info(f"note: left {left} alone; --follow-links reads them")
+        if listing.passed_over and note_others:
+            count = plural(sum(listing.passed_over.values()), "file")
+            kinds = count_kinds(listing.passed_over)
+            reporter.info(f"note: passed over {count} that are no pictures: {kinds}")
         return listing
 
 
@@ -120,8 +143,19 @@ class ReaderOptions:
         ),
     ] = None
 
+    max_pixels: Annotated[
+        str | None,
+        option(
+            PICTURES,
+            "Refuse larger pictures, such as 400MP; default: 179MP, as decompression bombs.",
+            show_default=False,
+        ),
+    ] = None
+
     def __post_init__(self) -> None:
         parse_size(self.cache_limit, "--cache-limit")  # refused before any work
+        if self.max_pixels is not None:
+            parse_pixels(self.max_pixels, "--max-pixels")
 
     def cache(self) -> "CacheConfig | None":
         """Return where decoded images are kept; None with --no-cache."""
@@ -134,7 +168,11 @@ class ReaderOptions:
 
     def reader(self, preprocessing: "Preprocessing", reporter: Reporter) -> "Reader":
         """Return what reads images like this, and mentions when the cache had to be given up."""
+        from adgan_cli.images.open_image import limit_pixels
         from adgan_cli.images.reader import Reader
+
+        if self.max_pixels is not None:
+            limit_pixels(parse_pixels(self.max_pixels, "--max-pixels"))
 
         def cache_disabled(reason: str) -> None:
             reporter.info(f"note: no cache of decoded pictures: {reason}")
@@ -224,6 +262,19 @@ class ScoringOptions:
             resume=self.resume,
             processes=join(),
         )
+
+
+def by_hand(value_range: str | None) -> "Ranges":
+    """Return the ranges that --range sets; none where it is not given."""
+    from adgan_cli.images.value_ranges import parse_range
+
+    return () if value_range is None else parse_range(value_range)
+
+
+def warn_of_ranges(measured: "Iterable[ValueRange]") -> None:
+    """Warn of ranges by which most images lose their levels."""
+    for warning in filter(None, (one.warning() for one in measured)):
+        status(f"warning: {warning}")
 
 
 def open_model(path: Path, device: str, reporter: Reporter) -> "Model":

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adgan_cli.cli.console import Reporter, escape_control, format_duration
-from adgan_cli.cli.options import InputOptions, ReaderOptions
+from adgan_cli.cli.options import (
+    InputOptions,
+    ReaderOptions,
+    ValueRangeOption,
+    by_hand,
+    warn_of_ranges,
+)
 from adgan_cli.cli.signature import field_option, with_options
 from adgan_cli.config import ModelConfig, ReadConfig, Size
 from adgan_cli.errors import ConfigError, NoImagesError
@@ -30,6 +36,7 @@ def scan(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON, with nothing left out.")
     ] = False,
+    value_range: ValueRangeOption = None,
     reporter: Reporter,
     inputs: InputOptions,
     reading: ReaderOptions,
@@ -42,14 +49,15 @@ def scan(
     """
     if not inputs:
         raise ConfigError("give a folder, or a list with --files-from; see adgan scan --help")
-    listing = inputs.listing(reporter)
+    ranges = by_hand(value_range)
+    listing = inputs.listing(reporter, note_others=False)
 
     from adgan_cli.images.read import Preprocessing
     from adgan_cli.images.scan import scan as scan_images
 
     started = time.monotonic()
     rules = ReadConfig()
-    reader = reading.reader(Preprocessing(size, 3, rules.fit, rules.alpha), reporter)
+    reader = reading.reader(Preprocessing(size, 3, rules.fit, rules.alpha, ranges), reporter)
     with reporter.counting_bar() as bar:
         task = bar.add_task("reading pictures", total=len(listing.items))
         result = scan_images(
@@ -62,6 +70,7 @@ def scan(
     else:
         for line in _lines(result, seconds, model):
             typer.echo(escape_control(line))
+    warn_of_ranges(result.value_ranges)
     if not result.readable:
         raise NoImagesError(f"no usable picture in {result.root}: all {result.total} failed")
 
@@ -89,13 +98,20 @@ def _record(result: "Scan", seconds: Mapping[str, float]) -> dict[str, Any]:
         "modes": result.modes,
         "sizes": {f"{width}x{height}": count for (width, height), count in result.sizes.items()},
         "ranges": {kind: [low, high] for kind, low, high in result.ranges},
+        "levels": {one.kind: round(one.levels, 1) for one in result.value_ranges},
+        "one_coloured": result.one_coloured,
+        "fully_transparent": result.clear,
         "duplicates": [[escape_surrogates(name) for name in names] for names in result.duplicates],
         "links": result.links,
+        "passed_over": result.passed_over,
         "seconds": {name: float(f"{value:.3g}") for name, value in seconds.items()},
     }
 
 
 def _lines(result: "Scan", seconds: Mapping[str, float], model: ModelConfig) -> list[str]:
+    from adgan_cli.images.find import count_kinds
+    from adgan_cli.images.value_ranges import describe_ranges
+
     sides = [side for size in result.sizes for side in size]
     repeated = sum(len(names) - 1 for names in result.duplicates)
     lines = [
@@ -107,7 +123,14 @@ def _lines(result: "Scan", seconds: Mapping[str, float], model: ModelConfig) -> 
     ]
     if sides:
         lines.append(f"{'sides':12}{min(sides):,} to {max(sides):,} pixels")
-    lines += [f"{'values':12}{kind} from {low:g} to {high:g}" for kind, low, high in result.ranges]
+    lines += [f"{'values':12}{line}" for line in describe_ranges(result.ranges)]
+    if result.one_coloured:
+        of_these = f", {result.clear:,} of them fully transparent" if result.clear else ""
+        lines.append(
+            f"{'blank':12}{plural(result.one_coloured, 'picture')} of one colour{of_these}"
+        )
+    if result.passed_over:
+        lines.append(f"{'passed over':12}{count_kinds(result.passed_over)}")
     lines += _listed("unreadable", [f"{name}: {why}" for name, why in result.unreadable])
     lines += _listed("duplicates", [" = ".join(names) for names in result.duplicates])
     if result.readable:

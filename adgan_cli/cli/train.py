@@ -14,7 +14,7 @@ from adgan_cli.cli.console import (
     format_duration,
     status,
 )
-from adgan_cli.cli.options import DEFAULT_MODEL, InputOptions, ReaderOptions
+from adgan_cli.cli.options import DEFAULT_MODEL, InputOptions, ReaderOptions, warn_of_ranges
 from adgan_cli.cli.progress import FeatureProgressBar, TrainingProgress
 from adgan_cli.cli.signature import with_options
 from adgan_cli.cli.train_options import TrainingOptions
@@ -111,6 +111,7 @@ def _load(
 ) -> "PixelSet":
     """Decode the images, and say what was left out."""
     from adgan_cli.fitting.data import load_training_images
+    from adgan_cli.images.value_ranges import describe_ranges
 
     def load() -> "PixelSet":
         with reporter.counting_bar() as bar:
@@ -127,6 +128,9 @@ def _load(
     kind = "grey" if channels == 1 else "colour"
     count = plural(len(images), "picture")
     reporter.info(f"{count} in {listing.root}, read as {size} px {kind}")
+    for line in describe_ranges(images.ranges):
+        reporter.info(f"values that became black to white: {line}")
+    warn_of_ranges(images.value_ranges)
     for name, reason in images.failures[:5]:
         status(f"warning: left out {name}: {reason}")
     if len(images.failures) > 5:

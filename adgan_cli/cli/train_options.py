@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from adgan_cli.cli.console import parse_duration
-from adgan_cli.cli.options import OUTPUT, Device, TrainingPrecision
+from adgan_cli.cli.options import OUTPUT, Device, TrainingPrecision, ValueRangeOption, by_hand
 from adgan_cli.cli.signature import Fields, Overrides, Shown, field_option, option
 from adgan_cli.config import (
     FEATURES,
@@ -75,6 +75,7 @@ class TrainingOptions:
         Overrides[FeatureConfig], Fields(FeatureConfig(), without=("backbone",))
     ] = Overrides({})
     reading: Annotated[Overrides[ReadConfig], Fields(ReadConfig())] = Overrides({})
+    value_range: ValueRangeOption = None
     save_every: Annotated[
         str, option(OUTPUT, "Time between checkpoints and samples; none: only at the end.")
     ] = "2m"
@@ -128,6 +129,7 @@ class TrainingOptions:
             max_time=max_time,
             save_every=save_every,
             keep_critic=self.keep_critic,
+            ranges=by_hand(self.value_range),
         )
 
     def _features(self, preset: FeatureConfig | None) -> FeatureConfig | None:

@@ -31,6 +31,7 @@ from adgan_cli.fitting.stages import StageCallbacks, StageProgress
 from adgan_cli.fitting.trained_model import trained_model
 from adgan_cli.fitting.transform_checkpoint import TRANSFORMATIONS_FILE
 from adgan_cli.fitting.verdict import with_verdict
+from adgan_cli.images.depth import ranges_dict
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.processes import SINGLE, Processes
 
@@ -219,6 +220,7 @@ class TrainingRun:
         features = self.settings.features
         data = data_provenance(self.images) | {
             "reading": to_dict(self.settings.reading),
+            "ranges": ranges_dict(self.images.ranges),
             "features": None if features is None else to_dict(features),
         }
         save_checkpoint(self.state, self.out, data)

@@ -20,6 +20,7 @@ from adgan_cli.engine.models.files import read_search_config
 from adgan_cli.engine.training.checkpoint import read_checkpoint
 from adgan_cli.errors import ConfigError, ModelFileError
 from adgan_cli.fitting.data import ReadLarge, data_provenance
+from adgan_cli.images.depth import Ranges, ranges_from
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.images.read import Preprocessing
 
@@ -43,6 +44,7 @@ class TrainingSettings:
     save_every: float | None = SAVE_EVERY  # seconds; None: only at the end
     keep_critic: bool = False  # in the model too, for --loss critic-features
     networks_only: bool = False  # train on all images: none held out, no p-values, no verdict
+    ranges: Ranges = ()  # of the values deeper than 8 bits; (): those that the images have
 
     def with_backbone(self, backbone: Backbone, read_large: ReadLarge) -> "TrainingSettings":
         """Let the features of a pretrained network join in."""
@@ -55,9 +57,9 @@ class TrainingSettings:
         return replace(self, max_time=left)
 
     def preprocessing(self) -> Preprocessing:
-        """Describe how images have to be read for this run, but for the values of deep ones."""
+        """Describe how images have to be read for this run."""
         model, reading = self.model, self.reading
-        return Preprocessing(model.size, model.channels, reading.fit, reading.alpha)
+        return Preprocessing(model.size, model.channels, reading.fit, reading.alpha, self.ranges)
 
 
 def resumed_settings(
@@ -79,12 +81,18 @@ def resumed_settings(
         values = {"precision": saved["precision"], **to_dict(model), **to_dict(train)}
         step = int(saved["step"])
         reading = from_dict(ReadConfig, saved["data"]["reading"])
+        ranges = ranges_from(saved["data"].get("ranges", {}))
         features = _features_from(saved["data"]["features"])
         _ = saved["data"]["pictures"]  # read later on
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"the checkpoint is corrupt ({error}); use --overwrite") from error
     values |= to_dict(reading) | ({} if features is None else to_dict(features))
     _refuse_other_values(given, values, step)
+    if settings.ranges and settings.ranges != ranges:
+        raise ConfigError(
+            "--range differs from that of the run to resume; leave it out, or start anew with "
+            "--overwrite"
+        )
     goals = {name: given[name] for name in GOALS if name in given}
     return replace(
         settings,
@@ -93,6 +101,7 @@ def resumed_settings(
         reading=reading,
         features=features,
         search=read_search_config(out) or settings.search,
+        ranges=ranges,
     )
 
 
