@@ -49,7 +49,7 @@ def directory(
 
 
 def raw(first: dict, second: dict, *, order: str = "<", link: str = "below", big: bool = False):
-    """A TIFF of two directories, one below or behind the other."""
+    """A TIFF of two image_of, one below or behind the other."""
     start = 16 if big else 8
     mark = b"II" if order == "<" else b"MM"
     head = struct.pack(order + "HHHQ", 43, 8, 0, 16) if big else struct.pack(order + "HI", 42, 8)
@@ -59,7 +59,7 @@ def raw(first: dict, second: dict, *, order: str = "<", link: str = "below", big
     return mark + head + whole + directory(**second, **shared, start=start + length)
 
 
-def image(side: int, kind: int, photometric: int = RGB, **more: int) -> dict:
+def image_of(side: int, kind: int, photometric: int = RGB, **more: int) -> dict:
     return {"side": side, "kind": kind, "photometric": photometric, **more}
 
 
@@ -76,20 +76,20 @@ def reason(path, content: bytes) -> str:
 def test_sensor_data_below_a_thumbnail_are_camera_raw_whatever_the_name(
     tmp_path, name, order, photometric
 ):
-    content = raw(image(6, REDUCED), image(32, FULL, photometric), order=order)
+    content = raw(image_of(6, REDUCED), image_of(32, FULL, photometric), order=order)
     assert reason(tmp_path / name, content) == RAW
 
 
 def test_sensor_data_behind_a_thumbnail_or_first_or_of_a_large_file_are_camera_raw(tmp_path):
     path = tmp_path / "a"
-    thumbnail, sensor = image(6, REDUCED), image(32, FULL, SENSOR)
+    thumbnail, sensor = image_of(6, REDUCED), image_of(32, FULL, SENSOR)
     assert reason(path, raw(thumbnail, sensor, link="behind")) == RAW
     assert reason(path, raw(sensor, thumbnail, link="behind")) == RAW
     assert reason(path, raw(thumbnail, sensor, big=True)) == RAW
 
 
 def test_a_dng_is_known_by_its_version_and_a_cr2_by_its_mark(tmp_path):
-    assert reason(tmp_path / "a", raw(image(6, FULL, dng=1), image(32, FULL))) == RAW
+    assert reason(tmp_path / "a", raw(image_of(6, FULL, dng=1), image_of(32, FULL))) == RAW
     plain = tiff(np.zeros((4, 4, 3), np.uint8), 2)
     canon = b"II*\0\x10\0\0\0CR\2\0" + plain[8:]
     assert reason(tmp_path / "a", canon) == RAW
@@ -97,14 +97,14 @@ def test_a_dng_is_known_by_its_version_and_a_cr2_by_its_mark(tmp_path):
 
 @pytest.mark.parametrize("link", ["below", "behind"])
 def test_a_thumbnail_in_front_of_a_larger_picture_is_refused(tmp_path, link):
-    content = raw(image(6, REDUCED), image(32, FULL), link=link)
+    content = raw(image_of(6, REDUCED), image_of(32, FULL), link=link)
     assert reason(tmp_path / "a", content) == THUMBNAIL
 
 
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("link", ["below", "behind"])
 def test_smaller_versions_behind_the_picture_do_no_harm(tmp_path, link, big):
-    (tmp_path / "a").write_bytes(raw(image(32, FULL), image(6, REDUCED), link=link, big=big))
+    (tmp_path / "a").write_bytes(raw(image_of(32, FULL), image_of(6, REDUCED), link=link, big=big))
     assert decode_image(tmp_path / "a", Preprocessing(8, 3)).width == 32
 
 
@@ -114,7 +114,7 @@ def test_a_lone_picture_that_calls_itself_a_smaller_version_is_read(tmp_path):
 
 
 def test_a_directory_that_leads_back_to_itself_ends(tmp_path):
-    first = {**image(6, REDUCED), "order": "<", "big": False, "start": 8}
+    first = {**image_of(6, REDUCED), "order": "<", "big": False, "start": 8}
     for link in ("behind", "below"):
         (tmp_path / "a").write_bytes(b"II*\0\x08\0\0\0" + directory(**first, **{link: 8}))
         assert decode_image(tmp_path / "a", Preprocessing(8, 3)).width == 6

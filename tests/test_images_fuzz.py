@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_samples import apng, chunk, gif, ink_profile, matrix_profile, png, tiff
 from PIL import Image
+from test_images_camera_raw import SENSOR, image_of, raw
 
 from adgan_cli.errors import ImageError
 from adgan_cli.images.read import Preprocessing, decode_image, deep_values, read_thumbnail
@@ -43,6 +44,7 @@ def whole_files() -> dict[str, bytes]:
         "png 16 colours": png(deep[..., :3], 2, interlaced=True, chunks=icc),
         "png 16 all": png(deep, 6),
         "png palette": png(indices, 3, bits=2, chunks=plte + chunk(b"tRNS", b"\0\x80")),
+        "png text": png(grey, 0, chunks=chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**21)))),
         "apng": apng([colours[..., :3], colours[..., 1:]]),
         "gif": gif([indices, 3 - indices], colours[0, :4, :3].tobytes(), 1),
         "tiff planes": tiff(deep[..., :3], 2, planes=True),
@@ -53,6 +55,7 @@ def whole_files() -> dict[str, bytes]:
         "tiff signed": tiff(grey.astype(np.int8), 1),
         "tiff lab": tiff(colours[..., :3], 8, tags={274: (5,)}),
         "tiff ycbcr": tiff(colours[..., :3], 6),
+        "tiff raw": raw(image_of(6, 1), image_of(20, 0, SENSOR)),
         "pgm 16": b"P5 10 12 65535\n" + deep[..., 0].astype(">u2").tobytes(),
         "pgm 12": b"P5 10 12 4095\n" + (deep[..., 0] % 4096).astype(">u2").tobytes(),
         "ppm 16": b"P6 10 12 65535\n" + deep[..., :3].astype(">u2").tobytes(),
@@ -103,8 +106,9 @@ def whole_files() -> dict[str, bytes]:
 
 
 WHOLE = whole_files()
-# no Pillow reads integers where 0 is white; and XBM is C code, tried only under its own name
-UNREADABLE = {"tiff int", "xbm"}
+# no Pillow reads integers where 0 is white, nothing here reads a camera's data, and XBM is C code,
+# tried only under its own name
+UNREADABLE = {"tiff int", "tiff raw", "xbm"}
 if int(Image.__version__.split(".")[0]) < 11:
     UNREADABLE.add("tiff ycbcr")
 # what a file is called, so that formats without a signature are tried as well
