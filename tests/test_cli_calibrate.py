@@ -52,8 +52,10 @@ def test_settings_become_the_models_own_only_when_asked(discs, model, tmp_path):
 def test_pictures_the_model_was_trained_on_are_left_out(discs, model, tmp_path):
     mixed = discs(15)  # the first twelve are those it was trained on
     (mixed / "broken.png").write_bytes(b"no picture")
+    (mixed / "zcopy.png").write_bytes((mixed / "disc-014.png").read_bytes())
     said = adgan("calibrate", mixed, "-m", model, *FAST).stderr
     assert "left out 12 pictures that the model was trained on" in said
+    assert "left out 1 exact copy of others" in said
     assert "left out 1 file" in said and "go by 3 pictures" in said
     out = tmp_path / "scores.csv"
     adgan("score", mixed, "-m", model, *FAST, "-o", out)
@@ -61,7 +63,7 @@ def test_pictures_the_model_was_trained_on_are_left_out(discs, model, tmp_path):
     assert [row.p_value is None for row in rows] == [
         bool(row.in_training) or row.score is None for row in rows
     ]
-    assert sum(row.p_value is not None for row in rows) == 3
+    assert sum(row.p_value is not None for row in rows) == 3 + 1
 
 
 def test_nothing_but_known_pictures_is_refused(discs, model):

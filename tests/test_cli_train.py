@@ -386,6 +386,29 @@ def test_a_history_that_cannot_grow_is_one_line(discs, out, monkeypatch):
     assert line.startswith("cannot write /dev/full: No space left on device")
 
 
+# what is in the folder
+
+
+@pytest.mark.parametrize("way", [[], ["--no-gan"], ["--dry-run"]])
+def test_a_folder_without_variety_is_refused_before_the_first_step(tmp_path, out, way):
+    for index in range(12):
+        image = Image.new("RGBA", (16, 16), (20 * index, 0, 0, 0))
+        image.save(tmp_path / f"{index}.png")
+    args = [*TINY[:-2], *way, "-o", out]
+    line = refused("train", tmp_path, *args, code=3)
+    assert line.startswith(f"nothing to learn from {tmp_path}: all of 12 pictures are fully trans")
+    assert "--alpha drop" in line and not (out / "model.safetensors").exists()
+
+
+def test_copies_and_transparent_pictures_are_mentioned(discs, out):
+    folder = discs()
+    (folder / "copy.png").write_bytes((folder / "disc-000.png").read_bytes())
+    Image.new("LA", (16, 16), (255, 0)).save(folder / "clear.png")
+    said = adgan("train", folder, *TINY, "-o", out).stderr
+    assert "note: exact copies of others: 1; held out they count once" in said
+    assert "warning: fully transparent, and so read as one colour: 1; --alpha drop" in said
+
+
 # settings
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from adgan_cli.config import TrainConfig
 from adgan_cli.errors import NoImagesError
@@ -50,7 +51,13 @@ def test_the_choice_goes_by_content_not_by_order():
 
 def test_copies_of_a_picture_are_never_on_both_sides():
     trained, held = hold_out(pictures(30, copies=3), TrainConfig(holdout=0.3))
-    assert len(held) == 27 and not set(trained.fingerprints) & set(held.fingerprints)
+    assert len(trained) == 63 and not set(trained.fingerprints) & set(held.fingerprints)
+
+
+def test_copies_of_a_picture_that_is_held_out_count_once():
+    _, held = hold_out(pictures(30, copies=3), TrainConfig(holdout=0.3))
+    assert len(held) == len(set(held.fingerprints)) == 9
+    assert pictures(30, copies=3).count_copies() == 60
 
 
 @pytest.mark.parametrize(("count", "share"), [(10, 0.1), (50, 0.0)])
@@ -69,8 +76,6 @@ def test_no_more_are_held_out_than_p_values_need():
 
 
 def test_grey_and_colour_are_told_apart_by_content(discs):
-    from PIL import Image
-
     folder = discs(3)
     assert loaded(folder).pixels.shape == (3, 16, 16, 1)
     Image.new("RGB", (16, 16), (0, 0, 9)).save(folder / "blue.png")
@@ -89,6 +94,21 @@ def test_a_folder_without_usable_pictures_is_an_error(tmp_path, content, said):
     for name, data in content.items():
         (tmp_path / name).write_bytes(data)
     with pytest.raises(NoImagesError, match=said):
+        loaded(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colours", "said"),
+    [
+        ("RGB", ["red", "blue"], "all of 2 pictures are of one colour"),
+        ("RGBA", ["#ff000000", "#00ff0000"], "all of 2 pictures are fully transparent; --alpha"),
+        ("I;16", [7, 9], "of one colour.*I;16 values 7..9; --range"),
+    ],
+)
+def test_a_set_without_variety_is_an_error_that_says_what_was_read(tmp_path, mode, colours, said):
+    for index, colour in enumerate(colours):
+        Image.new(mode, (16, 16), colour).save(tmp_path / f"{index}.png")
+    with pytest.raises(NoImagesError, match=f"nothing to learn from .*{said}"):
         loaded(tmp_path)
 
 

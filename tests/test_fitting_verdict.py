@@ -45,6 +45,7 @@ def trained_state(**changes: Any) -> TrainState:
     ("numbers", "word"),
     [
         ({"variety": 0.2}, "collapsed"),
+        ({"variety": 30.0}, "train longer"),
         ({"trained_on": 50}, "too few pictures"),
         ({"gap": 0.8}, "too few pictures"),
         ({"reconstruction": 1.6}, "too few pictures"),
@@ -69,6 +70,12 @@ def test_a_generator_that_draws_one_picture_is_called_collapsed():
     assert math.isfinite(judged.provenance["verdict"]["gap"])
     assert judged.provenance["verdict"]["held_out"] == 5
     assert "reconstruction" not in judged.provenance["verdict"], "nothing tells what they score"
+
+
+def test_variety_beyond_that_of_almost_equal_pictures_has_an_end_and_is_explained():
+    equal = PixelSet(np.full((9, 16, 16, 1), 7, np.uint8), tuple("abcdefghi"), ())
+    found = with_verdict(model(), trained_state(), equal, pictures(5, seed=1)).provenance["verdict"]
+    assert found["variety"] == 1000 and "almost equal; adgan scan" in found["advice"]
 
 
 def test_reconstruction_compares_pictures_held_out_with_those_trained_on():

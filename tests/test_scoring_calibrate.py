@@ -79,6 +79,16 @@ def test_a_folder_calibrates_by_the_scores_that_its_images_get(discs):
     assert calibration is not None and calibration.scores.tolist() == scored
 
 
+def test_exact_copies_of_an_image_calibrate_once(discs):
+    folder = discs(5)
+    for index in range(4):
+        (folder / f"copy-{index}.png").write_bytes((folder / "disc-000.png").read_bytes())
+    calibrated, counts = calibrate(model(), list_inputs([folder]))
+    assert (counts.unseen, counts.copies) == (5, 4)
+    calibration = calibrated.calibration(SEARCH)
+    assert calibration is not None and len(set(calibration.scores.tolist())) == 5
+
+
 BY_ALL = replace(SEARCH, by="all")
 
 

@@ -90,6 +90,9 @@ def _report(counts: "CalibrationCounts", model: str, *, default: bool) -> None:
 
     if counts.in_training:
         status(f"left out {plural(counts.in_training, 'picture')} that the model was trained on")
+    if counts.copies:
+        noun = "exact copy" if counts.copies == 1 else "exact copies"
+        status(f"left out {counts.copies:,} {noun} of others, which would count twice")
     if counts.failed:
         status(f"warning: left out {plural(counts.failed, 'file')} that cannot be read")
     status(f"p-values of {model} now go by {plural(counts.unseen, 'picture')}")

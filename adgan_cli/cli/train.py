@@ -128,6 +128,7 @@ def _load(
     kind = "grey" if channels == 1 else "colour"
     count = plural(len(images), "picture")
     reporter.info(f"{count} in {listing.root}, read as {size} px {kind}")
+    _note_copies(images, reporter)
     for line in describe_ranges(images.ranges):
         reporter.info(f"values that became black to white: {line}")
     warn_of_ranges(images.value_ranges)
@@ -136,6 +137,17 @@ def _load(
     if len(images.failures) > 5:
         status(f"warning: left out {len(images.failures) - 5} more files that cannot be read")
     return images
+
+
+def _note_copies(images: "PixelSet", reporter: Reporter) -> None:
+    """Say how many images are copies of others, or nothing but the colour behind them."""
+    if copies := images.count_copies():
+        reporter.info(f"note: exact copies of others: {copies:,}; held out they count once")
+    if clear := int(images.clear.sum()):
+        status(
+            f"warning: fully transparent, and so read as one colour: {clear:,}; --alpha drop reads "
+            "the colours underneath"
+        )
 
 
 def _report_counts(run: "TrainingRun", reporter: Reporter) -> None:

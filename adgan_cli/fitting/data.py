@@ -16,6 +16,7 @@ from adgan_cli.errors import ImageError, NoImagesError
 from adgan_cli.images.find import Listing
 from adgan_cli.images.pixels import PixelSet, load_pixels
 from adgan_cli.images.reader import Reader
+from adgan_cli.images.variety import lack_of_variety
 from adgan_cli.scoring.calibrate import MAX_HELD_OUT, ImagesToScore
 
 ReadLarge = Callable[[Sequence[str]], np.ndarray]  # names (n,) -> uint8 (n, L, L, C)
@@ -28,7 +29,7 @@ def load_training_images(
     detect_grey: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> PixelSet:
-    """Decode the images of a listing; NoImagesError where there is none to learn from."""
+    """Decode the images of a listing; NoImagesError where there is none, or nothing to learn."""
     images = load_pixels(listing, reader, detect_grey=detect_grey, on_progress=on_progress)
     if not images.names:
         name, reason = images.failures[0]
@@ -36,24 +37,30 @@ def load_training_images(
             f"no usable picture in {listing.root}: all {len(images.failures)} failed, "
             f"the first is {name}: {reason}"
         )
+    lack = lack_of_variety(images)
+    if lack is not None:
+        raise NoImagesError(f"nothing to learn from {listing.root}: {lack}")
     return images
 
 
 def hold_out(images: PixelSet, config: TrainConfig) -> tuple[PixelSet, PixelSet]:
     """Split a set into what is trained on and the share that `config` holds out.
 
-    The choice depends on the contents of the files and the seed, not on names or order; copies of a
-    file stay together. At most 2,000 are held out, and none where that would be a single one.
+    The choice depends on the contents of the files and the seed, not on names or order. At most
+    2,000 are held out, and none where that would be a single one. Of copies of a file that is held
+    out only the first is used, and none is trained on: p-values count it once.
     """
     count = len(images)
     contents = images.fingerprints if len(images.fingerprints) else np.arange(count)
-    distinct, index = np.unique(contents, return_inverse=True)
+    distinct, first, index = np.unique(contents, return_index=True, return_inverse=True)
     n_held_out = min(MAX_HELD_OUT, round(config.holdout * len(distinct)))
     if n_held_out < 2:
         n_held_out = 0
     order = np.random.default_rng(config.seed).permutation(len(distinct))
     is_held_out = order[index] < n_held_out
-    return images.subset(~is_held_out), images.subset(is_held_out)
+    is_first = np.zeros(count, bool)
+    is_first[first] = True
+    return images.subset(~is_held_out), images.subset(is_held_out & is_first)
 
 
 def training_data(

@@ -25,6 +25,9 @@ MAX_CRITIC_GAP = 0.5  # of the critic's distance that is there only for pictures
 # times the error of images trained on: the generator knows those by heart
 MAX_RECONSTRUCTION_RATIO = 1.3
 COLLAPSED = 0.5  # of the variety of real pictures
+# times the variety of real pictures: more than a generator that has seen them comes to
+MAX_VARIETY = 10.0
+HIGHEST_VARIETY = 1000.0  # more is not told: where real pictures are equal it would have no end
 CONVERGED = 0.3  # of the steps brought nothing new
 
 
@@ -45,7 +48,7 @@ def with_verdict(model: Model, state: TrainState, images: PixelSet, held_out: Pi
     numbers: dict[str, Any] = {
         "trained_on": len(images),
         "held_out": len(held_out),
-        "variety": round(_spread(generated) / max(_spread(real), 1e-12), 3),
+        "variety": round(min(_spread(generated) / max(_spread(real), 1e-12), HIGHEST_VARIETY), 3),
     }
     if len(held_out):
         unseen = to_model_range(pixel_tensor(held_out, N_JUDGED).to(state.device))
@@ -69,6 +72,11 @@ def verdict(numbers: Mapping[str, Any], steps: int) -> tuple[str, str]:
         return "collapsed", (
             f"generated pictures differ {numbers['variety']:.0%} as much as real ones: "
             "train longer, or try another --seed or objective"
+        )
+    if numbers["variety"] > MAX_VARIETY:
+        return "train longer", (
+            f"generated pictures differ {numbers['variety']:.0f} times as much as real ones, which "
+            "are almost equal; adgan scan shows what was read"
         )
     if numbers["trained_on"] < MIN_TRAIN:
         return "too few pictures", (

@@ -55,6 +55,10 @@ class PixelSet:
             self.clear[selected] if len(self.clear) else self.clear,
         )
 
+    def count_copies(self) -> int:
+        """Count the images whose files are exact copies of others' before them."""
+        return len(self.fingerprints) - len(np.unique(self.fingerprints))
+
     @cached_property
     def digest(self) -> str:
         """Hash shape and pixels: equal sets in equal order have equal digests."""
@@ -75,10 +79,9 @@ def load_pixels(
     """Decode every image of a listing into one array (N, H, W, C), for the N that can be read.
 
     Values deeper than 8 bits are scaled by the reader's ranges, else by those of this listing.
-    detect_grey: keep only one
-    channel of three if every image is grey (R = G = B everywhere). on_progress is given how many
-    images are done, the failed ones among them. Raises OutputError when a set too large for memory
-    does not fit in the cache.
+    detect_grey: keep only one channel of three if every image is grey (R = G = B everywhere).
+    on_progress is given how many images are done, the failed ones among them. Raises OutputError
+    when a set too large for memory does not fit in the cache.
     """
     items = listing.items
     reader, value_ranges = reader.with_ranges_of(items)

@@ -45,6 +45,7 @@ class CalibrationCounts:
 
     unseen: int  # used
     in_training: int  # left out: the generator knows them
+    copies: int  # left out: exact copies of others, which would count twice
     failed: int
 
 
@@ -183,21 +184,25 @@ def _batches(count: int, size: int) -> list[slice]:
 def _unseen_images(
     model: Model, listing: Listing, config: SearchConfig, reader: Reader | None
 ) -> tuple[ImagesToScore, CalibrationCounts]:
-    """Read at most 2,000 images that the model was not trained on, in the listing's order.
+    """Read at most 2,000 different images that the model was not trained on, in listing's order.
 
     Drawn from the whole listing: those that lie side by side are often relatives.
     """
     drawn = np.random.default_rng(0).permutation(len(listing.items))[: 2 * MAX_HELD_OUT]
     items = [listing.items[index] for index in drawn.tolist()]
     unseen: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
-    in_training, failed = 0, 0
+    seen: set[bytes] = set()
+    in_training, failed, copies = 0, 0, 0
     reading = read_twice(model, config, items, listing.root, expected=len(items), reader=reader)
     for index, (_, image, large) in zip(drawn.tolist(), reading, strict=True):
         if not isinstance(image, DecodedImage):
             failed += 1
         elif model.was_trained_on(image.fingerprint):
             in_training += 1
+        elif image.fingerprint in seen:
+            copies += 1
         else:
+            seen.add(image.fingerprint)
             unseen[index] = image.pixels, large
             if len(unseen) == MAX_HELD_OUT:
                 break
@@ -211,4 +216,4 @@ def _unseen_images(
     held_out = ImagesToScore(
         np.stack([pixels for pixels, _ in ordered]), np.stack(large_ones) if large_ones else None
     )
-    return held_out, CalibrationCounts(len(ordered), in_training, failed)
+    return held_out, CalibrationCounts(len(ordered), in_training, copies, failed)
