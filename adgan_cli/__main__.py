@@ -12,7 +12,8 @@ from adgan_cli.cli import app  # noqa: E402
 
 def main() -> None:
     """Run the command line."""
-    app()
+    # on Windows the parser would expand every pattern, those of --exclude too; PATHS' are ours
+    app(windows_expand_args=False)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ No torch in here.
 """
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -35,6 +34,8 @@ OBJECTIVES: tuple[str, ...] = get_args(Objective)
 LOSSES: tuple[str, ...] = get_args(Loss)
 MAX_FACTOR = 8  # feature maps stop doubling at 8 x width, as at 64 pixels; 256 would need 32 x
 SEED_LIMIT = 2**63  # what torch.Generator takes
+# of step sizes, radii and weights: float32 carries it through a step, squared and summed too
+MAX_FLOAT = 1e6
 
 Config = TypeVar(
     "Config", "ReadConfig", "ModelConfig", "TrainConfig", "FeatureConfig", "SearchConfig"
@@ -139,8 +140,8 @@ class TrainConfig:
         is_valid = 2 <= self.batch_size <= 65_536
         _check(is_valid, "batch_size", "2 (batch norm) to 65536", self.batch_size)
         _check_count("critic_steps", self.critic_steps, 10_000)
-        _check(0 < self.clip < math.inf, "clip", "above 0", self.clip)
-        _check(0 < self.penalty < math.inf, "penalty", "above 0", self.penalty)
+        _check(0 < self.clip <= MAX_FLOAT, "clip", "above 0, at most 1e6", self.clip)
+        _check(0 < self.penalty <= MAX_FLOAT, "penalty", "above 0, at most 1e6", self.penalty)
         _check(0 <= self.ema < 1, "ema", "at least 0 and below 1", self.ema)
         _check(0 <= self.holdout < 1, "holdout", "at least 0 and below 1", self.holdout)
         _check(0 <= self.patience < 1, "patience", "at least 0 and below 1", self.patience)
@@ -223,11 +224,11 @@ class SearchConfig:
     def __post_init__(self) -> None:
         _check_choices(self)
         _check_count("n_seed", self.n_seed, 65_536)
-        _check(self.k >= 0, "k", "at least 0", self.k)
-        _check(0 <= self.lr_z < math.inf, "lr_z", "at least 0", self.lr_z)
-        _check(0 <= self.lr_theta < math.inf, "lr_theta", "at least 0", self.lr_theta)
+        _check(0 <= self.k <= 10**6, "k", "0 to 1000000", self.k)
+        for name in ("lr_z", "lr_theta", "z_radius"):
+            value = getattr(self, name)
+            _check(0 <= value <= MAX_FLOAT, name, "at least 0, at most 1e6", value)
         _check(0 < self.lr_decay <= 1, "lr_decay", "above 0, at most 1", self.lr_decay)
-        _check(0 <= self.z_radius < math.inf, "z_radius", "at least 0", self.z_radius)
         # 8 bits of a weight of 0.02 are steps of 6e-5: those of theta would be lost
         is_valid = self.precision == "fp32" or not self.moves_theta
         _check(is_valid, "precision", "fp32 unless --theta none", self.precision)
@@ -251,7 +252,7 @@ def loss_terms(text: str) -> list[tuple[float, str]]:
     terms = []
     for term in text.split("+"):
         match = re.fullmatch(r"\s*(?:(\d*\.?\d+)\s*\*)?\s*([a-z0-9-]+)\s*", term)
-        if not match or match[2] not in LOSSES or float(match[1] or 1) == 0:
+        if not match or match[2] not in LOSSES or not 0 < float(match[1] or 1) <= MAX_FLOAT:
             return []
         terms.append((float(match[1] or 1), match[2]))
     return terms
@@ -273,7 +274,10 @@ def from_dict(kind: type[Config], values: Mapping[str, Any]) -> Config:
         whole_float = expected is float and type(got) is int  # JSON has one kind of number
         if type(got) is not expected and not whole_float:
             raise ConfigError(f"{name} must be {expected.__name__}, got {got!r}")
-    return kind(**{name: expected(values[name]) for name, expected in types.items()})
+    try:
+        return kind(**{name: expected(values[name]) for name, expected in types.items()})
+    except OverflowError as error:  # an integer that no float holds
+        raise ConfigError(f"{kind.__name__} holds a number without end") from error
 
 
 def canonical_json(value: Any) -> str:

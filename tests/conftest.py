@@ -45,6 +45,14 @@ def make_generator(
     return generator.eval().requires_grad_(False)
 
 
+def make_exploding_generator(size: int = 16, channels: int = 1) -> Generator:
+    """Make one whose weights are numbers, and whose images are none: the sums overflow."""
+    generator = make_generator(size, channels)
+    for weight in generator.parameters():
+        weight.data.mul_(1e30)
+    return generator
+
+
 def draw_disc(path: Path, index: int, *, size: int = 16, shape: str = "disc") -> None:
     """Draw a disc (or square, or upright bars) on black, a little different for each index."""
     rng = np.random.default_rng(index)

@@ -14,6 +14,7 @@ from PIL import Image
 from test_cli_rank import links_of, summary_of
 from typer.testing import CliRunner
 
+from adgan_cli.__main__ import main
 from adgan_cli.cli import app
 from adgan_cli.cli.console import parse_size
 from adgan_cli.errors import ConfigError
@@ -65,9 +66,18 @@ def test_files_that_are_no_pictures_are_mentioned_in_a_line(tree, tiny_model):
     for name in ("a.txt", "sub/b.txt", "README"):
         (tree / name).write_text("no picture")
     said = adgan("score", tree, "-m", tiny_model, *FAST).stderr
-    line = "note: passed over 3 files that are no pictures: 2 .txt, 1 without extension"
+    line = "note: passed over 3 files of other kinds: 2 .txt, 1 without extension"
     assert line in said
     assert "passed over" not in adgan("score", tree, "-m", tiny_model, *FAST, "-q").stderr
+
+
+def test_patterns_are_expanded_in_paths_alone(tree, tiny_model, monkeypatch):
+    given = []
+    monkeypatch.setattr("adgan_cli.__main__.app", lambda **settings: given.append(settings))
+    main()
+    assert given == [{"windows_expand_args": False}], "as Windows' shells leave patterns to us"
+    rows = adgan("score", tree / "*.png", "-m", tiny_model, *FAST).stdout.splitlines()[1:]
+    assert len(rows) == len(list(tree.glob("*.png"))) > 0
 
 
 def test_the_largest_picture_is_what_max_pixels_says(tree, tiny_model, monkeypatch):

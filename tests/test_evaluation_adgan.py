@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import make_generator
+from conftest import make_exploding_generator, make_generator
 
 from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.models.model import Model
@@ -158,4 +158,6 @@ def test_what_was_kept_of_another_search_is_not_used(what, tmp_path):
 
 def test_a_search_that_leaves_the_numbers_has_no_scores():
     with pytest.raises(NotApplicableError, match="not numbers"):
-        scores_of(make_model(), noise(2), replace(PAPER_SEARCH, n_seed=2, k=3, lr_theta=1e38))
+        generator = make_exploding_generator()
+        model = Model(generator, generator.config)
+        scores_of(model, noise(2), replace(PAPER_SEARCH, n_seed=2, k=3))

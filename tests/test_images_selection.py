@@ -1,11 +1,13 @@
 """Which pictures patterns choose, and which patterns are none."""
 
+from pathlib import Path
+
 import pytest
 from container_samples import pack, touch
 
 from adgan_cli.errors import ConfigError
 from adgan_cli.images.find import find_images, find_inputs
-from adgan_cli.images.selection import Patterns, Selection
+from adgan_cli.images.selection import Patterns, Selection, expand_patterns
 
 TREE = ["a.png", "b.jpg", "cats/a.png", "cats/old/b.jpg", "cats/old/c.png", "dogs/a.jpg"]
 
@@ -56,3 +58,19 @@ def test_what_is_no_pattern_is_refused_with_its_option(pattern):
         Selection(**{option: ("***/",)})  # odd, but one
         with pytest.raises(ConfigError, match=f"^--{option}: .* is no pattern; write one as in"):
             Selection(**{option: ("*.png", pattern)})
+
+
+def test_patterns_in_paths_are_expanded_where_no_shell_has_done_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "b.png", "a.png", "a.gif", "sub/c.png", "[x].png")
+    given = {
+        "*.png": ["[x].png", "a.png", "b.png"],
+        "?.png": ["a.png", "b.png"],
+        "[ab].gif": ["a.gif"],
+        "[x].png": ["[x].png"],  # it exists
+        "**/*.png": ["[x].png", "a.png", "b.png", "sub/c.png"],
+        "*.tif": ["*.tif"],  # which is then said not to exist
+        "sub": ["sub"],
+    }
+    for pattern, expected in given.items():
+        assert expand_patterns([Path(pattern)]) == [Path(name) for name in expected]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import typer
 
 from adgan_cli import __version__
-from adgan_cli.cli.console import ErrorsAsLines
+from adgan_cli.cli.console import ErrorsAsLines, HelpfulCommand, output
 
 
 class CommandEntry(NamedTuple):
@@ -49,7 +49,7 @@ def load_command(name: str | None) -> Any:
     if isinstance(function, typer.Typer):
         return typer.main.get_command(function)
     alone = typer.Typer(rich_markup_mode="rich", add_completion=False)
-    alone.command(name)(function)
+    alone.command(name, cls=HelpfulCommand)(function)
     return typer.main.get_command(alone)
 
 
@@ -68,7 +68,7 @@ for command_name, listed in COMMANDS.items():
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"adgan {__version__}")
+        output(f"adgan {__version__}")
         raise typer.Exit()
 
 

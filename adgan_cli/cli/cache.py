@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adgan_cli.cli.console import escape_control, status
+from adgan_cli.cli.console import ErrorsAsLines, HelpfulCommand, escape_control, output, status
 from adgan_cli.cli.options import CacheDir
 from adgan_cli.text import escape_surrogates, format_bytes, plural
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 cache_app = typer.Typer(
     name="cache",
+    cls=ErrorsAsLines,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -22,7 +23,7 @@ cache_app = typer.Typer(
 )
 
 
-@cache_app.command()
+@cache_app.command(cls=HelpfulCommand)
 def info(
     cache_dir: CacheDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -43,16 +44,16 @@ def info(
             "bytes": total,
             "sets": list(map(_record, sets)),
         }
-        typer.echo(json.dumps(record, indent=2))
+        output(json.dumps(record, indent=2))
         return
     if sets:
-        typer.echo(f"{'pictures':>12}{'size':>10}  {'last used':18}{'read as':50}of")
+        output(f"{'pictures':>12}{'size':>10}  {'last used':18}{'read as':50}of")
     for one in sets:
-        typer.echo(escape_control(_line(one)))
-    typer.echo(escape_control(f"{format_bytes(total)} in {plural(len(sets), 'set')}, in {folder}"))
+        output(escape_control(_line(one)))
+    output(escape_control(f"{format_bytes(total)} in {plural(len(sets), 'set')}, in {folder}"))
 
 
-@cache_app.command()
+@cache_app.command(cls=HelpfulCommand)
 def clear(cache_dir: CacheDir = None) -> None:
     """Delete all decoded pictures.
 

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -21,9 +22,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from adgan_cli.errors import AdganError, ConfigError
+from adgan_cli.errors import AdganError, ConfigError, OutputError
 from adgan_cli.processes import is_first_to_report, is_worker
 
 INTERRUPTED = 130  # exit code: stopped by Ctrl-C or SIGTERM, state saved
@@ -35,8 +36,20 @@ stderr = Console(stderr=True, highlight=False, quiet=is_worker())
 errors = Console(stderr=True, highlight=False)
 
 
+class HelpfulCommand(TyperCommand):
+    """A command whose help is printed, or is one line that says why not."""
+
+    def format_help(self, *args: Any, **extra: Any) -> None:
+        with standard_output():
+            super().format_help(*args, **extra)
+
+
 class ErrorsAsLines(TyperGroup):
     """Turn errors a user can cause into one line and an exit code; bugs keep their traceback."""
+
+    def format_help(self, *args: Any, **extra: Any) -> None:
+        with standard_output():
+            super().format_help(*args, **extra)
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         with errors_as_lines():
@@ -62,6 +75,24 @@ def errors_as_lines() -> Iterator[None]:
             hint = f"see {error.ctx.command_path} --help"
             status(f"error: {message.rstrip('.')}; {hint}", errors)
         raise typer.Exit(error.exit_code) from error
+
+
+@contextmanager
+def standard_output() -> Iterator[None]:
+    """Turn what standard output refuses within the block into an OutputError."""
+    try:
+        yield
+    except BrokenPipeError:  # the reader has had enough: that ends a command quietly
+        raise
+    except OSError as error:
+        sys.stdout = None  # what it still holds would be refused again when the process ends
+        raise OutputError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def output(text: str) -> None:
+    """Print a line of data to standard output."""
+    with standard_output():
+        typer.echo(text)
 
 
 @dataclass(frozen=True)
@@ -197,23 +228,33 @@ class Stopwatch:
             status(f"{stage:<22}{seconds:>9.2f} s {seconds / whole:>5.0%}")
 
 
+def parse_count(text: str, option: str, word: str) -> int | None:
+    """Read a number of at most ten digits; None for `word`. Raises ConfigError."""
+    if text == word:
+        return None
+    if not re.fullmatch("[0-9]{1,10}", text):
+        raise ConfigError(f"{option} must be a number or {word}, got {text}")
+    return int(text)
+
+
 def parse_duration(text: str, option: str) -> float | None:
     """Read `90s`, `30m`, `1h30m` or plain seconds; None for `none`. Raises ConfigError."""
     text = text.strip().lower()
     if text == "none":
         return None
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    number = r"\d{1,9}(?:\.\d{1,9})?"  # no more than a clock can wait for
+    if re.fullmatch(number, text):
         return float(text)
-    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    match = re.fullmatch(rf"(?:(\d{{1,9}})h)?(?:(\d{{1,9}})m)?(?:({number})s)?", text)
     if not text or not match:
         raise ConfigError(f"{option} must be like 90s, 30m, 1h30m or none, got {text!r}")
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return 3600.0 * hours + 60 * minutes + seconds
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return 3600 * hours + 60 * minutes + seconds
 
 
 def parse_size(text: str, option: str) -> int:
     """Read `500MB`, `10GB` or plain bytes, as `format_bytes` writes them. Raises ConfigError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(|KB|MB|GB|TB)", text.strip().upper())
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*(|KB|MB|GB|TB)", text.strip().upper())
     if not match:
         raise ConfigError(f"{option} must be like 500MB or 10GB, got {text!r}")
     factor = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}[match[2]]

@@ -17,13 +17,15 @@ from adgan_cli.cli.console import (
     Reporter,
     escape_control,
     format_duration,
+    output,
+    parse_count,
     status,
     with_table,
 )
 from adgan_cli.cli.evaluate_options import DataOptions, MethodOptions
 from adgan_cli.cli.options import MACHINE, ReaderOptions
 from adgan_cli.cli.signature import field_option, option, with_options
-from adgan_cli.config import By, SearchConfig
+from adgan_cli.config import SEED_LIMIT, By, SearchConfig
 from adgan_cli.errors import ConfigError
 from adgan_cli.processes import join
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from adgan_cli.evaluation.protocol import Plan, Result
     from adgan_cli.evaluation.settings import Settings
     from adgan_cli.images.reader import Reader
+
+MAX_SEED = SEED_LIMIT // 2  # that of the first repetition, which leaves room for the others'
 
 
 @with_options
@@ -45,9 +49,14 @@ def evaluate(
     by: Annotated[
         By, field_option(SearchConfig, "by", note="Without --methods: those of these kinds.")
     ] = "all",
-    runs: Annotated[int, typer.Option(min=1, help="Repetitions, each with its own seed.")] = 1,
+    runs: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Repetitions, each with its own seed.")
+    ] = 1,
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of all random numbers of the first repetition.")
+        int,
+        typer.Option(
+            min=0, max=MAX_SEED, help="Seed of all random numbers of the first repetition."
+        ),
     ] = 0,
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for tables, figures, scores and models.")
@@ -62,6 +71,7 @@ def evaluate(
             MACHINE,
             "Classes evaluated side by side, each in a process of its own; default: 1, on a GPU 4.",
             min=1,
+            max=1_024,
         ),
     ] = None,
 ) -> None:
@@ -77,7 +87,10 @@ def evaluate(
     settings = replace(options.settings(), download=data.download)
     from adgan_cli.evaluation.protocol import Plan
 
-    names, n_test = _parse_methods(methods, by, settings), _parse_n_test(data.n_test)
+    names, n_test = (
+        _parse_methods(methods, by, settings),
+        parse_count(data.n_test, "--n-test", "all"),
+    )
     plan = Plan((), names, settings, n_test=n_test, runs=runs, seed=seed)
     config, reader = data.config(seed), data.reader(reading, reporter)
     labelled = join().main_first("decoded", lambda: _load(config, reader, reporter))
@@ -131,7 +144,7 @@ def _run(
     _write(labelled, plan, out, results)
     header, rows = report.table(results)
     for row in _aligned([header, *rows]):
-        typer.echo(escape_control(row))
+        output(escape_control(row))
     reporter.info(f"{out / 'table.md'}, roc.png, results.csv, results.json, scores/")
 
 
@@ -211,14 +224,6 @@ def _parse_methods(text: str, by: By, settings: "Settings") -> tuple[str, ...]:
     if not names:
         raise ConfigError("--methods names none; leave it out, or say all")
     return names
-
-
-def _parse_n_test(text: str) -> int | None:
-    if text == "all":
-        return None
-    if not text.isdecimal():
-        raise ConfigError(f"--n-test must be a number or all, got {text}")
-    return int(text)
 
 
 def _line(result: "Result") -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from adgan_cli.cli.console import escape_control
+from adgan_cli.cli.console import escape_control, output
 from adgan_cli.cli.options import DEFAULT_MODEL
 from adgan_cli.config import flag
 from adgan_cli.errors import ModelFileError
@@ -39,14 +39,14 @@ def info(
         **header.content,
     }
     if as_json:
-        typer.echo(json.dumps(content, indent=2, sort_keys=True))
+        output(json.dumps(content, indent=2, sort_keys=True))
         return
     try:
         lines = _lines(content, header.shapes)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelFileError(f"{path} is corrupt: its header does not hold ({error})") from error
     for line in lines:
-        typer.echo(escape_control(line))
+        output(escape_control(line))
 
 
 def _lines(content: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> list[str]:

@@ -104,19 +104,20 @@ class InputOptions:
     def listing(self, reporter: Reporter, *, note_others: bool = True) -> "Listing":
         """List the images, and mention links left alone and files that are no images."""
         from adgan_cli.images.find import count_kinds, list_inputs
-        from adgan_cli.images.selection import Selection
+        from adgan_cli.images.selection import Selection, expand_patterns
 
         include, exclude = tuple(self.include or ()), tuple(self.exclude or ())
         selection = Selection(self.recursive, include, exclude, self.follow_links)
         with _open_list(self.files_from) as stream:
-            listing = list_inputs(self.paths or [], selection, files_from=stream)
+            paths = expand_patterns(self.paths or [])
+            listing = list_inputs(paths, selection, files_from=stream)
         if listing.links:
             left = plural(listing.links, "symbolic link")
             reporter.info(f"note: left {left} alone; --follow-links reads them")
         if listing.passed_over and note_others:
             count = plural(sum(listing.passed_over.values()), "file")
             kinds = count_kinds(listing.passed_over)
-            reporter.info(f"note: passed over {count} that are no pictures: {kinds}")
+            reporter.info(f"note: passed over {count} of other kinds: {kinds}")
         return listing
 
 
@@ -140,6 +141,7 @@ class ReaderOptions:
             "-j",
             "--workers",
             min=1,
+            max=1_024,
         ),
     ] = None
 
@@ -157,14 +159,18 @@ class ReaderOptions:
         if self.max_pixels is not None:
             parse_pixels(self.max_pixels, "--max-pixels")
 
-    def cache(self) -> "CacheConfig | None":
-        """Return where decoded images are kept; None with --no-cache."""
+    def cache(self, reporter: Reporter) -> "CacheConfig | None":
+        """Return where decoded images are kept; None with --no-cache or without a place."""
         from adgan_cli.images.cache import CacheConfig, default_cache_folder
 
         if self.no_cache:
             return None
         limit = parse_size(self.cache_limit, "--cache-limit")
-        return CacheConfig(self.cache_dir or default_cache_folder(), limit)
+        try:
+            return CacheConfig(self.cache_dir or default_cache_folder(), limit)
+        except ConfigError as error:
+            reporter.info(f"note: no cache of decoded pictures: {error}")
+            return None
 
     def reader(self, preprocessing: "Preprocessing", reporter: Reporter) -> "Reader":
         """Return what reads images like this, and mentions when the cache had to be given up."""
@@ -177,7 +183,7 @@ class ReaderOptions:
         def cache_disabled(reason: str) -> None:
             reporter.info(f"note: no cache of decoded pictures: {reason}")
 
-        return Reader(preprocessing, self.workers, self.cache(), cache_disabled)
+        return Reader(preprocessing, self.workers, self.cache(reporter), cache_disabled)
 
 
 @dataclass(frozen=True)
@@ -232,6 +238,7 @@ class ScoringOptions:
             "-b",
             "--batch-size",
             min=1,
+            max=65_536,
         ),
     ] = None
     device: Device = "auto"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PARTIAL_FILE = "scores.partial.csv"
 CROSS_FIT_FOLDER = "cross-fit"
+MAX_SHOWN = 1_000_000  # pictures on a page
 TABLE = 10  # rows in the terminal
 NO_GENERATOR = (
     "The model has no generator; trained without --no-gan it would also show what it expected in "
@@ -57,10 +58,16 @@ def rank(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write the report to.")] = Path(
         "adgan-report"
     ),
-    top: Annotated[int, typer.Option(min=1, help="Most anomalous pictures to show.")] = 30,
+    top: Annotated[
+        int, typer.Option(min=1, max=MAX_SHOWN, help="Most anomalous pictures to show.")
+    ] = 30,
     bottom: Annotated[
         int | None,
-        typer.Option(min=0, help="Least anomalous pictures to show; default: as many as --top."),
+        typer.Option(
+            min=0,
+            max=MAX_SHOWN,
+            help="Least anomalous pictures to show; default: as many as --top.",
+        ),
     ] = None,
     explain: Annotated[
         bool | None,
@@ -84,6 +91,7 @@ def rank(
         int | None,
         typer.Option(
             min=2,
+            max=1_000,
             help="Rank the training folder itself: train this many models like MODEL, each "
             "without a part of it, and score the part. Takes that many trainings.",
         ),

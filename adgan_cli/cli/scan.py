@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adgan_cli.cli.console import Reporter, escape_control, format_duration
+from adgan_cli.cli.console import Reporter, escape_control, format_duration, output
 from adgan_cli.cli.options import (
     InputOptions,
     ReaderOptions,
@@ -66,10 +66,10 @@ def scan(
     model = replace(PRESETS["default"].model, size=size)
     seconds = {"read": time.monotonic() - started, **_expected(model, result.readable)}
     if as_json:
-        typer.echo(json.dumps(_record(result, seconds), indent=2))
+        output(json.dumps(_record(result, seconds), indent=2))
     else:
         for line in _lines(result, seconds, model):
-            typer.echo(escape_control(line))
+            output(escape_control(line))
     warn_of_ranges(result.value_ranges)
     if not result.readable:
         raise NoImagesError(f"no usable picture in {result.root}: all {result.total} failed")

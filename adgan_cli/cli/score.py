@@ -134,4 +134,5 @@ def _open(partial: Path | None) -> AbstractContextManager[TextIO]:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", newline="\n")
         return nullcontext(sys.stdout)  # it is not ours to close
+    partial.parent.mkdir(parents=True, exist_ok=True)
     return open(partial, "w", encoding="utf-8", newline="")

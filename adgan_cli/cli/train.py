@@ -12,6 +12,7 @@ from adgan_cli.cli.console import (
     VerboseReporter,
     escape_control,
     format_duration,
+    output,
     status,
 )
 from adgan_cli.cli.options import DEFAULT_MODEL, InputOptions, ReaderOptions, warn_of_ranges
@@ -209,7 +210,7 @@ def _train_features(
     if dry_run:
         plan = {"pictures": f"{len(images):,}", "out": out, **to_dict(settings.features)}
         for name, value in plan.items():
-            typer.echo(escape_control(f"{name.replace('_', ' '):24}{value}"))
+            output(escape_control(f"{name.replace('_', ' '):24}{value}"))
         return
     started = time.monotonic()
     limit = settings.max_time
@@ -302,4 +303,4 @@ def _print_plan(run: "TrainingRun", listing: "Listing", failed: int) -> None:
         reached = int(limit / cost.seconds_per_step) + state.step
         plan["steps within the limit"] = f"about {reached:,}"
     for name, value in plan.items():
-        typer.echo(escape_control(f"{name.replace('_', ' '):24}{value}"))
+        output(escape_control(f"{name.replace('_', ' '):24}{value}"))

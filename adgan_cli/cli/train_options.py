@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from adgan_cli.cli.console import parse_duration
+from adgan_cli.cli.console import parse_count, parse_duration
 from adgan_cli.cli.options import OUTPUT, Device, TrainingPrecision, ValueRangeOption, by_hand
 from adgan_cli.cli.signature import Fields, Overrides, Shown, field_option, option
 from adgan_cli.config import (
@@ -148,8 +148,7 @@ def _parse_iters(text: str | None) -> dict[str, Any]:
     """Return the settings that --iters names: so many steps, or as many as help."""
     if text is None:
         return {}
-    if text == "auto":
+    iters = parse_count(text, "--iters", "auto")
+    if iters is None:
         return {"iters": AUTO_ITERS, "patience": AUTO_PATIENCE}
-    if not text.isdecimal():
-        raise ConfigError(f"--iters must be a number or auto, got {text}")
-    return {"iters": int(text)}
+    return {"iters": iters}

@@ -50,6 +50,8 @@ def check_output_dir(out: Path, *, resume: bool, overwrite: bool) -> None:
         # its samples/ or config.json would be somebody else's
         raise ConfigError(f"{out} holds no model to overwrite but other files; use another -o")
     there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise ConfigError(f"-o {out}: {there} is a file; give a folder for the model")
     if not os.access(there, os.W_OK):
         raise OutputError(f"cannot write to {there}, read-only or not yours; choose another -o")
 

@@ -22,6 +22,7 @@ import numpy as np
 import PIL
 
 from adgan_cli import __version__
+from adgan_cli.errors import ConfigError
 from adgan_cli.images.cache_folder import SETS, bytes_in, make_room, remove
 from adgan_cli.images.cache_store import FORMAT, ROW_BYTES, Store, open_store
 from adgan_cli.images.read import DecodedImage, Preprocessing
@@ -44,12 +45,21 @@ class CacheConfig:
 
 
 def default_cache_folder() -> Path:
-    """Name the folder to keep decoded images in: ADGAN_CACHE_DIR, else the platform's."""
+    """Name the folder to keep decoded images in: ADGAN_CACHE_DIR, else the platform's.
+
+    Raises ConfigError for a user without a home, as containers have.
+    """
     if named := os.environ.get("ADGAN_CACHE_DIR"):
         return Path(named)
     from platformdirs import user_cache_path
 
-    return user_cache_path("adgan", appauthor=False)
+    try:
+        folder = user_cache_path("adgan", appauthor=False)
+    except (RuntimeError, KeyError):
+        folder = Path("~")
+    if not folder.is_absolute():  # as some versions of platformdirs have it: ~/.cache/adgan
+        raise ConfigError("this user has no home folder; give --cache-dir, or set ADGAN_CACHE_DIR")
+    return folder
 
 
 class PixelCache:

@@ -203,7 +203,12 @@ def ranges_dict(ranges: Ranges) -> dict[str, list[float]]:
 
 def ranges_from(values: Mapping[str, Any]) -> Ranges:
     """Read what `ranges_dict` gave. Raises ValueError or TypeError for anything else."""
-    ranges = tuple((kind, float(low), float(high)) for kind, (low, high) in sorted(values.items()))
+    try:
+        ranges = tuple(
+            (kind, float(low), float(high)) for kind, (low, high) in sorted(values.items())
+        )
+    except OverflowError as error:  # an integer that no float holds
+        raise ValueError("ranges hold a number without end") from error
     if not all(math.isfinite(high - low) and low < high for _, low, high in ranges):
         raise ValueError(f"ranges must be [black, white] with black below white, got {values}")
     return ranges

@@ -1,8 +1,11 @@
 """Select the images of a folder, archive or database by patterns as in .gitignore."""
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
@@ -30,6 +33,19 @@ class Selection:
     def __post_init__(self) -> None:
         _spec(self.include, "--include")
         _spec(self.exclude, "--exclude")
+
+
+def expand_patterns(paths: Iterable[Path]) -> list[Path]:
+    """Replace paths like `scans/*.png` by what they match, sorted, where no shell has done so.
+
+    A path that exists, or matches nothing, stays as it is; `**` spans folders.
+    """
+    expanded: list[Path] = []
+    for path in paths:
+        is_pattern = re.search(r"[*?[]", str(path)) and not os.path.lexists(path)
+        matches = sorted(glob(str(path), recursive=True)) if is_pattern else []
+        expanded += map(Path, matches) if matches else [path]
+    return expanded
 
 
 class Patterns:
