@@ -256,6 +256,15 @@ def test_a_folder_is_no_file_for_rows(discs, tiny_model, tmp_path):
     for out in (tmp_path, ""):
         line = refused("score", folder, "-m", tiny_model, *FAST, "-o", out, code=2)
         assert "is a folder; give a file" in line
+    line = refused(
+        "score", folder, "-m", tiny_model, *FAST, "-o", tiny_model / "config.json" / "a", code=1
+    )
+    assert f"cannot write {tiny_model / 'config.json' / 'a'}" in line
+
+
+def test_a_folder_that_is_missing_is_made_for_rows(discs, tiny_model, tmp_path):
+    adgan("score", discs(1), "-m", tiny_model, *FAST, "-o", tmp_path / "no" / "a.csv")
+    assert len(read_scores(tmp_path / "no" / "a.csv")) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

@@ -14,7 +14,7 @@ import adgan_cli
 
 ROOT = Path(adgan_cli.__file__).parent
 
-BASE = {"errors", "config", "presets", "atomic", "text", "processes", "store", "images"}
+BASE = {"errors", "config", "presets", "atomic", "locks", "text", "processes", "store", "images"}
 FEATURES = BASE | {"engine", "engine/features"}
 MODELS = FEATURES | {"engine/models"}
 ENGINE = MODELS | {"engine/losses"}
@@ -28,6 +28,7 @@ ALLOWED = {
     "config": {"errors"},
     "presets": {"errors", "config"},
     "atomic": {"errors"},
+    "locks": {"errors"},
     "text": set[str](),
     "processes": {"errors", "config", "atomic"},
     "store": {"errors", "config", "atomic"},
@@ -46,7 +47,7 @@ ALLOWED = {
 }
 # what draws a report again, and what says how images are read, does without torch
 WITHOUT_TORCH = {
-    *("__init__", "errors", "config", "presets", "atomic", "text", "store", "processes"),
+    *("__init__", "errors", "config", "presets", "atomic", "locks", "text", "store", "processes"),
     *("images", "cli"),
     *("scoring/rows", "scoring/calibration", "scoring/confounds", "scoring/labels"),
     "evaluation/settings",

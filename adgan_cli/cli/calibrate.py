@@ -62,6 +62,8 @@ def calibrate(
     from adgan_cli.engine.models.files import save_model
     from adgan_cli.scoring.calibrate import calibrate as calibrate_model
 
+    if model.exists():
+        reporter.own(model if model.is_dir() else model.parent)
     listing = inputs.listing(reporter)
     loaded = open_model(model, device, reporter)
     config = replace(search.config(loaded, reporter), adjust="none")

@@ -7,9 +7,11 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -25,6 +27,7 @@ from rich.progress import (
 from typer.core import TyperCommand, TyperGroup
 
 from adgan_cli.errors import AdganError, ConfigError, OutputError
+from adgan_cli.locks import owning
 from adgan_cli.processes import is_first_to_report, is_worker
 
 INTERRUPTED = 130  # exit code: stopped by Ctrl-C or SIGTERM, state saved
@@ -34,6 +37,9 @@ USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which ty
 # of several processes the main one alone talks; of their errors all may
 stderr = Console(stderr=True, highlight=False, quiet=is_worker())
 errors = Console(stderr=True, highlight=False)
+
+Entered = TypeVar("Entered")
+_ending: ContextVar[ExitStack] = ContextVar("_ending")
 
 
 class HelpfulCommand(TyperCommand):
@@ -58,6 +64,22 @@ class ErrorsAsLines(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with errors_as_lines():
             return super().invoke(ctx)
+
+
+@contextmanager
+def ending_with_it() -> Iterator[None]:
+    """End with the block, a command, what `until_the_end` enters in it."""
+    with ExitStack() as stack:
+        before = _ending.set(stack)
+        try:
+            yield
+        finally:
+            _ending.reset(before)
+
+
+def until_the_end(resource: AbstractContextManager[Entered]) -> Entered:
+    """Enter a context that ends with the command, however that ends."""
+    return _ending.get().enter_context(resource)
 
 
 @contextmanager
@@ -155,6 +177,13 @@ class Reporter:
             yield stop_requested.is_set
         finally:
             restore()
+
+    def own(self, folder: Path) -> None:
+        """Own an output folder until the command ends, for all processes of this run."""
+        if not is_worker():
+            note = until_the_end(owning(folder))
+            if note:
+                self.info(f"note: {note}")
 
 
 @dataclass(frozen=True)

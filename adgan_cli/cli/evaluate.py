@@ -92,6 +92,7 @@ def evaluate(
         parse_count(data.n_test, "--n-test", "all"),
     )
     plan = Plan((), names, settings, n_test=n_test, runs=runs, seed=seed)
+    reporter.own(out)
     config, reader = data.config(seed), data.reader(reading, reporter)
     labelled = join().main_first("decoded", lambda: _load(config, reader, reporter))
     plan = replace(plan, classes=_classes(labelled, data.normal_class, bool(data.dataset)))

@@ -59,6 +59,7 @@ def explain(
     from adgan_cli.reports.report import prepare_folder
     from adgan_cli.reports.trajectory import EXPLANATION_FOLDER, MAX_IMAGES, write_explanation
 
+    reporter.own(out)
     listing = InputOptions(paths).listing(reporter)
     if listing.count > MAX_IMAGES:
         raise ConfigError(

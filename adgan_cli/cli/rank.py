@@ -108,6 +108,7 @@ def rank(
     from adgan_cli.reports.report import ReportOptions, make_report, write_report
 
     options = ReportOptions(top, bottom, fdr)
+    scoring.reporter.own(out)
     watch = Stopwatch()
     if from_scores is not None:
         if scoring.resume or cross_fit:

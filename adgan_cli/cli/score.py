@@ -44,6 +44,8 @@ def score(
     """
     partial = _partial_path(out)
     journal = _journal(out, partial, resume=scoring.resume, trace=trace)
+    if journal is not None:  # all that is written has its name from the same file
+        scoring.reporter.own(journal)
     from adgan_cli.scoring.rows import row_writer
 
     watch, reporter = Stopwatch(), scoring.reporter

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_t
 
 import typer
 
+from adgan_cli.cli.console import ending_with_it
 from adgan_cli.config import flag
 
 Config = TypeVar("Config", bound=Any)
@@ -61,7 +62,8 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     def parsed(context: typer.Context, **values: Any) -> None:
         sources = {name: context.get_parameter_source(name) for name in values}
         given = {n: v for n, v in values.items() if getattr(sources[n], "name", "") != "DEFAULT"}
-        command(**{name: _argument(name, hint, values, given) for name, hint in hints.items()})
+        with ending_with_it():
+            command(**{name: _argument(name, hint, values, given) for name, hint in hints.items()})
 
     parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     parsed.__annotations__ = {one.name: one.annotation for one in parameters}

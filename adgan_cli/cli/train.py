@@ -62,11 +62,10 @@ def train(
 
     Example: adgan train ./bedrooms
     """
-    if resume and overwrite:
-        raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")
-    if not inputs:
-        raise ConfigError("give a folder, or a list with --files-from; see adgan train --help")
+    _check_usage(inputs, resume=resume, overwrite=overwrite)
     settings = options.settings()
+    if not dry_run:
+        reporter.own(out)
     from adgan_cli.engine.device import pick_device, pick_precision
     from adgan_cli.engine.models.header import CHECKPOINT_FILE
     from adgan_cli.fitting.data import large_reader
@@ -105,6 +104,13 @@ def train(
         _train(run, out, reporter)
     elif processes.is_main:
         _print_plan(run, listing, len(images.failures))
+
+
+def _check_usage(inputs: InputOptions, *, resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")
+    if not inputs:
+        raise ConfigError("give a folder, or a list with --files-from; see adgan train --help")
 
 
 def _load(

@@ -23,6 +23,7 @@ from adgan_cli.errors import ConfigError, ModelFileError, OutputError
 from adgan_cli.fitting.transform_checkpoint import TRANSFORMATIONS, TRANSFORMATIONS_FILE
 from adgan_cli.images.encode import write_grid
 from adgan_cli.images.pixels import PixelSet
+from adgan_cli.locks import LOCK_FILE
 
 HISTORY_FILE = "history.csv"
 HISTORY_HEADER = "step,distance,generator_loss,seconds,held_out\n"
@@ -38,7 +39,7 @@ def check_output_dir(out: Path, *, resume: bool, overwrite: bool) -> None:
     if out.is_file():
         raise ConfigError(f"-o {out} is a file; give a folder for the model")
     try:
-        taken = out.is_dir() and any(out.iterdir())
+        taken = out.is_dir() and any(entry.name != LOCK_FILE for entry in out.iterdir())
     except OSError as error:
         raise OutputError(f"cannot read {out}: {error.strerror}; choose another -o") from error
     if taken and not (resume or overwrite):

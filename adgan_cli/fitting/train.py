@@ -1,6 +1,7 @@
 """What `adgan train` does, as one function for people who write Python."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from adgan_cli.config import (
@@ -25,6 +26,7 @@ from adgan_cli.fitting.stages import StageCallbacks
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.reader import Reader
 from adgan_cli.images.selection import Selection
+from adgan_cli.locks import owning
 
 
 def train(
@@ -63,35 +65,36 @@ def train(
     settings = TrainingSettings(
         model_config, train_config, reading, search, features, gan=gan, max_time=max_time
     )
-    if resume and out is None:
-        raise ConfigError("resume needs the directory of the run, out")
-    if resume and out is not None and gan:
-        given = {**to_dict(model_config), **to_dict(train_config), **to_dict(reading)}
-        given |= {} if precision == "auto" else {"precision": precision}
-        settings = resumed_settings(out, settings, given)
-    listing = list_inputs([paths] if isinstance(paths, str | Path) else paths, selection)
-    reader = Reader(settings.preprocessing())
-    images = load_training_images(listing, reader)
-    if backbone is not None:
-        network = load_backbone(
-            parse_backbone_source(backbone), download=download, device=pick_device(device)
-        )
-        large = large_reader(listing, reader, images, network.config.side)
-        settings = settings.with_backbone(network, large)
-    if not gan:
-        callbacks = StageCallbacks(should_stop=stop)
-        model = train_features(
-            images, settings, out=out, resume=resume, device=device, callbacks=callbacks
-        )
-        if model is None:
-            raise InterruptedError("stopped before the features were learned")
-        return model
-    if resume and out is not None:
-        run = TrainingRun.resume(out, images, settings, device=device)
-    else:
-        run = TrainingRun.start(images, settings, out=out, device=device, precision=precision)
-    run.fit_features(stop)
-    for metrics in run.steps(stop):
-        if on_step:
-            on_step(metrics)
-    return run.finish(stop)
+    with nullcontext() if out is None else owning(out):
+        if resume and out is None:
+            raise ConfigError("resume needs the directory of the run, out")
+        if resume and out is not None and gan:
+            given = {**to_dict(model_config), **to_dict(train_config), **to_dict(reading)}
+            given |= {} if precision == "auto" else {"precision": precision}
+            settings = resumed_settings(out, settings, given)
+        listing = list_inputs([paths] if isinstance(paths, str | Path) else paths, selection)
+        reader = Reader(settings.preprocessing())
+        images = load_training_images(listing, reader)
+        if backbone is not None:
+            network = load_backbone(
+                parse_backbone_source(backbone), download=download, device=pick_device(device)
+            )
+            large = large_reader(listing, reader, images, network.config.side)
+            settings = settings.with_backbone(network, large)
+        if not gan:
+            callbacks = StageCallbacks(should_stop=stop)
+            model = train_features(
+                images, settings, out=out, resume=resume, device=device, callbacks=callbacks
+            )
+            if model is None:
+                raise InterruptedError("stopped before the features were learned")
+            return model
+        if resume and out is not None:
+            run = TrainingRun.resume(out, images, settings, device=device)
+        else:
+            run = TrainingRun.start(images, settings, out=out, device=device, precision=precision)
+        run.fit_features(stop)
+        for metrics in run.steps(stop):
+            if on_step:
+                on_step(metrics)
+        return run.finish(stop)

@@ -11,6 +11,7 @@ from adgan_cli.images.depth import ranges_dict
 from adgan_cli.images.find import Listing, list_inputs
 from adgan_cli.images.reader import Reader
 from adgan_cli.images.selection import Selection
+from adgan_cli.locks import owning
 from adgan_cli.reports.comparison import compare
 from adgan_cli.reports.explanation import explain as explain_images
 from adgan_cli.reports.ranking import RankedRow
@@ -54,13 +55,14 @@ def rank(
     out, options = Path(out), ReportOptions(top, bottom, fdr)
     listing = list_inputs(paths, selection)
     config = config or model.default_search()
-    prepare_folder(out, listing.items)
-    run = ScoringRun(model, listing, config, journal=out / JOURNAL_FOLDER, resume=resume)
-    rows = list(run.rows())
-    report = make_report(rows, report_info(model, listing, rows, config), options)
-    shown = report.shown if explain else []
-    explanations = explain_images(compare(model, shown, listing.root, config))
-    write_report(out, report, explanations)
+    with owning(out):
+        prepare_folder(out, listing.items)
+        run = ScoringRun(model, listing, config, journal=out / JOURNAL_FOLDER, resume=resume)
+        rows = list(run.rows())
+        report = make_report(rows, report_info(model, listing, rows, config), options)
+        shown = report.shown if explain else []
+        explanations = explain_images(compare(model, shown, listing.root, config))
+        write_report(out, report, explanations)
     return report.ranked
 
 

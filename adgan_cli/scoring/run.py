@@ -5,7 +5,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress, islice
@@ -22,6 +22,7 @@ from adgan_cli.images.read import DecodedImage
 from adgan_cli.images.reader import Reader
 from adgan_cli.images.refs import FileStamp, ImageRef
 from adgan_cli.images.selection import Selection
+from adgan_cli.locks import owning
 from adgan_cli.processes import SINGLE, Processes, is_restart
 from adgan_cli.scoring.adjust import held_out_scores
 from adgan_cli.scoring.calibration import p_value
@@ -72,7 +73,16 @@ def score(
         journal=journal,
         resume=resume,
     )
-    return run.rows()
+    if journal is None:
+        return run.rows()
+    with ExitStack() as stack:  # what refuses the journal is raised here, before the first row
+        stack.enter_context(owning(Path(journal)))
+        return _until_the_last(run.rows(), stack.pop_all())
+
+
+def _until_the_last(rows: Iterator[ScoreRow], owned: ExitStack) -> Iterator[ScoreRow]:
+    with owned:
+        yield from rows
 
 
 @dataclass(frozen=True, eq=False)
