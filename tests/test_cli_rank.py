@@ -429,7 +429,10 @@ def test_flagged_pictures_are_a_column_a_note_and_a_mark(discs, with_calibration
     assert len(marked) == 30 and all(name.startswith("square") for name in marked)
     assert "30 pictures of 36 flagged" in said and "If all 36 pictures were ordinary" in said
     summary = summary_of(out)
-    assert summary["fdr"] == {"rate": 0.05, "flagged": 30}
+    assert summary["fdr"] == {
+        "rate": 0.05, "flagged": 30, "least_p_value": 1 / 61, "fewest_flagged": 12,
+        "held_out_needed": 23,
+    }  # fmt: skip
     assert any("flagged" in note for note in summary["notes"])
     assert "Flagged only" in (out / "index.html").read_text(encoding="utf-8")
     again = tmp_path / "again"
@@ -439,6 +442,21 @@ def test_flagged_pictures_are_a_column_a_note_and_a_mark(discs, with_calibration
     assert summary_of(again)["confounds"] == summary["confounds"] != {}
     adgan("rank", folder, "--from", out / "ranking.csv", "-o", again)
     assert "flagged" not in (again / "ranking.csv").read_text(encoding="utf-8").splitlines()[0]
+
+
+def test_where_none_could_be_flagged_terminal_page_and_summary_say_so(
+    discs, with_calibration, tmp_path
+):
+    folder, out = discs(5, shape="square", name="v"), tmp_path / "report"
+    words = ["rank", folder, "-m", with_calibration, *FAST, "-o", out]
+    said = adgan(*words, "--p-value", "0.01").stderr
+    note = "None of 5 pictures could be flagged at p-values of at most 0.01: with 60 pictures held"
+    assert note in said and "99 held out would do" in said
+    assert note in (out / "index.html").read_text(encoding="utf-8")
+    summary = summary_of(out)
+    assert any(note in one for one in summary["notes"]) and summary["fdr"] is None
+    assert summary["p_value"]["held_out_needed"] == 99
+    assert "5 pictures of 5 flagged" in adgan(*words, "--p-value", "0.02").stderr
 
 
 @pytest.mark.parametrize("options", [["--preset", "paper"], ["--k", "3"], ["--cross-fit", "2"]])

@@ -14,7 +14,7 @@ from adgan_cli.images.find import list_inputs
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.images.read import Preprocessing
 from adgan_cli.images.reader import Reader
-from adgan_cli.scoring.calibrate import MAX_HELD_OUT
+from adgan_cli.scoring.calibration import MAX_HELD_OUT
 
 
 def pictures(count: int, seed: int = 0, copies: int = 1) -> PixelSet:

@@ -53,6 +53,7 @@ def test_summary_counts_and_quantiles(tmp_path):
         "notes": [],
         "confounds": {},
         "fdr": None,
+        "p_value": None,
     }
 
 

@@ -16,6 +16,7 @@ from adgan_cli.reports.report import (
     subsample,
     write_report,
 )
+from adgan_cli.scoring.calibration import Cut
 from adgan_cli.scoring.rows import ScoreRow
 
 ROWS = [ScoreRow(f"{score}.png", float(score)) for score in range(5)]
@@ -35,12 +36,14 @@ def test_the_ends_are_shown_the_utmost_first_and_no_image_twice():
 
 def test_flags_need_p_values_and_a_rate_between_0_and_1():
     with pytest.raises(ConfigError, match="--fdr 0.1 needs p-values"):
-        make_report(ROWS, ReportInfo(Path()), ReportOptions(fdr=0.1))
+        make_report(ROWS, ReportInfo(Path()), ReportOptions(cut=Cut("fdr", 0.1)))
     for rate in (0.0, 1.0):
         with pytest.raises(ConfigError, match="--fdr must be above 0 and below 1"):
-            ReportOptions(fdr=rate)
+            Cut("fdr", rate)
     rows = [*ROWS, ScoreRow("odd.png", 9.0, p_value=0.01)]
-    assert make_report(rows, ReportInfo(Path()), ReportOptions(fdr=0.1)).flagged == {"odd.png"}
+    assert make_report(rows, ReportInfo(Path()), ReportOptions(cut=Cut("fdr", 0.1))).flagged == {
+        "odd.png"
+    }
     assert make_report(rows, ReportInfo(Path())).flagged is None
 
 

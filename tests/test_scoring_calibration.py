@@ -5,14 +5,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adgan_cli.errors import ConfigError
 from adgan_cli.reports.ranking import rank_rows
 from adgan_cli.scoring.calibration import (
+    Cut,
     benjamini_hochberg,
     chance_note,
     expected_by_chance,
+    fewest_flagged,
     flagged,
     flagged_note,
+    flags_in_numbers,
+    held_out_needed,
     p_value,
+    parse_cut,
 )
 from adgan_cli.scoring.rows import ScoreRow
 
@@ -73,11 +79,83 @@ ROWS = [ScoreRow(f"{i}.png", float(i), p_value=(100 - i) / 100) for i in range(9
 ]
 
 
+def fdr(rate: float) -> Cut:
+    return Cut("fdr", rate)
+
+
 def test_rows_without_a_p_value_are_neither_flagged_nor_counted():
-    assert flagged(ROWS, 0.05) == {"95.png", "96.png", "97.png", "98.png", "99.png"}
-    assert flagged(ROWS, 0.01) == frozenset()
-    assert flagged_note(flagged(ROWS, 0.05), ROWS, 0.05).startswith("5 pictures of 5 flagged")
-    assert flagged_note((), ROWS, 0.01).startswith("No picture is flagged")
+    assert flagged(ROWS, fdr(0.05)) == {"95.png", "96.png", "97.png", "98.png", "99.png"}
+    assert flagged(ROWS, fdr(0.01)) == frozenset()
+    assert flagged_note(flagged(ROWS, fdr(0.05)), ROWS, fdr(0.05)).startswith("5 pictures of 5")
+    assert flagged_note((), ROWS, fdr(0.01)).startswith("No picture is flagged")
+
+
+def test_a_p_value_is_a_cut_of_its_own():
+    cut = Cut("p_value", 0.02)
+    assert flagged(ROWS, cut) == {"98.png", "99.png"}
+    assert "2 pictures of 5 flagged; at p-values of at most 0.02 about 0 would be" in flagged_note(
+        flagged(ROWS, cut), ROWS, cut
+    )
+    with pytest.raises(ConfigError, match="--p-value must be above 0 and below 1, got 2"):
+        Cut("p_value", 2.0)
+    with pytest.raises(ConfigError, match="--fdr and --p-value are two cuts"):
+        parse_cut(0.1, 0.1)
+
+
+def ranked(above: int, tested: int, held_out: int) -> list[ScoreRow]:
+    """Rows of which so many score above all that are held out, the others below."""
+    least = 1 / (held_out + 1)
+    return [ScoreRow(f"{i}.png", 1.0, p_value=least if i < above else 1.0) for i in range(tested)]
+
+
+def test_where_nothing_could_be_flagged_it_is_said_with_the_number_that_would_do():
+    rows = ranked(12, 60, 13)
+    assert flagged_note((), rows, fdr(0.05), 13) == (
+        "None of 60 pictures could be flagged at a false discovery rate of 0.05: with 13 pictures "
+        "held out no p-value is below 1/14. 99 would do for the 12 that score above all of those, "
+        "1,199 for a single one: train --holdout keeps more, adgan calibrate takes other ordinary "
+        "pictures."
+    )
+    assert flags_in_numbers((), rows, fdr(0.05), 13) == {
+        "rate": 0.05, "flagged": 0, "least_p_value": 1 / 14, "fewest_flagged": None,
+        "held_out_needed": 99,
+    }  # fmt: skip
+    note = flagged_note((), rows, Cut("p_value", 0.01), 13)
+    assert "None of 60 pictures could be flagged at p-values of at most 0.01" in note
+    assert "below 1/14. 99 held out would do: " in note
+    assert flags_in_numbers((), rows, fdr(0.05)) == {"rate": 0.05, "flagged": 0}, "unknown"
+
+
+def test_where_only_many_together_could_be_flagged_it_is_said():
+    note = flagged_note((), ranked(2, 60, 49), fdr(0.05), 49)
+    assert "no p-value is below 1/50, so that at least 24 of 60 would have to score above" in note
+    assert "599 would do for the 2 that score above all of those, 1,199 for a single one" in note
+    plain = flagged_note((), ranked(0, 60, 1999), fdr(0.05), 1999)
+    assert plain == "No picture is flagged at a false discovery rate of 0.05.", (
+        "one could have been"
+    )
+
+
+def test_what_adgan_holds_out_at_most_is_not_exceeded_by_the_remedy():
+    rows = ranked(1, 10_000, 200)
+    assert "With the 2,000 that adgan holds out at most, 100 could be: train" in flagged_note(
+        (), rows, fdr(0.05), 200
+    )
+    assert flagged_note((), rows, Cut("p_value", 1e-4), 200).endswith(
+        "Nor with the 2,000 that adgan holds out at most."
+    )
+
+
+@given(st.integers(1, 80), st.integers(1, 300), st.floats(0.004, 0.6))
+def test_the_numbers_named_are_the_least_that_benjamini_and_hochberg_flag(tested, n, rate):
+    fewest = fewest_flagged(fdr(rate), tested, n)
+    for above in range(1, tested + 1):
+        p_values = [row.p_value for row in ranked(above, tested, n)]
+        flags = benjamini_hochberg(p_values, rate)[:above]
+        assert flags.all() == flags.any() == (fewest is not None and above >= fewest)
+    needed = held_out_needed(fdr(rate), tested)
+    assert fewest_flagged(fdr(rate), tested, needed) == 1
+    assert needed == 1 or fewest_flagged(fdr(rate), tested, needed - 1) != 1
 
 
 def test_the_sentence_on_chance_goes_by_the_largest_p_value_shown():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from adgan_cli.reports.explanation import Explanation
     from adgan_cli.reports.ranking import RankedRow
     from adgan_cli.reports.report import Report, ReportInfo
+    from adgan_cli.scoring.calibration import Cut
     from adgan_cli.scoring.rows import ScoreRow
     from adgan_cli.scoring.run import ScoringRun
 
@@ -83,6 +84,12 @@ def rank(
             help="Flag pictures so that about this share of them is ordinary, such as 0.05."
         ),
     ] = None,
+    p_value: Annotated[
+        float | None,
+        typer.Option(
+            help="Flag pictures of at most this p-value: about this share of ordinary ones, too."
+        ),
+    ] = None,
     from_scores: Annotated[
         Path | None,
         typer.Option("--from", help="Draw again from this table of scores, without scoring."),
@@ -106,8 +113,9 @@ def rank(
     Example: adgan rank ./val --top 30
     """
     from adgan_cli.reports.report import ReportOptions, make_report, write_report
+    from adgan_cli.scoring.calibration import parse_cut
 
-    options = ReportOptions(top, bottom, fdr)
+    options = ReportOptions(top, bottom, parse_cut(fdr, p_value))
     scoring.reporter.own(out)
     watch = Stopwatch()
     if from_scores is not None:
@@ -120,7 +128,7 @@ def rank(
     elif cross_fit:
         scored = _cross_fit(cross_fit, out, scoring, watch)
     else:
-        scored = _score(out, scoring, watch, fdr=fdr)
+        scored = _score(out, scoring, watch, options.cut)
     report = make_report(scored.rows, scored.info, options)
     explanations: dict[str, Explanation] = {}
     if scored.search and explain is not False:
@@ -167,14 +175,14 @@ def _read(scores: Path, out: Path, scoring: ScoringOptions, *, explain: bool) ->
     return Scored(rows, info, search)
 
 
-def _score(out: Path, scoring: ScoringOptions, watch: Stopwatch, *, fdr: float | None) -> Scored:
+def _score(out: Path, scoring: ScoringOptions, watch: Stopwatch, cut: "Cut | None") -> Scored:
     """Score the images, going on from the journal in `out` with --resume."""
     from adgan_cli.reports.rank import JOURNAL_FOLDER, report_info
     from adgan_cli.reports.report import prepare_folder
     from adgan_cli.scoring.calibration import require_p_values
 
     run = scoring.start(watch, out / JOURNAL_FOLDER)
-    require_p_values(run.held_out is not None, fdr)
+    require_p_values(run.held_out is not None, cut)
     prepare_folder(out, run.listing.items)
     score_share(run, scoring.reporter)
     rows = _rows(run, out, scoring)

@@ -17,7 +17,8 @@ from adgan_cli.images.find import Listing
 from adgan_cli.images.pixels import PixelSet, load_pixels
 from adgan_cli.images.reader import Reader
 from adgan_cli.images.variety import lack_of_variety
-from adgan_cli.scoring.calibrate import MAX_HELD_OUT, ImagesToScore
+from adgan_cli.scoring.calibrate import ImagesToScore
+from adgan_cli.scoring.calibration import MAX_HELD_OUT
 
 ReadLarge = Callable[[Sequence[str]], np.ndarray]  # names (n,) -> uint8 (n, L, L, C)
 

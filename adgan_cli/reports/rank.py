@@ -24,6 +24,7 @@ from adgan_cli.reports.report import (
     write_report,
 )
 from adgan_cli.scoring.adjust import held_out_scores
+from adgan_cli.scoring.calibration import parse_cut
 from adgan_cli.scoring.confounds import confounds
 from adgan_cli.scoring.joining import calibrated_error_scale, part_weights
 from adgan_cli.scoring.rows import ScoreRow
@@ -43,16 +44,18 @@ def rank(
     bottom: int | None = None,
     explain: bool = True,
     fdr: float | None = None,
+    p_value: float | None = None,
     resume: bool = False,
 ) -> list[RankedRow]:
     """Score folders, archives and files and write a report into `out`; return the ranking.
 
     config: how to search; the model's own settings when None. explain: show beside the images what
-    the search came to, which it is done again for. fdr: flag images at this false discovery rate,
-    which needs a model that has scores of images it was not trained on. resume: score only what is
-    new or changed since an earlier call, as far as the journal in `out` goes.
+    the search came to, which it is done again for. fdr: flag images at this false discovery rate;
+    p_value: those with at most this p-value; both need a model that has scores of images it was not
+    trained on. resume: score only what is new or changed since an earlier call, as far as the
+    journal in `out` goes.
     """
-    out, options = Path(out), ReportOptions(top, bottom, fdr)
+    out, options = Path(out), ReportOptions(top, bottom, parse_cut(fdr, p_value))
     listing = list_inputs(paths, selection)
     config = config or model.default_search()
     with owning(out):

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from adgan_cli.atomic import replacing, write_text
@@ -72,13 +73,13 @@ def write_summary(
     held_out_images: int = 0,
     notes: Sequence[str] = (),
     confounds: Mapping[str, float] | None = None,
-    fdr: Mapping[str, object] | None = None,
+    cuts: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
 ) -> None:
     """Write summary.json: which images were scored, with which model, and what came out.
 
     found: how many images there were; a row for each, scored or failed, or it is a bug. held_out:
     scores of images held out of training, or as many as show how they are distributed. confounds:
-    rank correlations of the score with image statistics. fdr: the rate, and how many are flagged.
+    rank correlations of the score with image statistics. cuts: what `fdr` or `p_value` flags.
     """
     rows = list(rows)
     counts = count_rows(rows, found=found)
@@ -98,7 +99,8 @@ def write_summary(
         "held_out_pictures": held_out_images,
         "notes": list(notes),
         "confounds": dict(confounds or {}),
-        "fdr": fdr,
+        "fdr": cuts.get("fdr"),
+        "p_value": cuts.get("p_value"),
     }
     text = json.dumps(
         _escape_throughout(summary), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False

@@ -25,9 +25,11 @@ from adgan_cli.reports.page import PAGE_FILE, format_settings, read_preview, rel
 from adgan_cli.reports.ranking import RankedRow, rank_rows, write_ranking, write_summary
 from adgan_cli.scoring.calibration import (
     CALIBRATE_REMEDY,
+    Cut,
     chance_note,
     flagged,
     flagged_note,
+    flags_in_numbers,
     require_p_values,
 )
 from adgan_cli.scoring.confounds import confound_note
@@ -57,11 +59,7 @@ class ReportOptions:
 
     top: int = 30  # most anomalous images
     bottom: int | None = None  # least anomalous images; None: as many as top
-    fdr: float | None = None  # flag images at this false discovery rate
-
-    def __post_init__(self) -> None:
-        if self.fdr is not None and not 0 < self.fdr < 1:
-            raise ConfigError(f"--fdr must be above 0 and below 1, got {self.fdr:g}")
+    cut: Cut | None = None  # flag images beyond it
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +71,8 @@ class Report:
     ranked: list[RankedRow]
     most: list[RankedRow]  # shown, the most anomalous first
     least: list[RankedRow]  # shown, the least anomalous first
-    fdr: float | None  # false discovery rate at which rows are flagged
-    flagged: frozenset[str] | None  # paths; None without a rate
+    cut: Cut | None  # beyond which rows are flagged
+    flagged: frozenset[str] | None  # paths; None without a cut
     notes: list[str]  # sentences for people, to be read first
 
     @property
@@ -140,15 +138,15 @@ def make_report(
     """Rank rows, choose what is shown and flagged, and note what p-values and correlations say."""
     options = options or ReportOptions()
     has_p_values = any(row.p_value is not None for row in rows)
-    require_p_values(has_p_values, options.fdr)
+    require_p_values(has_p_values, options.cut)
     ranked = rank_rows(rows)
     most, least = top_and_bottom(ranked, options)
     adjusted = info.settings.get("adjust", "none") != "none"
     notes = [confound_note(info.confounds, adjusted=adjusted)]
     flags = None
-    if options.fdr is not None:
-        flags = flagged(rows, options.fdr)
-        notes.append(flagged_note(flags, rows, options.fdr))
+    if options.cut is not None:
+        flags = flagged(rows, options.cut)
+        notes.append(flagged_note(flags, rows, options.cut, info.held_out_images))
     notes.append(chance_note([entry.row for entry in ranked[: options.top]], rows))
     if ranked and ranked[0].rank is not None:
         if all(row.in_training or row.score is None for row in rows):
@@ -165,7 +163,7 @@ def make_report(
         ranked=ranked,
         most=most,
         least=least,
-        fdr=options.fdr,
+        cut=options.cut,
         flagged=flags,
         notes=[note for note in notes if note],
     )
@@ -265,9 +263,11 @@ def _cards(
 
 def _write_summary(out: Path, report: Report) -> None:
     info = report.info
-    fdr = None
-    if report.flagged is not None:
-        fdr = {"rate": report.fdr, "flagged": len(report.flagged)}
+    cuts: dict[str, dict[str, object]] = {}
+    if report.cut is not None and report.flagged is not None:
+        cuts[report.cut.kind] = flags_in_numbers(
+            report.flagged, report.rows, report.cut, info.held_out_images
+        )
     write_summary(
         out / SUMMARY_FILE,
         report.rows,
@@ -279,7 +279,7 @@ def _write_summary(out: Path, report: Report) -> None:
         held_out_images=info.held_out_images,
         notes=report.notes,
         confounds=info.confounds,
-        fdr=fdr,
+        cuts=cuts,
     )
 
 

@@ -16,11 +16,11 @@ from adgan_cli.images.find import Listing
 from adgan_cli.images.read import DecodedImage
 from adgan_cli.images.reader import Reader
 from adgan_cli.images.statistics import image_statistics
+from adgan_cli.scoring.calibration import MAX_HELD_OUT
 from adgan_cli.scoring.joining import fit_error_scale, held_out_table
 from adgan_cli.scoring.reading import read_twice
 from adgan_cli.scoring.scorer import Measured, Scorer, concatenated, join
 
-MAX_HELD_OUT = 2_000  # images: p-values need no finer steps than 1 in 2,000
 ALTERED_SHARE = 1 / 8  # of the images, that copies altered in 8 ways are searched for too
 MAX_ALTERED = 24  # images, as a search takes long
 UNKNOWN = Scale(0.0, 1.0, 0.0, CHANCE)  # where nothing is joined yet
