@@ -52,7 +52,13 @@ WITHOUT_TORCH = {
     *("scoring/rows", "scoring/calibration", "scoring/confounds", "scoring/labels"),
     "evaluation/settings",
     *("engine/models/header", "engine/models/neighbours"),
-    *("reports/contact_sheet", "reports/explanation", "reports/figure", "reports/page"),
+    *(
+        "reports/contact_sheet",
+        "reports/copies",
+        "reports/explanation",
+        "reports/figure",
+        "reports/page",
+    ),
     *("reports/ranking", "reports/report"),
 }
 

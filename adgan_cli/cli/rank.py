@@ -9,9 +9,10 @@ from adgan_cli.atomic import writing
 from adgan_cli.cli.console import INTERRUPTED, Stopwatch, escape_control, status, stderr
 from adgan_cli.cli.options import ScoringOptions, open_model
 from adgan_cli.cli.progress import CrossFitProgress, score_share, track
+from adgan_cli.cli.rank_actions import ActionOptions
 from adgan_cli.cli.signature import with_options
 from adgan_cli.config import SearchConfig, flag
-from adgan_cli.errors import ConfigError, NoImagesError
+from adgan_cli.errors import ConfigError, NoImagesError, OutputError
 from adgan_cli.processes import is_worker
 from adgan_cli.text import plural
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from adgan_cli.engine.models.model import Model
     from adgan_cli.images.reader import Reader
-    from adgan_cli.reports.explanation import Explanation
+    from adgan_cli.reports.comparison import Comparison
     from adgan_cli.reports.ranking import RankedRow
     from adgan_cli.reports.report import Report, ReportInfo
     from adgan_cli.scoring.calibration import Cut
@@ -103,6 +104,7 @@ def rank(
             "without a part of it, and score the part. Takes that many trainings.",
         ),
     ] = None,
+    actions: ActionOptions,
     scoring: ScoringOptions,
 ) -> None:
     """Sort pictures by how little they belong, and show the ends as a page.
@@ -112,11 +114,14 @@ def rank(
 
     Example: adgan rank ./val --top 30
     """
+    from adgan_cli.reports.explanation import explain as explain_images
     from adgan_cli.reports.report import ReportOptions, make_report, write_report
     from adgan_cli.scoring.calibration import parse_cut
 
     options = ReportOptions(top, bottom, parse_cut(fdr, p_value))
+    explain = actions.explains(explain, cross_fit=bool(cross_fit))
     scoring.reporter.own(out)
+    actions.check(scoring.inputs.paths or [], scoring.reporter)
     watch = Stopwatch()
     if from_scores is not None:
         if scoring.resume or cross_fit:
@@ -130,12 +135,12 @@ def rank(
     else:
         scored = _score(out, scoring, watch, options.cut)
     report = make_report(scored.rows, scored.info, options)
-    explanations: dict[str, Explanation] = {}
+    comparisons: list[Comparison] = []
     if scored.search and explain is not False:
         with watch("explaining"):
-            explanations = _explain(report, scored.search, scoring)
+            comparisons = _compare(report, scored.search, scoring)
     with watch("writing the report"):
-        write_report(out, report, explanations)
+        write_report(out, report, explain_images(comparisons))
     if from_scores is None or from_scores.absolute() == (out / PARTIAL_FILE).absolute():
         (out / PARTIAL_FILE).unlink(missing_ok=True)  # all of it stands in ranking.csv now
     notes = report.notes
@@ -144,7 +149,10 @@ def rank(
         notes += report.notes
     elif scored.search and scored.search.model.generator is None:
         notes = [*notes, NO_GENERATOR]
-    _print(report, notes, out, quiet=scoring.reporter.quiet)
+    done, not_done = actions.perform(report, comparisons)
+    _print(report, [*notes, *done], out, quiet=scoring.reporter.quiet)
+    if not_done:
+        raise OutputError(not_done)
     if scoring.reporter.verbose:
         watch.report()
 
@@ -257,10 +265,9 @@ def _cross_fit(folds: int, out: Path, scoring: ScoringOptions, watch: Stopwatch)
     return Scored(rows, info)  # the reconstruction by a model that knows the image says little
 
 
-def _explain(report: "Report", search: Search, scoring: ScoringOptions) -> "dict[str, Explanation]":
+def _compare(report: "Report", search: Search, scoring: ScoringOptions) -> "list[Comparison]":
     """Search again for what is shown, under a bar; Ctrl-C ends that, not the report."""
-    from adgan_cli.reports.comparison import Comparison, compare
-    from adgan_cli.reports.explanation import explain
+    from adgan_cli.reports.comparison import compare
 
     model, config, reader = search
     results: list[Comparison] = []
@@ -282,7 +289,7 @@ def _explain(report: "Report", search: Search, scoring: ScoringOptions) -> "dict
             bar.advance(task)
             if stop_requested():
                 break
-        return explain(results)
+        return results
 
 
 def _print(report: "Report", notes: list[str], out: Path, *, quiet: bool) -> None:

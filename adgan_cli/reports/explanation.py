@@ -61,6 +61,21 @@ def explain(comparisons: Iterable["Comparison"]) -> dict[str, Explanation]:
     }
 
 
+def draw_maps(comparisons: Sequence["Comparison"]) -> dict[str, np.ndarray]:
+    """Draw where images differ, (S, S, 3) uint8 by their paths, as on their page but in full size.
+
+    Those of images that nothing was compared with are left out.
+    """
+    if not comparisons:
+        return {}
+    heats, _ = _heats(comparisons)
+    return {
+        item.row.path: overlay_heatmap(item.pixels, heat)
+        for item, heat in zip(comparisons, heats, strict=True)
+        if heat is not None
+    }
+
+
 def _heats(items: Sequence["Comparison"]) -> tuple[Sequence[np.ndarray | None], int | None]:
     """Compute the heat of each place, (S, S) in 0 to 1, and the grey levels that are 1.
 
