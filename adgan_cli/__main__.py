@@ -8,10 +8,12 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from adgan_cli.cli import app  # noqa: E402
+from adgan_cli.cli.console import interrupt_on_signals  # noqa: E402
 
 
 def main() -> None:
     """Run the command line."""
+    interrupt_on_signals()
     # on Windows the parser would expand every pattern, those of --exclude too; PATHS' are ours
     app(windows_expand_args=False)
 

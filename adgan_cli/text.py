@@ -17,6 +17,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def format_number(value: float) -> str:
+    """Write a positive number with two digits or more, and no power of ten: 0.35, 4.2, 1,130."""
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.2g}"
+
+
 def format_bytes(count: float) -> str:
     """Write a number of bytes for people: 52 KB, 37 MB, 1.2 GB."""
     if count >= 1e9:

@@ -1,17 +1,24 @@
 """What the commands say, and how they are stopped."""
 
+import io
 import signal
 
 import pytest
+import typer
+from rich.console import Console
 
 from adgan_cli.cli.console import (
+    STOP_SIGNALS,
     Reporter,
+    errors_as_lines,
     escape_control,
     format_duration,
+    interrupt_on_signals,
     parse_count,
     parse_duration,
     parse_size,
     status,
+    wrapped,
 )
 from adgan_cli.errors import ConfigError
 
@@ -113,13 +120,50 @@ def test_there_is_no_bar_where_there_is_no_terminal(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_the_first_signal_only_asks_to_stop(number, capsys):
     with Reporter().stop_on_signal("stopping...") as stop_requested:
         assert not stop_requested()
         signal.raise_signal(number)
         assert stop_requested()
     assert capsys.readouterr() == ("", "stopping...\n")
+
+
+@pytest.fixture
+def handlers():
+    """The handlers of all signals that stop a command, put back afterwards."""
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    yield before
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS[1:])
+def test_a_signal_outside_such_a_block_ends_the_command_with_a_line(number, handlers, capsys):
+    signal.signal(number, signal.SIG_DFL)
+    interrupt_on_signals()
+    with pytest.raises(typer.Exit) as ended, errors_as_lines():
+        signal.raise_signal(number)
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr() == ("", "stopped before it was done\n")
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_that_is_ignored_from_the_start_stays_so(number, handlers):
+    signal.signal(number, signal.SIG_IGN)
+    interrupt_on_signals()
+    with Reporter().stop_on_signal("stopping...") as stop_requested:
+        signal.raise_signal(number)
+        assert not stop_requested(), "nohup"
+
+
+def test_on_a_terminal_lines_break_between_words():
+    console = Console(file=io.StringIO(), force_terminal=True, width=20, height=9)
+    path = "/a/path/that-is/longer-than.a.line"
+    text = wrapped(f"warning: left out {path} as it is", console, indent=2)
+    assert text.split("\n") == ["warning: left out", f"  {path}", "  as it is"]
+    elsewhere = Console(file=io.StringIO(), width=20)
+    assert wrapped("word " * 20, elsewhere) == "word " * 20
 
 
 def test_the_second_ctrl_c_ends_the_command():

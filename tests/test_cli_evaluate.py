@@ -82,7 +82,8 @@ def test_a_trained_model_can_be_used_instead(shapes, out, tmp_path):
           "--latent-dim", "8", "--iters", "2", "-b", "4", "--features", "none",
           "--device", "cpu")  # fmt: skip
     args = ["evaluate", "--dataset", shapes, "--normal-class", "disc", "-m", model, "--k", "1"]
-    adgan(*args, "--size", "16", "--methods", "adgan,discriminator", "-o", out, "--device", "cpu")
+    # without --size the images are of the model's
+    adgan(*args, "--methods", "adgan,discriminator", "-o", out, "--device", "cpu")
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))["results"]
     assert [result["settings"]["gan_steps"] for result in results] == [2, 2]
     assert not list(out.rglob("model.safetensors")), "none was trained"

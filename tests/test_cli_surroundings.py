@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,29 @@ def test_a_user_without_a_home_has_no_cache_and_a_note(discs, tmp_path):
     assert ended.returncode == 2
     assert one_error(ended.stderr).endswith("give --cache-dir, or set ADGAN_CACHE_DIR")
     assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
+def test_a_command_that_is_ended_before_its_work_says_so(tmp_path):
+    process = started("scan", "--files-from", "-", stdin=subprocess.PIPE)
+    time.sleep(3)  # it waits for names, whatever it takes to start
+    process.terminate()
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (130, "stopped before it was done\n")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
+def test_an_evaluation_that_is_ended_says_how_to_go_on(tmp_path):
+    endless = "--methods adgan --iters 1000000 --max-time none --device cpu".split()
+    args = ["--dataset", "digits", "--normal-class", "0,1", *endless]
+    process = started("evaluate", *args, "-o", tmp_path / "out")
+    assert process.stderr is not None and process.stderr.readline().startswith("digits: 2 of 10")
+    time.sleep(5)  # until it trains
+    process.terminate()
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.endswith("stopped after 0 of 2; the same command goes on from there\n")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import signal
 import subprocess
 from dataclasses import replace
 from importlib import import_module
@@ -16,6 +15,7 @@ from commands import FAST, TINY, adgan, one_error, refused, started, wait_until
 from conftest import draw_disc
 from PIL import Image
 
+from adgan_cli.cli.console import STOP_SIGNALS
 from adgan_cli.config import OBJECTIVES, PAPER_SEARCH, ReadConfig, SearchConfig
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.training import trainer as training
@@ -585,7 +585,7 @@ def endless(folder: Path, out: Path, *more: str) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_stopped_run_saves_and_can_go_on(discs, out, number):
     folder = discs()
     process = endless(folder, out)

@@ -49,7 +49,13 @@ ALLOWED = {
 WITHOUT_TORCH = {
     *("__init__", "errors", "config", "presets", "atomic", "locks", "text", "store", "processes"),
     *("images", "cli"),
-    *("scoring/rows", "scoring/calibration", "scoring/confounds", "scoring/labels"),
+    *(
+        "scoring/rows",
+        "scoring/spreadsheets",
+        "scoring/calibration",
+        "scoring/confounds",
+        "scoring/labels",
+    ),
     "evaluation/settings",
     *("engine/models/header", "engine/models/neighbours"),
     *(

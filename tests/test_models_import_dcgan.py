@@ -72,6 +72,11 @@ def test_names_count_by_their_numbers_and_half_precision_is_widened(tmp_path):
         (lambda s: s.update({"main.3.weight": torch.zeros(16, 8, 3, 3)}), r"is \(16, 8, 3, 3\)"),
         (lambda s: s.update({"main.9.weight": torch.zeros(4, 2, 4, 4)}), "channels must be 1"),
         (lambda s: s["main.1.weight"].fill_(float("nan")), "NaN"),
+        (lambda s: s["main.4.running_var"].fill_(-1), "a variance below 0"),
+        (lambda s: s["main.3.weight"].fill_(3e38), r"3e\+38: no image can be computed"),
+        (lambda s: s.update({"main.1.bias": torch.ones(16, dtype=torch.bool)}), "bool numbers"),
+        (lambda s: s.update({"main.0.weight": s["main.0.weight"] * 1j}), "complex64 numbers"),
+        (lambda s: s.update({"main.0.weight": s["main.0.weight"].to(torch.int8)}), "int8 numbers"),
         (lambda s: [s.pop(name) for name in list(s) if s[name].dim() == 4], "0 convolutions"),
     ],
 )  # fmt: skip
@@ -92,3 +97,11 @@ def test_nothing_is_read_with_pickle(theirs, tmp_path):
         import_generator(renamed)
     with pytest.raises(ModelFileError, match="does not exist"):
         import_generator(tmp_path / "nowhere.safetensors")
+
+
+def test_a_model_of_adgan_needs_no_import(tiny_model, tmp_path):
+    for path in (tiny_model, tiny_model / "model.safetensors"):
+        with pytest.raises(ModelFileError, match="adgan's own already: give it to --model"):
+            import_generator(path)
+    with pytest.raises(ModelFileError, match="is a folder; give the .safetensors file"):
+        import_generator(tmp_path)

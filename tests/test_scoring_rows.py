@@ -31,6 +31,13 @@ NAMES = [
     "emoji \N{CAT FACE} é 猫.png",
     "line\u2028separator.png",
     "=cmd|' /C calc'!A0.png",
+    "-1.png",
+    "+1.png",
+    "@sum.png",
+    "\ttab.png",
+    "'=quoted.png",
+    "''=twice.png",
+    "'quoted.png",
     " leading and trailing ",
     "#hash?query&amp;.png",
     "not-utf8-\udcff\udc80.png",
@@ -54,7 +61,7 @@ def written(rows, format="csv"):
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("format", ["csv", "jsonl"])
+@pytest.mark.parametrize("format", ["csv", "jsonl", "excel"])
 def test_rows_read_back_the_same(tmp_path, format):
     path = tmp_path / "scores"
     path.write_bytes(written(ROWS, format).encode("utf-8"))
@@ -78,6 +85,25 @@ def test_csv_is_plain():
         "a b.png,0.3333333333333333,0.5,true,4,5,L,\n"
         "x.png,,,,,,,empty\n"
     )
+
+
+def test_for_excel_no_text_is_a_formula_and_numbers_stay_numbers():
+    rows = [ScoreRow("=1+1.png", -1.5), ScoreRow("a.png", None, error="-")]
+    text = written(rows, "excel")
+    assert text.startswith("\ufeffpath,score,")
+    _, first, second = csv.reader(io.StringIO(text, newline=""))
+    assert first[:2] == ["'=1+1.png", "-1.5"] and second[-1] == "'-"
+
+
+@pytest.mark.parametrize("mark", [";", "\t", ","])
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_what_a_spreadsheet_has_saved_is_read(tmp_path, mark, start):
+    number = "-1,5" if mark == ";" else "-1.5"
+    lines = ["path", "score", "mode"], ["a, b.png", number, "I;16[0..9]"]
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=mark).writerows(lines)
+    (tmp_path / "scores.csv").write_text(start + text.getvalue(), encoding="utf-8", newline="")
+    assert read_scores(tmp_path / "scores.csv") == [ScoreRow("a, b.png", -1.5, mode="I;16[0..9]")]
 
 
 def test_any_csv_reader_finds_the_same_cells():
@@ -211,7 +237,7 @@ JOINED_ROWS = [
 ]
 
 
-@pytest.mark.parametrize("format", ["csv", "jsonl"])
+@pytest.mark.parametrize("format", ["csv", "jsonl", "excel"])
 def test_parts_read_back_the_same(tmp_path, format):
     stream = io.StringIO(newline="")
     write = row_writer(stream, format, PARTS)

@@ -1,8 +1,10 @@
 """How commands talk: to people on stderr, errors as one line, stopping on request."""
 
+import os
 import re
 import signal
 import sys
+import textwrap
 import threading
 import time
 from collections import defaultdict
@@ -30,13 +32,18 @@ from adgan_cli.errors import AdganError, ConfigError, OutputError
 from adgan_cli.locks import owning
 from adgan_cli.processes import is_first_to_report, is_worker
 
-INTERRUPTED = 130  # exit code: stopped by Ctrl-C or SIGTERM, state saved
+INTERRUPTED = 130  # exit code: stopped by Ctrl-C, SIGTERM or SIGHUP, state saved
+# what asks a command to stop: Ctrl-C, kill, and a terminal that is closed, which Windows' are not
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which typer does not export
 
 # of several processes the main one alone talks; of their errors all may
 stderr = Console(stderr=True, highlight=False, quiet=is_worker())
 errors = Console(stderr=True, highlight=False)
+stdout = Console(highlight=False)
 
 Entered = TypeVar("Entered")
 _ending: ContextVar[ExitStack] = ContextVar("_ending")
@@ -91,12 +98,37 @@ def errors_as_lines() -> Iterator[None]:
         if is_first_to_report(str(error)):
             status(f"error: {error}", errors)
         raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        status("stopped before it was done")
+        raise typer.Exit(INTERRUPTED) from error
     except USAGE_ERROR as error:
         message = error.format_message().replace(": Value error,", ":")
         if message:  # none with the help that a bare `adgan` shows
             hint = f"see {error.ctx.command_path} --help"
             status(f"error: {message.rstrip('.')}; {hint}", errors)
         raise typer.Exit(error.exit_code) from error
+
+
+def interrupt_on_signals() -> None:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does; not one that is ignored, as by nohup."""
+
+    def interrupt(number: int, frame: object) -> None:
+        _leave_terminal(number)
+        raise KeyboardInterrupt
+
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, interrupt)
+
+
+def _leave_terminal(number: int) -> None:
+    """Write to nowhere from now on if the terminal has hung up: it refuses every line."""
+    if number == getattr(signal, "SIGHUP", None):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in (1, 2):
+            if os.isatty(descriptor):
+                os.dup2(nowhere, descriptor)
+        os.close(nowhere)
 
 
 @contextmanager
@@ -153,12 +185,12 @@ class Reporter:
 
     @contextmanager
     def stop_on_signal(self, message: str) -> Iterator[Callable[[], bool]]:
-        """Let Ctrl-C and SIGTERM only make the yielded function true within the block, once.
+        """Let Ctrl-C, SIGTERM and SIGHUP only make the yielded function true in the block, once.
 
         The second Ctrl-C ends the command as if this were not here.
         """
         stop_requested = threading.Event()
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
         # what was started to ignore a signal (nohup, a background job) goes on ignoring it
         before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
 
@@ -169,6 +201,7 @@ class Reporter:
         def stop(number: int, frame: object) -> None:
             stop_requested.set()
             restore()
+            _leave_terminal(number)
             self.info(message)
 
         for number in before:
@@ -202,7 +235,24 @@ class VerboseReporter(Reporter):
 def status(text: str, console: Console = stderr) -> None:
     """Print one line to a person, whatever characters a file name brings."""
     # soft_wrap: a path that is broken over lines cannot be copied
-    console.print(escape_control(text), markup=False, soft_wrap=True, emoji=False)
+    console.print(wrapped(escape_control(text), console), markup=False, soft_wrap=True, emoji=False)
+
+
+def wrapped(text: str, console: Console, indent: int = 0) -> str:
+    """Break a line between its words where a terminal would break it within one.
+
+    indent: spaces before all but the first.
+    """
+    if not console.is_terminal or len(text) < console.width:
+        return text
+    return textwrap.fill(
+        text,
+        console.width - 1,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        subsequent_indent=" " * indent,
+    )
 
 
 def escape_control(text: str) -> str:

@@ -93,7 +93,7 @@ def evaluate(
     )
     plan = Plan((), names, settings, n_test=n_test, runs=runs, seed=seed)
     reporter.own(out)
-    config, reader = data.config(seed), data.reader(reading, reporter)
+    config, reader = data.config(seed, options.model), data.reader(reading, reporter)
     labelled = join().main_first("decoded", lambda: _load(config, reader, reporter))
     plan = replace(plan, classes=_classes(labelled, data.normal_class, bool(data.dataset)))
     device = settings.device.partition(":")[0]

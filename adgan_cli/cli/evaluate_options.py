@@ -62,15 +62,17 @@ class DataOptions:
     size: Annotated[
         Size | None,
         field_option(
-            ModelConfig, "size", panel=DATA, note="Default: the set's own, of folders 64."
+            ModelConfig, "size", panel=DATA, note="Default: --model's, else the set's own, or 64."
         ),
     ] = None
     fit: Annotated[Fit, field_option(ReadConfig, "fit", panel=DATA)] = ReadConfig.fit
 
-    def config(self, seed: int) -> "DataConfig":
-        """Return what is to be loaded."""
+    def config(self, seed: int, model: Path | None) -> "DataConfig":
+        """Return what is to be loaded; model: the one to score with, whose size it then has."""
+        from adgan_cli.engine.models.header import read_size
         from adgan_cli.evaluation.datasets import DataConfig
 
+        size = read_size(model) if self.size is None and model is not None else self.size
         # of several classes each needs images to train on; of one, the others' are not even read
         several = self.normal_class in ("", "all") or "," in self.normal_class
         return DataConfig(
@@ -78,7 +80,7 @@ class DataOptions:
             self.normal,
             self.anomalous,
             normal_class=None if several else self.normal_class,
-            size=self.size,
+            size=size,
             seed=seed,
             root=self.data_root,
             download=self.download,

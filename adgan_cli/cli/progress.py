@@ -8,7 +8,7 @@ import typer
 
 from adgan_cli.cli.console import INTERRUPTED, Reporter, format_duration, status
 from adgan_cli.processes import join
-from adgan_cli.text import plural
+from adgan_cli.text import format_number, plural
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -59,7 +59,7 @@ class ScoringProgress:
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        speed = f"{done / (now - self.started):.2g} images/s"
+        speed = f"{format_number(done / (now - self.started))} images/s"
         self.bar.update(self.task, completed=done, total=total, speed=speed)
         if done and self.bar.disable and now - self.last_line >= LINE_EVERY:
             self.last_line = now

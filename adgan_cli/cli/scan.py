@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adgan_cli.cli.console import Reporter, escape_control, format_duration, output
+from adgan_cli.cli.console import Reporter, escape_control, format_duration, output, stdout, wrapped
 from adgan_cli.cli.options import (
     InputOptions,
     ReaderOptions,
@@ -21,7 +21,7 @@ from adgan_cli.cli.signature import field_option, with_options
 from adgan_cli.config import ModelConfig, ReadConfig, Size
 from adgan_cli.errors import ConfigError, NoImagesError
 from adgan_cli.presets import PRESETS
-from adgan_cli.text import escape_surrogates, plural
+from adgan_cli.text import escape_surrogates, format_number, plural
 
 if TYPE_CHECKING:
     from adgan_cli.images.scan import Scan
@@ -69,7 +69,7 @@ def scan(
         output(json.dumps(_record(result, seconds), indent=2))
     else:
         for line in _lines(result, seconds, model):
-            output(escape_control(line))
+            output(wrapped(escape_control(line), stdout, indent=12))
     warn_of_ranges(result.value_ranges)
     if not result.readable:
         raise NoImagesError(f"no usable picture in {result.root}: all {result.total} failed")
@@ -144,7 +144,7 @@ def _times(seconds: Mapping[str, float], model: ModelConfig) -> list[str]:
     gpu = "; this machine shows an NVIDIA GPU: far less" if shutil.which("nvidia-smi") else ""
     return [
         f"{'reading':12}{format_duration(seconds['read'])}",
-        f"{'training':12}about {step:.2g} s a step at {model.size} px on the CPU, "
+        f"{'training':12}about {format_number(step)} s a step at {model.size} px on the CPU, "
         f"{format_duration(whole * step)} for {whole:,} steps; train stops after "
         f"{PRESETS['default'].max_time} unless --max-time says otherwise{gpu}",
         f"{'ranking':12}about {format_duration(seconds['rank'])} for all of these on the CPU{gpu}",

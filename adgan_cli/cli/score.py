@@ -30,7 +30,8 @@ def score(
         str, typer.Option("-o", "--out", help="File to write; - is standard output.")
     ] = "-",
     format: Annotated[
-        Literal["csv", "jsonl"], typer.Option(help="Write a table, or a JSON object a line.")
+        Literal["csv", "jsonl", "excel"],
+        typer.Option(help="Write a table, a JSON object a line, or a table that Excel opens."),
     ] = "csv",
     trace: Annotated[
         Path | None,

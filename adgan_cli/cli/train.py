@@ -22,7 +22,7 @@ from adgan_cli.cli.train_options import TrainingOptions
 from adgan_cli.config import to_dict
 from adgan_cli.errors import ConfigError
 from adgan_cli.processes import is_restart, is_worker, join
-from adgan_cli.text import format_bytes, plural
+from adgan_cli.text import format_bytes, format_number, plural
 
 if TYPE_CHECKING:
     from adgan_cli.engine.models.model import Model
@@ -301,7 +301,7 @@ def _print_plan(run: "TrainingRun", listing: "Listing", failed: int) -> None:
         "device": state.device,
         "precision": state.precision,
         "memory": f"about {format_bytes(cost.memory)}",
-        "speed": f"{1 / cost.seconds_per_step:.2g} generator steps a second",
+        "speed": f"{format_number(1 / cost.seconds_per_step)} generator steps a second",
         "time for all steps": f"about {format_duration(seconds)}",
         "time limit": "none" if limit is None else format_duration(limit),
     }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +285,10 @@ def _in_parallel(evaluation: _Evaluation, jobs: int) -> Iterator[Result]:
         raise ConfigError(
             "a process of the evaluation was killed, perhaps for want of memory; try fewer --jobs"
         ) from error
+    except KeyboardInterrupt:
+        for child in active_children():  # which Ctrl-C ends, and a signal to this process does not
+            child.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

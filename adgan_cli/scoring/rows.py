@@ -3,6 +3,7 @@
 CSV: lower-case header, `\\n` line ends, RFC 4180 quoting, UTF-8 without a byte order mark, floats
 as `repr`, `true`/`false`, an empty cell for None. JSON lines: one object a line, the same keys,
 null for None. Names that are not valid UTF-8 are escaped, see `text.py`.
+What spreadsheets want instead, and make of it, is read back too, see `spreadsheets.py`.
 """
 
 import csv
@@ -17,10 +18,13 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from adgan_cli.errors import ScoresError
+from adgan_cli.scoring.spreadsheets import BOM, as_text, from_text, separator_of, with_points
 from adgan_cli.text import escape_surrogates, unescape
 
 COLUMNS = ("path", "score", "p_value", "in_training", "width", "height", "mode", "error")
 Z_COLUMN = "z_"  # before the names of detectors: further columns, where scores are joined
+
+RowFormat = Literal["csv", "jsonl", "excel"]
 
 TraceWriter = Callable[[str, Sequence[Sequence[float]]], None]  # path, losses: n_seed by k + 1
 
@@ -112,7 +116,7 @@ def count_rows(rows: Iterable[ScoreRow], *, found: int) -> Counts:
 
 
 def row_writer(
-    stream: TextIO, format: Literal["csv", "jsonl"] = "csv", detectors: Sequence[str] = ()
+    stream: TextIO, format: RowFormat = "csv", detectors: Sequence[str] = ()
 ) -> Callable[[ScoreRow], None]:
     """Return a function that writes one row and flushes, so that a pipe receives rows one by one.
 
@@ -128,8 +132,9 @@ def row_writer(
         return lambda row: write(
             json.dumps(_record(row, detectors), ensure_ascii=False, allow_nan=False) + "\n"
         )
-    write(csv_line(columns(detectors)))
-    return lambda row: write(csv_line(csv_cells(row, detectors)))
+    is_excel = format == "excel"
+    write((BOM if is_excel else "") + csv_line(columns(detectors)))
+    return lambda row: write(csv_line(csv_cells(row, detectors, excel=is_excel)))
 
 
 def columns(detectors: Sequence[str] = ()) -> tuple[str, ...]:
@@ -158,9 +163,12 @@ def trace_writer(stream: TextIO) -> TraceWriter:
     return write
 
 
-def csv_cells(row: ScoreRow, detectors: Sequence[str] = ()) -> list[str]:
-    """Format the cells of one row, in the order of `columns`."""
-    return list(map(csv_cell, _record(row, detectors).values()))
+def csv_cells(row: ScoreRow, detectors: Sequence[str] = (), *, excel: bool = False) -> list[str]:
+    """Format the cells of one row, in the order of `columns`; excel: with no text a formula."""
+    values = _record(row, detectors).values()
+    return [
+        as_text(value) if excel and isinstance(value, str) else csv_cell(value) for value in values
+    ]
 
 
 def csv_cell(value: str | float | bool | int | None) -> str:
@@ -185,11 +193,12 @@ def read_scores(path: Path) -> list[ScoreRow]:
     Raises ScoresError, naming the file and the line, for anything that is not a row.
     """
     text = _read_text(path)
-    if not text.strip():
+    if not text.removeprefix(BOM).strip():
         raise ScoresError(f"{path}: the file is empty; expected a header with path and score")
-    records = _json_records if text.lstrip().startswith("{") else _csv_records
+    is_json = text.removeprefix(BOM).lstrip().startswith("{")
+    records = _json_records(path, text.removeprefix(BOM)) if is_json else _csv_records(path, text)
     rows = []
-    for line, record in records(path, text):
+    for line, record in records:
         try:
             rows.append(_row(record))
         except (ValueError, TypeError, OverflowError) as error:
@@ -221,14 +230,16 @@ def _read_text(path: Path) -> str:
     except OSError as error:
         raise ScoresError(f"cannot read {path}: {error.strerror or error}") from error
     try:
-        return data.decode("utf-8-sig")  # spreadsheets like to add a byte order mark
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ScoresError(f"{path}, line {line}: not UTF-8 text; save it as UTF-8") from error
 
 
 def _csv_records(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    is_excel, text = text.startswith(BOM), text.removeprefix(BOM)
+    separator = separator_of(text)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     header: list[str] = []
     line = 1  # where the record begins: a quoted cell may hold line ends
     try:
@@ -241,7 +252,9 @@ def _csv_records(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, obje
                     f"{path}, line {line}: {len(cells)} cells where the header has {len(header)}"
                 )
             elif cells:
-                yield line, dict(zip(header, cells, strict=True))
+                cells = list(map(from_text, cells)) if is_excel else cells
+                record = dict(zip(header, cells, strict=True))
+                yield line, with_points(record) if separator == ";" else record
             line = reader.line_num + 1
     except csv.Error as error:
         raise ScoresError(f"{path}, line {line}: not CSV: {error}") from error

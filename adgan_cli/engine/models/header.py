@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from adgan_cli.config import canonical_json
+from adgan_cli.config import SIZES, canonical_json
 from adgan_cli.errors import ModelFileError
 
 FORMAT = 5  # raised with every change; 1 to 4 were never published
@@ -62,6 +62,16 @@ def read_header(path: Path, kind: str) -> Header:
     if KEY not in written:
         raise ModelFileError(f"{path} was not written by adgan; it needs a {kind} from adgan train")
     return Header(kind, _content(path, kind, written[KEY]), shapes)
+
+
+def read_size(path: str | Path) -> int:
+    """Read how many pixels a side a model's images have."""
+    file = model_path(path)
+    model = read_header(file, "model").content.get("model")
+    size = model.get("size") if isinstance(model, dict) else None
+    if size not in SIZES:
+        raise ModelFileError(f"{file} is corrupt: it has images of {size} pixels")
+    return int(size)
 
 
 def _content(path: Path, kind: str, text: str) -> dict[str, Any]:

@@ -6,14 +6,16 @@ to code (main.0.weight, layers.conv1.weight, ...).
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load
 from torch import Tensor
 
-from adgan_cli.config import SIZES, ModelConfig
+from adgan_cli.config import MAX_FLOAT, SIZES, ModelConfig
 from adgan_cli.engine.models.dcgan import Generator
+from adgan_cli.engine.models.header import KEY, model_path
 from adgan_cli.errors import ConfigError, ModelFileError
 
 _NORM = ("weight", "bias", "running_mean", "running_var")  # of a batch norm, in our order
@@ -47,11 +49,27 @@ def import_generator(file: str | Path) -> Generator:
         tensors.pop(f"{norm}num_batches_tracked", None)
     if tensors:
         raise _other_layout(file, f"{next(iter(tensors))} has no place in it")
-    state = {name: tensor.float() for name, tensor in state.items()}
-    if not all(tensor.isfinite().all() for tensor in state.values()):
-        raise ModelFileError(f"{file} holds NaN or infinity")
+    for name, tensor in state.items():
+        state[name] = _checked(name, tensor, file)
     generator.load_state_dict(state, strict=False)  # ours counts batches, and need not know
     return generator.eval().requires_grad_(False)
+
+
+def _checked(name: str, tensor: Tensor, file: Path) -> Tensor:
+    """Return weights as float32; ModelFileError for those that no generator computes with."""
+    if not tensor.is_floating_point():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise ModelFileError(f"{file} holds {kind} numbers, weights are float32 or float16")
+    tensor = tensor.float()
+    if not tensor.isfinite().all():
+        raise ModelFileError(f"{file} holds NaN or infinity")
+    is_variance = name.endswith("running_var")
+    if is_variance and bool((tensor < 0).any()):
+        raise ModelFileError(f"{file} holds a variance below 0")
+    largest = float(tensor.abs().max())
+    if largest > (MAX_FLOAT**2 if is_variance else MAX_FLOAT):
+        raise ModelFileError(f"{file} holds {largest:.2g}: no image can be computed with that")
+    return tensor
 
 
 def _config(shapes: Sequence[tuple[int, ...]], file: Path) -> ModelConfig:
@@ -84,6 +102,7 @@ def _tensors(file: Path) -> dict[str, Tensor]:
             f"{file} may be a pickle, which can run anything; save the state_dict with "
             "safetensors.torch.save_file where you trust it, and import that"
         )
+    _refuse_ours(file)
     try:
         tensors = load(file.read_bytes())
     except FileNotFoundError as error:
@@ -96,6 +115,16 @@ def _tensors(file: Path) -> dict[str, Tensor]:
         return [(int(part) if part.isdecimal() else -1, part) for part in parts]
 
     return {name: tensors[name] for name in sorted(tensors, key=order)}
+
+
+def _refuse_ours(file: Path) -> None:
+    """Raise ModelFileError for what adgan itself has written, which needs no import."""
+    ours = model_path(file)
+    with suppress(SafetensorError, OSError), safe_open(ours, framework="numpy") as opened:
+        if KEY in (opened.metadata() or {}):
+            raise ModelFileError(f"{file} is adgan's own already: give it to --model as it is")
+    if file.is_dir():
+        raise ModelFileError(f"{file} is a folder; give the .safetensors file of a state_dict")
 
 
 def _convolutions(generator: Generator) -> list[str]:
