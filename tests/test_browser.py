@@ -75,14 +75,15 @@ def opened(chromium: Any) -> Iterator[Callable[..., Any]]:
         page.on("console", lambda message: messages.append(message.text))
         page.on("pageerror", lambda error: messages.append(str(error)))
         page.on("request", lambda request: messages.append(request.url))
+        page.on("framenavigated", lambda frame: expected.append(frame.url))
         page.goto(path.as_uri())
-        expected.append(path.as_uri())
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert [line for line in messages if not line.startswith("data:image/")] == expected
+    fetched = [line for line in messages if not line.startswith(("data:image/", "blob:"))]
+    assert fetched == expected
 
 
 @pytest.fixture(scope="module")
@@ -253,11 +254,101 @@ def test_cards_are_found_and_sorted_from_the_keyboard(report, opened):
     assert page.locator(".why:visible").count() == 0 and shown() == 24
 
 
+def marked_file(page: Any) -> bytes:
+    """What `Save list` saves."""
+    with page.expect_download() as download:
+        page.click("#save")
+    assert download.value.suggested_filename == "marked.txt"
+    return Path(download.value.path()).read_bytes()
+
+
+def test_pictures_are_marked_by_a_click_or_a_key_and_saved_as_a_list(report, opened, axe):
+    page = opened(report)
+    cards = page.locator("ol.cards > li")
+
+    def names(*indices: int) -> list[str]:
+        return [cards.nth(index).get_attribute("data-name") for index in indices]
+
+    def focused() -> str:
+        return page.evaluate("document.activeElement.closest('li').dataset.name")
+
+    assert page.inner_text("#marked") == "0 marked" and page.is_disabled("#save")
+    cards.nth(0).locator(".pick").click()
+    page.keyboard.press("j")
+    page.keyboard.press("ArrowRight")
+    assert focused() == names(2)[0]
+    page.keyboard.press("m")
+    page.keyboard.press("k")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    assert focused() == names(1)[0]
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("j")
+    page.keyboard.press("Space")  # on a button: the browser's own click
+    page.locator("ol.cards > li:nth-child(6) a").first.focus()
+    page.keyboard.press("Space")
+    expected = names(0, 2, 3, 5)
+    pressed = page.locator(".pick[aria-pressed=true]")
+    assert [label.removeprefix("Mark ") for label in pressed.evaluate_all(
+        "all => all.map(one => one.getAttribute('aria-label'))"
+    )] == expected  # fmt: skip
+    assert page.inner_text("#marked") == "4 marked"
+    assert marked_file(page).decode() == "".join(f"{name}\n" for name in expected)
+    page.click("#copy")
+    page.wait_for_function("message.textContent")
+    page.check("#only")
+    assert page.locator("ol.cards > li:visible").count() == 4
+    assert faults(page, axe) == []
+    page.click("#clear")
+    assert page.inner_text("#marked") == "0 marked" and page.inner_text("#told") == "0 of 24 shown"
+
+
+def test_a_name_with_a_line_break_is_saved_whole(report, opened):
+    page = opened(report)
+    page.locator("li[data-name^=two] .pick").first.click()
+    page.locator("li[data-name='plain.png'] .pick").click()
+    assert sorted(marked_file(page).split(b"\0")) == [b"", b"plain.png", b"two\nlines\r.png"]
+
+
+def test_keys_leave_fields_and_shortcuts_alone(report, opened):
+    page = opened(report)
+    page.focus("#wanted")
+    page.keyboard.type("mjk m")
+    assert page.input_value("#wanted") == "mjk m" and page.inner_text("#marked") == "0 marked"
+    page.fill("#wanted", "")
+    page.locator(".pick").first.focus()
+    page.keyboard.press("Control+m")
+    assert page.inner_text("#marked") == "0 marked"
+
+
+def test_marks_outlive_a_reload_and_belong_to_their_report(report, opened, tmp_path):
+    page = opened(report)
+    page.locator(".pick").nth(1).click()
+    page.reload()
+    assert page.inner_text("#marked") == "1 marked"
+    assert page.locator(".pick").nth(1).get_attribute("aria-pressed") == "true"
+    html = report.read_text(encoding="utf-8")
+    identity = html.split('data-report="')[1].split('"')[0]
+    (tmp_path / "other.html").write_text(html.replace(identity, "another"), encoding="utf-8")
+    page.goto((tmp_path / "other.html").as_uri())
+    assert page.inner_text("#marked") == "0 marked"
+
+
+def test_where_storage_is_refused_marks_still_work(report, opened):
+    page = opened(report)
+    refused = "Object.defineProperty(window, 'localStorage', { get() { throw new Error('no') } })"
+    page.add_init_script(refused)
+    page.reload()
+    page.locator(".pick").first.click()
+    assert page.inner_text("#marked") == "1 marked"
+    assert "does not keep marks" in page.inner_text("#message")
+
+
 def test_without_a_script_the_page_is_complete(report, opened):
     page = opened(report, java_script_enabled=False)
     assert page.locator("ol.cards > li:visible").count() == 24
     assert page.locator(".why:visible").count() == 24
-    assert page.locator("#controls:visible").count() == 0
+    assert page.locator("#controls:visible, #marking:visible, .pick").count() == 0
 
 
 def test_a_script_that_is_not_ours_does_not_run(report, chromium, tmp_path):
@@ -277,7 +368,9 @@ def test_printed_it_is_cards_without_controls(report, opened, tmp_path):
     page.pdf(path=tmp_path / "sheet.pdf", prefer_css_page_size=True)
     assert (tmp_path / "sheet.pdf").read_bytes().startswith(b"%PDF")
     page.emulate_media(media="print")
-    assert page.locator("#controls:visible, nav:visible").count() == 0
+    assert (
+        page.locator("#controls:visible, nav:visible, #marking:visible, .pick:visible").count() == 0
+    )
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 

@@ -101,12 +101,13 @@ def write_contact_sheet(
     held_out: Sequence[float] = (),
     held_out_images: int | None = None,
     notes: Sequence[str] = (),
+    report: str = "",
 ) -> None:
     """Write the sheet: cards in the order given, failures as (name, reason), all scores.
 
     held_out: scores of images held out of training, drawn behind the others, or as many of them as
     show their distribution; held_out_images: how many there were. notes: sentences to be read
-    first.
+    first. report: what a browser keeps marks by; a page of the same pictures has the same.
     """
     cards = [*most, *least]
     names = dict.fromkeys(name for card in cards for name in card.z_scores)
@@ -115,6 +116,7 @@ def write_contact_sheet(
         "contact_sheet.html",
         "contact_sheet.js" if cards else "",
         title=title,
+        report=report,
         sections=[
             {"id": "most", "heading": "most anomalous", "cards": most},
             {"id": "least", "heading": "least anomalous", "cards": least},

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -200,6 +201,7 @@ def write_report(
         held_out=info.held_out,
         held_out_images=info.held_out_images,
         notes=report.notes,
+        report=_identity(info),
     )
     thumbnails = [[card.thumbnail for card in cards if card.thumbnail] for cards in (most, least)]
     if thumbnails[0]:
@@ -259,6 +261,14 @@ def _cards(
         )
 
     return list(map(card, report.most)), list(map(card, report.least))
+
+
+def _identity(info: ReportInfo) -> str:
+    """Identify what was ranked by what, so that a page drawn again keeps the marks of the first."""
+    about = repr(
+        (os.path.realpath(info.root), info.model.get("model"), sorted(info.settings.items()))
+    )
+    return blake2b(about.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def _write_summary(out: Path, report: Report) -> None:
