@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from adgan_cli.__main__ import main
 from adgan_cli.cli import app
-from adgan_cli.cli.console import parse_size
+from adgan_cli.cli.parse import parse_size
 from adgan_cli.errors import ConfigError
 from adgan_cli.images.cache_folder import cached_sets
 from adgan_cli.scoring.rows import read_scores

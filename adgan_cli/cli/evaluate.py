@@ -18,12 +18,12 @@ from adgan_cli.cli.console import (
     escape_control,
     format_duration,
     output,
-    parse_count,
     status,
     with_table,
 )
 from adgan_cli.cli.evaluate_options import DataOptions, MethodOptions
 from adgan_cli.cli.options import MACHINE, ReaderOptions
+from adgan_cli.cli.parse import parse_count
 from adgan_cli.cli.signature import field_option, option, with_options
 from adgan_cli.config import SEED_LIMIT, By, SearchConfig
 from adgan_cli.errors import ConfigError

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from adgan_cli.cli.console import Reporter, parse_duration
+from adgan_cli.cli.console import Reporter
 from adgan_cli.cli.options import Device, ReaderOptions, TrainingPrecision
+from adgan_cli.cli.parse import parse_duration
 from adgan_cli.cli.signature import Fields, Overrides, field_option, option
 from adgan_cli.config import (
     FEATURES,

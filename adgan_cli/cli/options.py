@@ -9,14 +9,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from adgan_cli.cli.console import (
-    Reporter,
-    Stopwatch,
-    VerboseReporter,
-    parse_pixels,
-    parse_size,
-    status,
-)
+from adgan_cli.cli.console import Reporter, Stopwatch, VerboseReporter, status
+from adgan_cli.cli.parse import parse_pixels, parse_size
 from adgan_cli.cli.signature import Fields, Overrides, option
 from adgan_cli.config import PICTURES, By, SearchConfig, flag
 from adgan_cli.errors import ConfigError

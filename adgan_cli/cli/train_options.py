@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from adgan_cli.cli.console import parse_count, parse_duration
 from adgan_cli.cli.options import OUTPUT, Device, TrainingPrecision, ValueRangeOption, by_hand
+from adgan_cli.cli.parse import parse_count, parse_duration
 from adgan_cli.cli.signature import Fields, Overrides, Shown, field_option, option
 from adgan_cli.config import (
     FEATURES,
