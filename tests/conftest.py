@@ -26,6 +26,8 @@ from adgan_cli.engine.models.model import Model  # noqa: E402
 
 # a shell starts background jobs with Ctrl-C ignored, and tests press it
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):  # so does nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 torch.set_num_threads(1)  # tiny work: a second thread costs more than it brings
 

@@ -84,7 +84,7 @@ def test_detectors_are_listed_with_what_they_count_for(tmp_path):
     save_joined_model(tmp_path)
     lines = adgan("info", tmp_path).stdout.splitlines()
     start = lines.index("features")
-    assert lines[start + 1].split() == "histograms weight 0.75, AUC 0.750 of altered copies".split()
+    assert lines[start + 1].split() == "histograms weight 0.75, AUC 0.800 of altered copies".split()
     assert lines[start + 2].split()[:3] == ["components", "weight", "0.25,"]
     assert "  --by reconstruction, by 60 pictures it was not trained on" in lines
     assert "  the settings below, by 60 pictures it was not trained on" in lines

@@ -95,7 +95,8 @@ def locate_weights(name: str, file: Path | None = None, *, download: bool = Fals
     if cached is None:
         raise ConfigError(
             f"there are no weights of {name} in {_hub_cache()} nor in {_torch_cache()}; "
-            f"give them by --features {name}=FILE or {WEIGHTS_VARIABLE}, or add --download"
+            f"set {WEIGHTS_VARIABLE}=FILE, or give train or evaluate --features {name}=FILE or "
+            "--download"
         )
     return cached
 
