@@ -299,6 +299,9 @@ def test_pictures_are_marked_by_a_click_or_a_key_and_saved_as_a_list(report, ope
     page.check("#only")
     assert page.locator("ol.cards > li:visible").count() == 4
     assert faults(page, axe) == []
+    page.locator(".pick").nth(1).focus()
+    page.keyboard.press("m")
+    assert page.locator("ol.cards > li:visible").count() == 3 and focused() == expected[2]
     page.click("#clear")
     assert page.inner_text("#marked") == "0 marked" and page.inner_text("#told") == "0 of 24 shown"
 

@@ -30,15 +30,16 @@
 
   function filter() {
     const text = wanted.value.trim().toLowerCase();
-    let shown = 0;
+    let shown = 0, differs = false;
     for (const entry of entries) {
       const fits = entry.lower.includes(text)
         && !(flagged && flagged.checked && !entry.flagged)
         && !(only.checked && !entry.marked);
-      if (fits !== entry.shown) entry.card.hidden = !fits;
+      differs ||= fits !== entry.shown;
       entry.shown = fits;
       shown += fits;
     }
+    if (differs) arrange();
     const all = shown === entries.length;
     told.textContent = all ? `${shown} shown` : `${shown} of ${entries.length} shown`;
   }
@@ -46,9 +47,15 @@
   function sort() {
     if (order.value === sorted) return;  // as it is when the page opens: nothing is laid out twice
     sorted = order.value;
-    const inOrder = [...entries].sort(orders[sorted]);
+    arrange();
+  }
+
+  // taken out and not hidden: browsers compute styles of all that is hidden after it was skipped
+  function arrange() {
+    const inOrder = entries.filter((entry) => entry.shown).sort(orders[sorted]);
     for (const list of lists) {
-      list.append(...inOrder.filter((entry) => entry.list === list).map((entry) => entry.card));
+      const own = inOrder.filter((entry) => entry.list === list);
+      list.replaceChildren(...own.map((entry) => entry.card));
     }
   }
 
@@ -106,8 +113,11 @@
 
   function toggle(entry) {
     say("");
+    // one that is unmarked leaves where only marked ones are shown: its neighbour gets the focus
+    const next = only.checked && (neighbour(entry, 1) || neighbour(entry, -1));
     mark(entry, !entry.marked);
     changed();
+    if (next) next.button.focus();
   }
 
   function say(text) {
@@ -162,8 +172,7 @@
   // steps: to the button of another card, which the browser scrolls to
 
   function inView() {
-    return lists.flatMap((list) => [...list.children]).map((card) => entryOf.get(card))
-      .filter((entry) => entry.shown);
+    return lists.flatMap((list) => [...list.children]).map((card) => entryOf.get(card));
   }
 
   function neighbour(from, step) {

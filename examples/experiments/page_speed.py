@@ -86,7 +86,7 @@ def measured(page_file: Path) -> dict[str, float]:
         # no sandbox: it needs rights that a container or root has not
         browser = play.chromium.launch(executable_path=installed, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1200, "height": 1000})
-        page.goto(page_file.resolve().as_uri(), timeout=120_000)
+        page.goto(page_file.resolve().as_uri(), timeout=600_000)
         page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
         seconds = page.evaluate(
             """() => ({
