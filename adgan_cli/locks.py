@@ -67,7 +67,7 @@ def _lock(path: Path) -> BinaryIO:
             if not _is_locked_by_us(file):
                 owner = file.read(_MAX_OWNER).decode("utf-8", "replace").strip()
                 raise ConfigError(
-                    f"{path.parent} is in the hands of another process, "
+                    f"{path.parent} is in use by another process, "
                     f"{owner or 'just started'}; wait until it has ended, or choose another -o"
                 )
             with suppress(FileNotFoundError):

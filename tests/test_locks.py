@@ -29,7 +29,7 @@ def test_a_folder_has_one_owner_who_is_named_to_the_others(tmp_path, monkeypatch
     with owning(tmp_path) as note:
         assert note == ""
         line = refusal(tmp_path)
-        assert f"{tmp_path} is in the hands of another process, {os.getpid()} on " in line
+        assert f"{tmp_path} is in use by another process, {os.getpid()} on " in line
         assert "(adgan score 'a b' -o c.csv)" in line and "choose another -o" in line
     with owning(tmp_path):
         pass
@@ -107,7 +107,7 @@ def test_a_second_score_into_one_table_is_refused_and_changes_nothing(
     partial = tmp_path / "c.csv.partial"
     wait_until(lambda: partial.exists() and partial.stat().st_size > 200, first)
     line = refused("score", folder, "-m", tiny_model, *FAST, "-o", tmp_path / name, code=2)
-    assert f"c.csv.journal is in the hands of another process, {first.pid} on" in line.replace(
+    assert f"c.csv.journal is in use by another process, {first.pid} on" in line.replace(
         "again", "c"
     )
     assert "(adgan score " in line
