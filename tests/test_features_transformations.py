@@ -102,6 +102,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused():
     settings, tensors = training.checkpoint_settings(state), training.checkpoint_tensors(state)
     with pytest.raises(ValueError):
         training.state_from_checkpoint(settings | {"width": 5}, tensors, device=CPU)
+    for step in (-1, 99):
+        with pytest.raises(ValueError, match=f"^step {step} of "):
+            training.state_from_checkpoint(settings | {"step": step}, tensors, device=CPU)
     flat = {"momentum/stem.0.weight": torch.zeros(4)}
     with pytest.raises(ValueError, match="a moment is"):
         training.state_from_checkpoint(settings, tensors | flat, device=CPU)

@@ -199,6 +199,9 @@ def drop(tensors, part):
         (lambda tensors, content: drop(tensors, "exp_avg_sq"), "optimizer"),
         # adgan 0.2 had none
         (lambda tensors, content: content["training"].pop("holdout"), "settings do not .*holdout"),
+        (lambda tensors, content: content.update(step=-1), "settings do not .*step is -1"),
+        (lambda tensors, content: content.update(critic_step=1.5), "critic_step is 1.5"),
+        (lambda tensors, content: content["data"].update(pictures="x" * 99), "pictures is 'x"),
     ],
 )
 def test_a_checkpoint_without_an_optimizer_or_of_other_settings_is_refused_in_a_line(

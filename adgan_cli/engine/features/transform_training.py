@@ -181,6 +181,8 @@ def state_from_checkpoint(
     }
     network = network_from(settings, weights).to(device, memory_format=torch.channels_last)
     step, n_steps, seed = (int(settings[name]) for name in ("step", "n_steps", "seed"))
+    if not 0 <= step <= n_steps:
+        raise ValueError(f"step {step} of {n_steps}")
     momenta = {
         name: _like(weight, tensors[f"{MOMENTUM}/{name}"])
         for name, weight in _convolutions(network).items()

@@ -1,5 +1,6 @@
 """Training stopped and resumed: a TrainState as one safetensors file, no pickle."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,10 @@ def load_checkpoint(
             from_dict(TrainConfig, content["training"] | moved),
             device=device,
             precision=content["precision"],
-            n_images=content["data"]["pictures"],
+            n_images=_count(content["data"], "pictures"),
         )
-        state.step, state.critic_step = content["step"], content["critic_step"]
-    except (ConfigError, KeyError, TypeError) as error:
+        state.step, state.critic_step = _count(content, "step"), _count(content, "critic_step")
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{file} is corrupt: its settings do not hold ({error})") from error
     tensors = read_tensors(file)
     for name, network in _networks(state).items():
@@ -82,6 +83,14 @@ def load_checkpoint(
     except (KeyError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{file} is corrupt: its optimizers do not fit ({error})") from error
     return state
+
+
+def _count(content: Mapping[str, Any], name: str) -> int:
+    """Read a whole number of at least 0; ValueError for another."""
+    value = content[name]
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{name} is {value!r:.40}")
+    return value
 
 
 def _networks(state: TrainState) -> dict[str, nn.Module]:
