@@ -107,12 +107,6 @@ def test_an_output_below_a_file_is_refused_by_name(discs, tiny_model, tmp_path, 
     assert file.read_text() == "mine"
 
 
-def test_scores_go_into_a_folder_that_is_made(discs, tiny_model, tmp_path):
-    out = tmp_path / "not" / "there" / "scores.csv"
-    adgan("score", discs(2), "-m", tiny_model, *FAST, "-o", out)
-    assert len(out.read_text().splitlines()) == 1 + 2
-
-
 @pytest.mark.parametrize(
     ("command", "given"),
     [
