@@ -23,21 +23,31 @@ def features(count: int, width: int, *, seed: int = 0) -> np.ndarray:
     return (rng.normal(size=(count, width)) @ mixing + 7).astype(np.float32)
 
 
+def distance(fitted: distances.NearestNeighbours, query: np.ndarray) -> float:
+    return float(fitted.mean_distances(query[None])[0])
+
+
 def test_the_nearest_neighbours_are_those_of_scikit_learn():
     rows, queries = features(60, 9), features(5, 9, seed=1)
     fitted = fit_nearest_neighbours(rows)
     standard = fitted.standard
     theirs = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(standard.apply(rows))
     expected = theirs.kneighbors(standard.apply(queries))[0].mean(axis=1)
-    assert [fitted.distance(query) for query in queries] == pytest.approx(expected, rel=1e-5)
+    assert fitted.mean_distances(queries) == pytest.approx(expected, rel=1e-5)
+
+
+def test_distances_do_not_depend_on_company_to_the_last_bit():
+    rows, queries = features(300, 70), features(40, 70, seed=1)
+    fitted = fit_nearest_neighbours(rows)
+    together = fitted.mean_distances(queries)
+    assert together.tolist() == [distance(fitted, query) for query in queries]
 
 
 def test_scale_and_offset_of_the_features_change_nothing():
     rows, query = features(50, 6), features(1, 6, seed=1)[0]
-    plain = fit_nearest_neighbours(rows).distance(query)
-    assert fit_nearest_neighbours(rows * 1e3 + 5).distance(query * 1e3 + 5) == pytest.approx(
-        plain, rel=0.01
-    )
+    plain = distance(fit_nearest_neighbours(rows), query)
+    moved = distance(fit_nearest_neighbours(rows * 1e3 + 5), query * 1e3 + 5)
+    assert moved == pytest.approx(plain, rel=0.01)
 
 
 def test_kinds_of_features_count_alike_however_many_there_are():
@@ -50,8 +60,9 @@ def test_kinds_of_features_count_alike_however_many_there_are():
     z = kinds.apply(query_often)
     assert np.square(z[3:]).sum() == pytest.approx(np.square(z[2]), rel=0.01)
     columns = [0, 1, 3, 4, 5]
-    four_times = fit_nearest_neighbours(often[:, columns], (2, 3)).distance(query_often[columns])
-    assert once.distance(query) / four_times == pytest.approx(math.sqrt(3 / 5), rel=0.01)
+    fitted = fit_nearest_neighbours(often[:, columns], (2, 3))
+    four_times = distance(fitted, query_often[columns])
+    assert distance(once, query) / four_times == pytest.approx(math.sqrt(3 / 5), rel=0.01)
 
 
 def test_a_feature_that_hardly_varies_is_not_blown_up():
@@ -66,20 +77,18 @@ def test_a_feature_that_hardly_varies_is_not_blown_up():
 def test_few_or_identical_vectors_divide_nothing_by_zero(count):
     row, other = features(2, 6)
     same = fit_nearest_neighbours(np.stack([row] * count))
-    assert same.distance(row) == pytest.approx(0, abs=1e-2)
-    assert 0.1 < same.distance(other) < np.inf
-    assert np.isfinite(
-        fit_nearest_neighbours(features(count, 6)).distance(np.full(6, 1e30, np.float32))
-    )
-    assert np.isfinite(
-        fit_nearest_neighbours(np.zeros((count, 6), np.float32)).distance(np.zeros(6, np.float32))
-    )
+    assert distance(same, row) == pytest.approx(0, abs=1e-2)
+    assert 0.1 < distance(same, other) < np.inf
+    few = fit_nearest_neighbours(features(count, 6))
+    assert np.isfinite(distance(few, np.full(6, 1e30, np.float32)))
+    zeros = np.zeros((count, 6), np.float32)
+    assert np.isfinite(distance(fit_nearest_neighbours(zeros), zeros[0]))
 
 
 def test_what_is_kept_gives_the_same_distance_to_the_last_bit():
     fitted, query = fit_nearest_neighbours(features(40, 9)), features(1, 9, seed=1)[0]
     tensors = {name: one.clone() for name, one in fitted.tensors().items()}
-    assert nearest_neighbours_from(tensors).distance(query) == fitted.distance(query)
+    assert distance(nearest_neighbours_from(tensors), query) == distance(fitted, query)
     for name, tensor in tensors.items():
         with pytest.raises(ValueError, match=f"^{name}: "):
             nearest_neighbours_from(tensors | {name: tensor.double()})

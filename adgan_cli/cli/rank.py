@@ -1,5 +1,6 @@
 """adgan rank: the same scores, sorted, as a contact sheet that can be looked at."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -115,7 +116,7 @@ def rank(
     Example: adgan rank ./val --top 30
     """
     from adgan_cli.reports.explanation import explain as explain_images
-    from adgan_cli.reports.report import ReportOptions, make_report, write_report
+    from adgan_cli.reports.report import ReportOptions, make_report, write_report_page, write_tables
     from adgan_cli.scoring.calibration import parse_cut
 
     options = ReportOptions(top, bottom, parse_cut(fdr, p_value))
@@ -136,11 +137,13 @@ def rank(
         scored = _score(out, scoring, watch, options.cut)
     report = make_report(scored.rows, scored.info, options)
     comparisons: list[Comparison] = []
-    if scored.search and explain is not False:
-        with watch("explaining"):
-            comparisons = _compare(report, scored.search, scoring)
-    with watch("writing the report"):
-        write_report(out, report, explain_images(comparisons))
+    with ThreadPoolExecutor(1, "adgan-report") as beside:
+        tables = beside.submit(write_tables, out, report)
+        if scored.search and explain is not False:
+            with watch("explaining"):
+                comparisons = _compare(report, scored.search, scoring)
+        with watch("writing the report"):
+            write_report_page(out, report, tables.result(), explain_images(comparisons))
     if from_scores is None or from_scores.absolute() == (out / PARTIAL_FILE).absolute():
         (out / PARTIAL_FILE).unlink(missing_ok=True)  # all of it stands in ranking.csv now
     notes = report.notes
@@ -185,6 +188,8 @@ def _read(scores: Path, out: Path, scoring: ScoringOptions, *, explain: bool) ->
 
 def _score(out: Path, scoring: ScoringOptions, watch: Stopwatch, cut: "Cut | None") -> Scored:
     """Score the images, going on from the journal in `out` with --resume."""
+    with watch("starting PyTorch"):
+        import torch  # noqa: F401  it takes seconds, and they are told
     from adgan_cli.reports.rank import JOURNAL_FOLDER, report_info
     from adgan_cli.reports.report import prepare_folder
     from adgan_cli.scoring.calibration import require_p_values

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from adgan_cli.config import SearchConfig
+from adgan_cli.engine.features.ensemble import FeatureModel, side_by_side
 from adgan_cli.engine.features.references import anomaly_map, reference_distances
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.models.neighbours import Neighbours, nearest, nearest_others, read_neighbours
@@ -73,11 +74,11 @@ def compare(
             x = to_model_range(torch.from_numpy(np.stack([image.pixels for image in batch])))
             generated = [*to_uint8(searcher(x).reconstruction)]
         neighbours = nearest_in_training(model, kept, batch)
-        for image, reconstruction, near in zip(batch, generated, neighbours, strict=True):
-            places = None
-            if model.features is not None and config.by != "reconstruction":
-                places = anomaly_map(model.features, image.pixels, image.large)
-            yield Comparison(image.row, image.pixels, reconstruction, places, near)
+        maps: Sequence[np.ndarray | None] = [None] * len(batch)
+        if model.features is not None and config.by != "reconstruction":
+            maps = _anomaly_maps(model.features, batch)
+        for image, *shown in zip(batch, generated, maps, neighbours, strict=True):
+            yield Comparison(image.row, image.pixels, *shown)
 
 
 def read_kept(model: Model) -> Neighbours | None:
@@ -96,23 +97,33 @@ def nearest_in_training(
     """
     if kept is None:
         return [None] * len(images)
-    by_features: list[np.ndarray | None] = []
-    for image in images:
-        if model.features is None:
-            break
-        count = len(kept.pixels)
-        distances = reference_distances(model.features, image.pixels, image.large, count)
-        if distances is None:
-            break
-        trained_on = bool(image.row.in_training)
-        by_features.append(
-            nearest_others(kept, distances, image.pixels, NEIGHBOURS, in_training=trained_on)
-        )
-    if len(by_features) == len(images):
-        return by_features
-    pixels = np.stack([image.pixels for image in images])
     in_training = [bool(image.row.in_training) for image in images]
-    return [*nearest(kept, pixels, NEIGHBOURS, in_training=in_training)]
+    distances = None
+    if model.features is not None:
+        distances = _feature_distances(model.features, images, len(kept.pixels))
+    if distances is None:
+        pixels = np.stack([image.pixels for image in images])
+        return [*nearest(kept, pixels, NEIGHBOURS, in_training=in_training)]
+    return [
+        nearest_others(kept, distance, image.pixels, NEIGHBOURS, in_training=trained_on)
+        for image, distance, trained_on in zip(images, distances, in_training, strict=True)
+    ]
+
+
+def _feature_distances(
+    features: FeatureModel, images: Sequence[SeenImage], count: int
+) -> list[np.ndarray] | None:
+    """Compute how far each image is from each of `count` kept: N (count,); None without such."""
+
+    def measure(image: SeenImage) -> np.ndarray | None:
+        return reference_distances(features, image.pixels, image.large, count)
+
+    distances = [one for one in side_by_side(measure, images) if one is not None]
+    return distances if len(distances) == len(images) else None
+
+
+def _anomaly_maps(features: FeatureModel, images: Sequence[SeenImage]) -> list[np.ndarray | None]:
+    return side_by_side(lambda image: anomaly_map(features, image.pixels, image.large), images)
 
 
 def _read(model: Model, rows: Iterable[ScoreRow], root: Path, reader: Reader) -> list[SeenImage]:

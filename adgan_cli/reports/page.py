@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from adgan_cli.atomic import write_text
@@ -43,20 +43,24 @@ def write_page(path: Path, template: str, script: str = "", **values: object) ->
     write_text(path, escape_surrogates(html))  # names that are not UTF-8, wherever they stand
 
 
+class Preview(NamedTuple):
+    """What stands for an image on a page; both are None for one that can no longer be read."""
+
+    thumbnail: bytes | None  # JPEG or PNG
+    href: str | None  # link to the original; None too for one in an archive
+
+
 def read_preview(
     item: ImageRef, out: Path, *, alpha: str, ranges: Ranges, max_bytes: int | None = None
-) -> tuple[bytes | None, str | None]:
-    """Read a thumbnail, JPEG or PNG, and the link to its original from a page in `out`.
-
-    Both are None for an image that can no longer be read, the link alone for one in an archive.
-    """
+) -> Preview:
+    """Read what stands for an image on a page in `out`."""
     try:
         thumbnail = read_thumbnail(
             item, _THUMBNAIL, alpha=alpha, ranges=ranges, max_bytes=max_bytes
         )
     except ImageError:  # gone since it was scored: the page says so
-        return None, None
-    return thumbnail, link(item.file, out) if item.file else None
+        return Preview(None, None)
+    return Preview(thumbnail, link(item.file, out) if item.file else None)
 
 
 def link(path: Path, out: Path) -> str:

@@ -22,7 +22,7 @@ from adgan_cli.images.refs import ImageRef
 from adgan_cli.reports.contact_sheet import Card, write_contact_sheet
 from adgan_cli.reports.explanation import Explanation
 from adgan_cli.reports.figure import write_figure
-from adgan_cli.reports.page import PAGE_FILE, format_settings, read_preview, relative_path
+from adgan_cli.reports.page import PAGE_FILE, Preview, format_settings, read_preview, relative_path
 from adgan_cli.reports.ranking import RankedRow, rank_rows, write_ranking, write_summary
 from adgan_cli.scoring.calibration import (
     CALIBRATE_REMEDY,
@@ -39,6 +39,7 @@ from adgan_cli.text import unescape
 
 RANKING_FILE, FIGURE_FILE, SUMMARY_FILE = "ranking.csv", "figure.png", "summary.json"
 MAX_HELD_OUT = 200  # scores of held-out images that summary.json keeps, to draw them again
+Previews = Mapping[str, Preview]  # by path
 _PAGE_BYTES = 6_000_000  # for thumbnails: a page has to open at once, and go into a mail
 
 
@@ -184,11 +185,38 @@ def write_report(
     out: Path, report: Report, explanations: Mapping[str, Explanation] = MappingProxyType({})
 ) -> None:
     """Write the four files of a report; explanations stand beside the images of these paths."""
-    info, rows = report.info, report.rows
+    write_report_page(out, report, write_tables(out, report), explanations)
+
+
+def write_tables(out: Path, report: Report) -> Previews:
+    """Write all of a report but the page, and return the previews of what is shown, by path.
+
+    That needs no explanations: it can be done while those are made.
+    """
     # ranking and summary first: they mark the folder as ours, should the rest not be written
     write_ranking(out / RANKING_FILE, report.ranked, report.flagged)
     _write_summary(out, report)
-    most, least = _cards(out, report, explanations)
+    previews = _read_previews(out, report)
+    thumbnails = [
+        [one for entry in entries if (one := previews[entry.row.path].thumbnail)]
+        for entries in (report.most, report.least)
+    ]
+    if thumbnails[0]:
+        write_figure(out / FIGURE_FILE, *thumbnails)
+    else:  # none to show: a figure of other images must not stay
+        (out / FIGURE_FILE).unlink(missing_ok=True)
+    return previews
+
+
+def write_report_page(
+    out: Path, report: Report, previews: Previews, explanations: Mapping[str, Explanation]
+) -> None:
+    """Write the contact sheet; previews: of what is shown, from write_tables."""
+    info, rows = report.info, report.rows
+    most, least = (
+        [_card(report, entry, previews, explanations) for entry in entries]
+        for entries in (report.most, report.least)
+    )
     write_contact_sheet(
         out / PAGE_FILE,
         title=f"What does not belong in {info.root.resolve().name or info.root}",
@@ -203,11 +231,6 @@ def write_report(
         notes=report.notes,
         report=_identity(info),
     )
-    thumbnails = [[card.thumbnail for card in cards if card.thumbnail] for cards in (most, least)]
-    if thumbnails[0]:
-        write_figure(out / FIGURE_FILE, *thumbnails)
-    else:  # none to show: a figure of other images must not stay
-        (out / FIGURE_FILE).unlink(missing_ok=True)
 
 
 def read_report_info(scores: Path, root: Path | None = None) -> ReportInfo:
@@ -228,39 +251,43 @@ def subsample(scores: Sequence[float]) -> list[float]:
     return [float(scores[index]) for index in indices]
 
 
-def _cards(
-    out: Path, report: Report, explanations: Mapping[str, Explanation]
-) -> tuple[list[Card], list[Card]]:
-    """Draw the cards of the most and the least anomalous: images as the model saw them, small."""
+def _read_previews(out: Path, report: Report) -> Previews:
+    """Read the images that get a card, small."""
     info = report.info
     locate = locator(info.root)
     alpha = str(info.model.get("alpha", ReadConfig.alpha))
     ranges = ranges_from(info.model.get("ranges", {}))
     max_bytes = _PAGE_BYTES // max(1, len(report.shown))
-    weights = info.model.get("weights", {})  # a detector that counts for nothing has no say
-
-    def card(entry: RankedRow) -> Card:
-        rank, row = entry
-        thumbnail, href = read_preview(
+    return {
+        row.path: read_preview(
             locate(row.path), out, alpha=alpha, ranges=ranges, max_bytes=max_bytes
         )
-        assert rank is not None and row.score is not None
-        return Card(
-            rank,
-            row.score,
-            row.path,
-            href,
-            thumbnail,
-            width=row.width or 0,
-            height=row.height or 0,
-            p_value=row.p_value,
-            in_training=bool(row.in_training),
-            flagged=row.path in (report.flagged or ()),
-            explanation=explanations.get(row.path),
-            z_scores={name: z for name, z in row.z_scores.items() if weights.get(name, 1) != 0},
-        )
+        for row in report.shown
+    }
 
-    return list(map(card, report.most)), list(map(card, report.least))
+
+def _card(
+    report: Report, entry: RankedRow, previews: Previews, explanations: Mapping[str, Explanation]
+) -> Card:
+    """Fill the card of an image as the model saw it, small."""
+    rank, row = entry
+    assert rank is not None and row.score is not None
+    weights = report.info.model.get("weights", {})  # a detector that counts for nothing has no say
+    thumbnail, href = previews[row.path]
+    return Card(
+        rank,
+        row.score,
+        row.path,
+        href,
+        thumbnail,
+        width=row.width or 0,
+        height=row.height or 0,
+        p_value=row.p_value,
+        in_training=bool(row.in_training),
+        flagged=row.path in (report.flagged or ()),
+        explanation=explanations.get(row.path),
+        z_scores={name: z for name, z in row.z_scores.items() if weights.get(name, 1) != 0},
+    )
 
 
 def _identity(info: ReportInfo) -> str:

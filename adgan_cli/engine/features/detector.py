@@ -1,6 +1,6 @@
 """What every detector can do: score an image alone, and say what it has learned."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -26,3 +26,17 @@ class Detector(Protocol):
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what it has learned, on the CPU, as it is kept in a model's file."""
+
+
+@runtime_checkable
+class ComparesFeatures(Protocol):
+    """A detector whose scores come from features, those of many images at once.
+
+    What it compares with is then read from memory once for all of them.
+    """
+
+    def features(self, image: np.ndarray) -> np.ndarray:
+        """Represent an image alone: uint8 (S, S, C) -> (D,)."""
+
+    def compare(self, features: np.ndarray) -> np.ndarray:
+        """Score images by their features, (N, D) -> (N,): each as `score` would score it alone."""

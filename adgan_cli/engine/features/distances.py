@@ -75,16 +75,23 @@ class NearestNeighbours:
     standard: Standard
     references: Tensor  # (M, D) float16, standardised
 
-    def distance(self, features: np.ndarray) -> float:
-        """Average the distances to min(NEIGHBOURS, M) vectors: (D,) -> a number of at least 0."""
-        query = self.standard.apply(features)  # (D,)
+    def mean_distances(self, features: np.ndarray) -> np.ndarray:
+        """Average the distances to min(NEIGHBOURS, M) vectors: (N, D) -> (N,), at least 0.
+
+        Each is right whatever stands beside it: only candidates are chosen by distances that are
+        rounded differently in company.
+        """
+        queries = self.standard.apply(features)  # (N, D)
         count = min(NEIGHBOURS, len(self._references))
+        candidates = min(count + SPARE, len(self._references))
         # |r - q|^2 = |r|^2 - 2 rq + |q|^2: a matrix product is fast, and rounds
-        rough = self._squares - 2 * (self._references @ query)  # (M,)
-        candidates = min(count + SPARE, len(rough))
-        closest = np.argpartition(rough, candidates - 1)[:candidates]
-        exact = np.square(self._references[np.sort(closest)] - query).sum(axis=1)
-        return float(np.sqrt(np.sort(exact)[:count]).mean())
+        rough = self._squares - 2 * (queries @ self._references.T)  # (N, M)
+        closest = np.argpartition(rough, candidates - 1, axis=1)[:, :candidates]
+        means = np.empty(len(queries))
+        for index, (query, chosen) in enumerate(zip(queries, np.sort(closest), strict=True)):
+            exact = np.square(self._references[chosen] - query).sum(axis=1)
+            means[index] = np.sqrt(np.sort(exact)[:count]).mean()
+        return means
 
     def distances(self, features: np.ndarray) -> np.ndarray:
         """Compute the distance to every vector kept, right to some digits: (D,) -> (M,)."""

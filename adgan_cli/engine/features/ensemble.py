@@ -5,15 +5,19 @@ copies of images from the images themselves has no weight (see weights.py).
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from adgan_cli.engine.features.detector import TINY, Detector
+from adgan_cli.engine.features.detector import TINY, ComparesFeatures, Detector
+
+_Item = TypeVar("_Item")
+_Measured = TypeVar("_Measured")
 
 MIN_DEVIATION = 1e-6  # of log scores: identical images have none, and nothing is divided by zero
 MAX_Z = 1e3  # beyond it, standard deviations say no more
@@ -83,25 +87,43 @@ def score_images(
 ) -> dict[str, np.ndarray]:
     """Score each image by each detector, as many side by side as there are cores: (N,) each."""
 
-    def scores_of(index: int) -> list[float]:
-        return [
-            one.score(large[index] if one.reads_large and large is not None else pixels[index])
-            for one in detectors.values()
-        ]
+    def measure(index: int) -> list[Any]:
+        """Compute each detector's score of an image, or the features that scores come from."""
+        values: list[Any] = []
+        for one in detectors.values():
+            image = large[index] if one.reads_large and large is not None else pixels[index]
+            if isinstance(one, ComparesFeatures):
+                values.append(one.features(image))
+            else:
+                values.append(one.score(image))
+        return values
 
+    if not len(pixels):
+        return {name: np.zeros(0) for name in detectors}
+    columns = zip(*side_by_side(measure, range(len(pixels))), strict=True)
+    return {
+        name: one.compare(np.stack(values))
+        if isinstance(one, ComparesFeatures)
+        else np.array(values, np.float64)
+        for (name, one), values in zip(detectors.items(), columns, strict=True)
+    }
+
+
+def side_by_side(measure: Callable[[_Item], _Measured], items: Iterable[_Item]) -> list[_Measured]:
+    """Measure each item on one core, as many at once as there are cores; results in their order.
+
+    What torch or BLAS divides among cores would be another sum on each number of them.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        # a product that BLAS divides among cores is another sum on each number of them
         with (
             threadpool_limits(1, user_api="blas"),
             ThreadPoolExecutor(min(threads, os.cpu_count() or 1)) as pool,
         ):
-            rows = list(pool.map(scores_of, range(len(pixels))))
+            return list(pool.map(measure, items))
     finally:
         torch.set_num_threads(threads)
-    table = np.array(rows, np.float64).reshape(len(pixels), len(detectors))
-    return dict(zip(detectors, table.T, strict=True))
 
 
 def joined_z_scores(z_scores: np.ndarray, weights: Sequence[float]) -> np.ndarray:

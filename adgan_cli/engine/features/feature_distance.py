@@ -59,11 +59,19 @@ class FeatureDistance:
 
     def score(self, image: np.ndarray) -> float:
         """Compute the distance of an image, uint8 (S, S, C): at least 0."""
-        return self.distance.distance(self.representation.features(image))
+        return float(self.compare(self.features(image)[None])[0])
+
+    def features(self, image: np.ndarray) -> np.ndarray:
+        """Represent an image: uint8 (S, S, C) -> (D,)."""
+        return self.representation.features(image)
+
+    def compare(self, features: np.ndarray) -> np.ndarray:
+        """Compute the distances of images from their features: (N, D) -> (N,), at least 0."""
+        return self.distance.mean_distances(features)
 
     def reference_distances(self, image: np.ndarray) -> np.ndarray:
         """Compute the distance to each training image kept: uint8 (S, S, C) -> (M,)."""
-        return self.distance.distances(self.representation.features(image))
+        return self.distance.distances(self.features(image))
 
     @property
     def dictionary(self) -> PatchDictionary | None:

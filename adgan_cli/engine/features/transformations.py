@@ -11,6 +11,7 @@ Letters in the shapes: N images, C channels, S size, s the side that the network
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -224,9 +225,16 @@ def shrink(pixels: np.ndarray, network: TransformationNetwork) -> np.ndarray:
 
 def scored_copies(network: TransformationNetwork, image: np.ndarray) -> Tensor:
     """Transform an image in every way that it is scored by: (S, S, C) -> (12, C, s, s)."""
-    small = shrink(image[None], network)
-    copies = np.concatenate([transform(small, one) for one in SCORED])
+    small = shrink(image[None], network)[0]
+    copies = small.reshape(-1, small.shape[-1])[_scored_places(network.side)]
     return to_model_range(torch.from_numpy(copies))
+
+
+@cache
+def _scored_places(side: int) -> np.ndarray:
+    """Find which pixel of an image stands at each place of its scored copies: (12, s, s)."""
+    places = np.arange(side**2).reshape(1, side, side, 1)
+    return np.concatenate([transform(places, one) for one in SCORED])[..., 0]
 
 
 def network_settings(network: TransformationNetwork) -> dict[str, Any]:
