@@ -7,6 +7,7 @@ named intruder-*. They are real: 8 x 8 scans from the UCI collection.
 """
 
 import argparse
+import random
 from pathlib import Path
 
 from PIL import Image
@@ -25,7 +26,9 @@ def main() -> None:
     pixels = (digits.images * (255 / 16)).round().astype("uint8")  # (N, 8, 8), 17 grey levels
     normal = [i for i, label in enumerate(digits.target) if label == args.normal]
     others = [i for i, label in enumerate(digits.target) if label != args.normal]
-    others = others[:: len(others) // args.intruders][: args.intruders]
+    rng = random.Random(0)  # neighbours were written by one hand: what is kept back is drawn
+    rng.shuffle(normal)
+    others = rng.sample(others, args.intruders)
     for folder, prefix, indices in (
         ("train", "digit", normal[args.kept_back :]),
         ("val", "digit", normal[: args.kept_back]),

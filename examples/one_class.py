@@ -4,11 +4,12 @@
 
 SRC holds train/<class>/ and test/<class>/. DEST/train gets the normal class to learn from;
 DEST/val/<class>/ gets test pictures, half of them normal, the rest spread over the other classes,
-the first of each in order of their names. --pad adds a black border of so many pixels: the MNIST
+drawn at random. --pad adds a black border of so many pixels: the MNIST
 digits are 28 pixels wide, and 2 on each side make 32 without enlarging them.
 """
 
 import argparse
+import random
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -30,10 +31,11 @@ def main() -> None:
     others = [name for name in classes if name != args.normal]
     normal = args.n_test // 2
     each, more = divmod(args.n_test - normal, len(others))
+    rng = random.Random(0)
     counts = {name: each + (index < more) for index, name in enumerate(others)}
     for name, count in {**counts, args.normal: normal}.items():
-        images = list(find_images(args.src / "test" / name))[:count]
-        copy(images, args.dest / "val" / name, args.pad)
+        images = list(find_images(args.src / "test" / name))
+        copy(rng.sample(images, min(count, len(images))), args.dest / "val" / name, args.pad)
 
 
 def copy(paths: list[Path], dest: Path, pad: int) -> None:

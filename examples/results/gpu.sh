@@ -35,9 +35,9 @@ about='import platform, torch
 print("Python", platform.python_version(), "torch", torch.__version__, "CUDA", torch.version.cuda)
 print(torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA device")'
 part machine 30 bash -c "date -u +%Y-%m-%d; nvidia-smi; '$python' -c '$about'"
-part tests 110 "$python" -m pytest -q -m gpu -p no:cacheprovider
-part train 140 "$python" examples/benchmark_train.py --device cuda --captured
-part search 70 "$python" examples/benchmark_search.py --device cuda
+part tests 100 "$python" -m pytest -q -m gpu -p no:cacheprovider
+part train 120 "$python" examples/benchmark_train.py --device cuda --captured
+part search 60 "$python" examples/benchmark_search.py --device cuda
 part devices 50 "$python" examples/benchmark_devices.py --device cuda
 if [ -z "$folder" ]; then
     part digits 20 "$python" examples/digits.py "$work/digits"
