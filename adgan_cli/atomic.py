@@ -20,7 +20,7 @@ def replacing(path: Path) -> Iterator[Path]:
     with writing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+            handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=".tmp", dir=path.parent)
             temporary = Path(name)
             os.close(handle)
             yield temporary
@@ -43,15 +43,19 @@ def writing(where: str | Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(
-            f"cannot write {where}: {reason}; free space or use another -o"
+            f"cannot write {where}: {reason}; free space or write elsewhere"
         ) from error
 
 
 def sweep(path: Path) -> None:
     """Remove the temporary files that writers of `path` left when they were killed."""
     for entry in path.parent.glob(".*.tmp"):
-        if entry.name.startswith(f".{path.name}."):
+        if entry.name.startswith(_prefix(path)):
             entry.unlink(missing_ok=True)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name[:60]}."  # the temporary name must not be too long where the name is not
 
 
 def write_text(path: Path, text: str) -> None:

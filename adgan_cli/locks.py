@@ -61,22 +61,39 @@ def _make(folder: Path) -> list[Path]:
 def _lock(path: Path) -> BinaryIO:
     """Lock a file and write into it who has it; raise OSError where that cannot be."""
     while True:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+        is_new = not path.exists()
+        file = _open(path)
         with ExitStack() as stack:
             stack.callback(file.close)
-            if not _is_locked_by_us(file):
+            try:
+                is_ours = _try_lock(file)
+            except OSError:  # this file system has no locks
+                if is_new:
+                    path.unlink()
+                raise
+            if not is_ours:
                 owner = file.read(_MAX_OWNER).decode("utf-8", "replace").strip()
                 raise ConfigError(
                     f"{path.parent} is in use by another process, "
-                    f"{owner or 'just started'}; wait until it has ended, or choose another -o"
+                    f"{owner or 'just started'}; wait until it has ended, or use another folder"
                 )
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-                    file.truncate(0)
-                    file.write(_about_us())
+                    if file.writable():
+                        file.truncate(0)
+                        file.write(_about_us())
                     stack.pop_all()
                     return file
             # else its owner removed it in between: the lock is on a file that no one sees
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a lock file, made if it is missing; one of another user can be locked if only read."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        return os.fdopen(os.open(path, os.O_RDONLY), "rb", buffering=0)
+    return os.fdopen(descriptor, "r+b", buffering=0)
 
 
 def _release(file: BinaryIO, path: Path) -> None:
@@ -87,7 +104,7 @@ def _release(file: BinaryIO, path: Path) -> None:
     file.close()
 
 
-def _is_locked_by_us(file: BinaryIO) -> bool:
+def _try_lock(file: BinaryIO) -> bool:
     """Lock an open file, unless another process has done so; raise OSError where nothing can."""
     try:
         if sys.platform == "win32":

@@ -27,6 +27,22 @@ def test_the_top_is_copied_listed_and_mapped(discs, tiny_model, tmp_path):
     assert not (odd / LOCK_FILE).exists()
 
 
+def test_all_that_is_written_may_share_a_folder(discs, tiny_model, tmp_path):
+    out = tmp_path / "report"
+    words = ["rank", discs(2), "-m", tiny_model, *FAST, "-o", out, "--top", "1"]
+    adgan(*words, "--copy-to", out / "odd", "--maps", out / "odd")
+    assert sorted(path.suffix for path in (out / "odd").iterdir()) == [".png"] * 3
+    adgan(*words, "--maps", out)
+    assert not list(out.rglob(LOCK_FILE))
+
+
+def test_copies_do_not_go_into_the_folder_that_a_table_is_about(discs, tiny_model, tmp_path):
+    folder, out = discs(2), tmp_path / "report"
+    adgan("rank", folder, "-m", tiny_model, *FAST, "-o", out)
+    words = ["rank", "--from", out / "ranking.csv", "-o", out, "--copy-to", folder / "odd"]
+    assert "--copy-to" in refused(*words, code=2) and not (folder / "odd").exists()
+
+
 def test_what_stands_in_the_way_is_said_after_all_else_is_done(discs, tiny_model, tmp_path):
     folder, out, odd = discs(2), tmp_path / "report", tmp_path / "odd"
     odd.mkdir()

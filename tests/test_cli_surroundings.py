@@ -3,11 +3,10 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from commands import FAST, TINY, adgan, one_error, refused, started
+from commands import FAST, TINY, adgan, one_error, refused, started, wait_until
 
 import adgan_cli
 
@@ -71,9 +70,12 @@ def test_a_user_without_a_home_has_no_cache_and_a_note(discs, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
 def test_a_command_that_is_ended_before_its_work_says_so(tmp_path):
-    process = started("scan", "--files-from", "-", stdin=subprocess.PIPE)
-    time.sleep(3)  # it waits for names, whatever it takes to start
-    process.terminate()
+    names = tmp_path / "names"
+    os.mkfifo(names)
+    process = started("scan", "--files-from", names)
+    with open(names, "wb"):  # waits until the command waits for names
+        process.terminate()
+        process.wait(60)
     _, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (130, "stopped before it was done\n")
 
@@ -85,7 +87,7 @@ def test_an_evaluation_that_is_ended_says_how_to_go_on(tmp_path):
     args = ["--dataset", "digits", "--normal-class", "0,1", *endless]
     process = started("evaluate", *args, "-o", tmp_path / "out")
     assert process.stderr is not None and process.stderr.readline().startswith("digits: 2 of 10")
-    time.sleep(5)  # until it trains
+    wait_until(lambda: list((tmp_path / "out").rglob("history.csv")), process)
     process.terminate()
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -45,7 +45,7 @@ def trained_state(**changes: Any) -> TrainState:
     ("numbers", "word"),
     [
         ({"variety": 0.2}, "collapsed"),
-        ({"variety": 30.0}, "train longer"),
+        ({"variety": 30.0}, "almost equal pictures"),
         ({"trained_on": 50}, "too few pictures"),
         ({"gap": 0.8}, "too few pictures"),
         ({"reconstruction": 1.6}, "too few pictures"),

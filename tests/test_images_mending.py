@@ -58,7 +58,7 @@ def with_end(content: bytes, more: bytes) -> bytes:
 @pytest.mark.parametrize("behind", [False, True], ids=["before", "behind"])
 def test_chunks_that_the_pixels_do_not_need_are_left_out(read, chunks, notes, behind):
     if behind and b"iCCP" in chunks:
-        return  # has to come before the pixels
+        pytest.skip("a profile comes before the pixels")
     content = with_end(png(COLOURS, 2), chunks) if behind else png(COLOURS, 2, chunks=chunks)
     picture = read(content)
     assert picture.mode == "RGB" + notes

@@ -8,7 +8,7 @@ from adgan_cli.images.find import find_inputs
 from adgan_cli.images.pixels import PixelSet, load_pixels
 from adgan_cli.images.read import Preprocessing
 from adgan_cli.images.reader import Reader
-from adgan_cli.images.variety import is_one_coloured, lack_of_variety
+from adgan_cli.images.variety import lack_of_variety, one_coloured
 
 NOISE = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
 
@@ -22,10 +22,10 @@ def flat(*colour: int) -> np.ndarray:
 
 
 def test_one_colour_is_one_in_every_channel():
-    assert is_one_coloured(flat(1, 2, 3)) and not is_one_coloured(NOISE)
+    assert one_coloured(flat(1, 2, 3)) and not one_coloured(NOISE)
     spotted = flat(1, 2, 3)
     spotted[7, 7, 2] = 4
-    assert not is_one_coloured(spotted)
+    assert not one_coloured(spotted)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_a_folder_has_one_owner_who_is_named_to_the_others(tmp_path, monkeypatch
         assert note == ""
         line = refusal(tmp_path)
         assert f"{tmp_path} is in use by another process, {os.getpid()} on " in line
-        assert "(adgan score 'a b' -o c.csv)" in line and "choose another -o" in line
+        assert "(adgan score 'a b' -o c.csv)" in line and "use another folder" in line
     with owning(tmp_path):
         pass
 
@@ -61,7 +61,7 @@ def test_a_lock_file_that_was_left_behind_keeps_nobody_out(tmp_path):
 
 
 def test_a_lock_on_a_file_that_its_owner_has_removed_meanwhile_is_none(tmp_path, monkeypatch):
-    lock, calls = locks._is_locked_by_us, []
+    lock, calls = locks._try_lock, []
 
     def removed_at_first(file: BinaryIO) -> bool:
         locked = lock(file)
@@ -70,7 +70,7 @@ def test_a_lock_on_a_file_that_its_owner_has_removed_meanwhile_is_none(tmp_path,
         calls.append(locked)
         return locked
 
-    monkeypatch.setattr(locks, "_is_locked_by_us", removed_at_first)
+    monkeypatch.setattr(locks, "_try_lock", removed_at_first)
     with owning(tmp_path):
         assert calls == [True, True]
         assert str(os.getpid()) in refusal(tmp_path)
@@ -84,8 +84,9 @@ def test_where_nothing_can_be_locked_the_work_goes_on_with_a_note(tmp_path, monk
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuses)
-    with owning(tmp_path) as note:
+    with owning(tmp_path / "new") as note:
         assert "cannot be locked (No locks available)" in note
+    assert not list(tmp_path.iterdir()), "neither the folder nor the file that was no lock"
 
 
 def test_what_cannot_be_made_is_left_to_who_writes_there(tmp_path):

@@ -60,11 +60,12 @@ def test_a_calibration_that_is_stopped_changes_nothing():
     assert with_calibration(before, noise(9), should_stop=lambda: next(answers)) is before
 
 
-def test_scores_that_are_no_numbers_are_not_kept():
-    broken = model()
+@pytest.mark.parametrize("by", ["reconstruction", "all"])
+def test_scores_that_are_no_numbers_are_not_kept(by):
+    broken = fake_model() if by == "all" else model()
     next(broken.require_generator().parameters()).fill_(float("nan"))
     with pytest.raises(DivergedError):
-        with_calibration(broken, noise(3), replace(PAPER_SEARCH, n_seed=1, k=3))
+        with_calibration(broken, noise(3), replace(PAPER_SEARCH, n_seed=1, k=3, by=by))
 
 
 def test_a_folder_calibrates_by_the_scores_that_its_images_get(discs):

@@ -11,6 +11,7 @@ from adgan_cli.scoring.calibration import (
     Cut,
     benjamini_hochberg,
     chance_note,
+    chosen_cut,
     expected_by_chance,
     fewest_flagged,
     flagged,
@@ -18,7 +19,6 @@ from adgan_cli.scoring.calibration import (
     flags_in_numbers,
     held_out_needed,
     p_value,
-    parse_cut,
 )
 from adgan_cli.scoring.rows import ScoreRow
 
@@ -99,7 +99,7 @@ def test_a_p_value_is_a_cut_of_its_own():
     with pytest.raises(ConfigError, match="--p-value must be above 0 and below 1, got 2"):
         Cut("p_value", 2.0)
     with pytest.raises(ConfigError, match="--fdr and --p-value are two cuts"):
-        parse_cut(0.1, 0.1)
+        chosen_cut(0.1, 0.1)
 
 
 def ranked(above: int, tested: int, held_out: int) -> list[ScoreRow]:

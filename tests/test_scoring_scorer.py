@@ -19,7 +19,7 @@ def test_by_features_no_generator_is_needed_and_nothing_is_searched_for():
     assert scored.losses is None and scored.z_scores.shape == (5, 2)
 
 
-def test_a_score_by_features_is_the_weighted_mean_of_standardised_logarithms():
+def test_a_score_by_features_is_the_weighted_mean_of_its_parts_above_the_ordinary():
     pixels = noise(6)
     scored = Scorer(fake_model(), BY_FEATURES)(pixels)
     bright, contrast = (

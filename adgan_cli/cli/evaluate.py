@@ -87,10 +87,8 @@ def evaluate(
     settings = replace(options.settings(), download=data.download)
     from adgan_cli.evaluation.protocol import Plan
 
-    names, n_test = (
-        _parse_methods(methods, by, settings),
-        parse_count(data.n_test, "--n-test", "all"),
-    )
+    names = _parse_methods(methods, by, settings)
+    n_test = parse_count(data.n_test, "--n-test", "all")
     plan = Plan((), names, settings, n_test=n_test, runs=runs, seed=seed)
     reporter.own(out)
     config, reader = data.config(seed, options.model), data.reader(reading, reporter)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Literal
 
@@ -95,16 +96,22 @@ class InputOptions:
     def __bool__(self) -> bool:
         return bool(self.paths) or self.files_from is not None
 
+    @cached_property
+    def expanded(self) -> list[Path]:
+        """The paths, with patterns expanded that a shell left as they are."""
+        from adgan_cli.images.selection import expand_patterns
+
+        return expand_patterns(self.paths or [])
+
     def listing(self, reporter: Reporter, *, note_others: bool = True) -> "Listing":
         """List the images, and mention links left alone and files that are no images."""
         from adgan_cli.images.find import count_kinds, list_inputs
-        from adgan_cli.images.selection import Selection, expand_patterns
+        from adgan_cli.images.selection import Selection
 
         include, exclude = tuple(self.include or ()), tuple(self.exclude or ())
         selection = Selection(self.recursive, include, exclude, self.follow_links)
         with _open_list(self.files_from) as stream:
-            paths = expand_patterns(self.paths or [])
-            listing = list_inputs(paths, selection, files_from=stream)
+            listing = list_inputs(self.expanded, selection, files_from=stream)
         if listing.links:
             left = plural(listing.links, "symbolic link")
             reporter.info(f"note: left {left} alone; --follow-links reads them")
@@ -265,7 +272,7 @@ class ScoringOptions:
         )
 
 
-def by_hand(value_range: str | None) -> "Ranges":
+def given_ranges(value_range: str | None) -> "Ranges":
     """Return the ranges that --range sets; none where it is not given."""
     from adgan_cli.images.value_ranges import parse_range
 

@@ -7,23 +7,21 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from adgan_cli.atomic import writing
-from adgan_cli.cli.console import INTERRUPTED, Stopwatch, escape_control, status, stderr
+from adgan_cli.cli.console import INTERRUPTED, Stopwatch, status
 from adgan_cli.cli.options import ScoringOptions, open_model
 from adgan_cli.cli.progress import CrossFitProgress, score_share, track
 from adgan_cli.cli.rank_actions import ActionOptions
+from adgan_cli.cli.ranking_table import print_ranking
 from adgan_cli.cli.signature import with_options
 from adgan_cli.config import SearchConfig, flag
-from adgan_cli.errors import ConfigError, NoImagesError, OutputError
+from adgan_cli.errors import ConfigError, OutputError
 from adgan_cli.processes import is_worker
 from adgan_cli.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from adgan_cli.engine.models.model import Model
     from adgan_cli.images.reader import Reader
     from adgan_cli.reports.comparison import Comparison
-    from adgan_cli.reports.ranking import RankedRow
     from adgan_cli.reports.report import Report, ReportInfo
     from adgan_cli.scoring.calibration import Cut
     from adgan_cli.scoring.rows import ScoreRow
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 PARTIAL_FILE = "scores.partial.csv"
 CROSS_FIT_FOLDER = "cross-fit"
 MAX_SHOWN = 1_000_000  # pictures on a page
-TABLE = 10  # rows in the terminal
 NO_GENERATOR = (
     "The model has no generator; trained without --no-gan it would also show what it expected in "
     "place of each picture."
@@ -115,20 +112,20 @@ def rank(
 
     Example: adgan rank ./val --top 30
     """
-    from adgan_cli.reports.explanation import explain as explain_images
-    from adgan_cli.reports.report import ReportOptions, make_report, write_report_page, write_tables
-    from adgan_cli.scoring.calibration import parse_cut
+    from adgan_cli.reports.report import ReportOptions, make_report
+    from adgan_cli.scoring.calibration import chosen_cut
 
-    options = ReportOptions(top, bottom, parse_cut(fdr, p_value))
+    options = ReportOptions(top, bottom, chosen_cut(fdr, p_value))
     explain = actions.explains(explain, cross_fit=bool(cross_fit))
     scoring.reporter.own(out)
-    actions.check(scoring.inputs.paths or [], scoring.reporter)
+    actions.check(scoring.inputs.expanded, out, scoring.reporter)
     watch = Stopwatch()
     if from_scores is not None:
         if scoring.resume or cross_fit:
             other = "--resume" if scoring.resume else "--cross-fit"
             raise ConfigError(f"--from draws scores that are there; leave out {other}")
         scored = _read(from_scores, out, scoring, explain=bool(explain))
+        actions.require_outside([scored.info.root])
     elif not scoring.inputs:
         raise ConfigError("give PATHS to score, or --from scores.csv to draw again")
     elif cross_fit:
@@ -136,14 +133,8 @@ def rank(
     else:
         scored = _score(out, scoring, watch, options.cut)
     report = make_report(scored.rows, scored.info, options)
-    comparisons: list[Comparison] = []
-    with ThreadPoolExecutor(1, "adgan-report") as beside:
-        tables = beside.submit(write_tables, out, report)
-        if scored.search and explain is not False:
-            with watch("explaining"):
-                comparisons = _compare(report, scored.search, scoring)
-        with watch("writing the report"):
-            write_report_page(out, report, tables.result(), explain_images(comparisons))
+    search = scored.search if explain is not False else None
+    comparisons = _write(out, report, search, scoring, watch)
     if from_scores is None or from_scores.absolute() == (out / PARTIAL_FILE).absolute():
         (out / PARTIAL_FILE).unlink(missing_ok=True)  # all of it stands in ranking.csv now
     notes = report.notes
@@ -153,7 +144,7 @@ def rank(
     elif scored.search and scored.search.model.generator is None:
         notes = [*notes, NO_GENERATOR]
     done, not_done = actions.perform(report, comparisons)
-    _print(report, [*notes, *done], out, quiet=scoring.reporter.quiet)
+    print_ranking(report, [*notes, *done], out, quiet=scoring.reporter.quiet)
     if not_done:
         raise OutputError(not_done)
     if scoring.reporter.verbose:
@@ -174,7 +165,7 @@ def _read(scores: Path, out: Path, scoring: ScoringOptions, *, explain: bool) ->
     rows = read_scores(scores)
     if not any(row.score is not None for row in rows):
         raise ConfigError(f"--from {scores} holds no scored picture")
-    paths = scoring.inputs.paths
+    paths = scoring.inputs.expanded
     info = read_report_info(scores, find_inputs(paths).root if paths else None)
     search = None
     if explain:
@@ -270,6 +261,24 @@ def _cross_fit(folds: int, out: Path, scoring: ScoringOptions, watch: Stopwatch)
     return Scored(rows, info)  # the reconstruction by a model that knows the image says little
 
 
+def _write(
+    out: Path, report: "Report", search: Search | None, scoring: ScoringOptions, watch: Stopwatch
+) -> "list[Comparison]":
+    """Write the report, its tables while what it shows is explained; search None: nothing is."""
+    from adgan_cli.reports.explanation import explain
+    from adgan_cli.reports.report import write_report_page, write_tables
+
+    comparisons: list[Comparison] = []
+    with ThreadPoolExecutor(1, "adgan-report") as beside:
+        tables = beside.submit(write_tables, out, report)
+        if search is not None:
+            with watch("explaining"):
+                comparisons = _compare(report, search, scoring)
+        with watch("writing the report"):
+            write_report_page(out, report, tables.result(), explain(comparisons))
+    return comparisons
+
+
 def _compare(report: "Report", search: Search, scoring: ScoringOptions) -> "list[Comparison]":
     """Search again for what is shown, under a bar; Ctrl-C ends that, not the report."""
     from adgan_cli.reports.comparison import compare
@@ -295,49 +304,3 @@ def _compare(report: "Report", search: Search, scoring: ScoringOptions) -> "list
             if stop_requested():
                 break
         return results
-
-
-def _print(report: "Report", notes: list[str], out: Path, *, quiet: bool) -> None:
-    """Print the first of the ranking, the notes, the counts and the page."""
-    from adgan_cli.reports.page import PAGE_FILE
-    from adgan_cli.reports.report import RANKING_FILE
-
-    scored = sum(row.score is not None for row in report.rows)
-    failed = len(report.rows) - scored
-    if not scored:
-        table = out / RANKING_FILE
-        raise NoImagesError(f"no usable picture: all {failed} failed; the reasons are in {table}")
-    if quiet:
-        return
-    _print_table(report.ranked[:TABLE], report.info.model.get("weights", {}))
-    for note in notes:
-        status(note)
-    status(f"{len(report.rows):,} found, {scored:,} scored, {failed:,} failed")
-    status(f"{out / PAGE_FILE}")
-
-
-def _print_table(ranked: "list[RankedRow]", weights: "Mapping[str, float]") -> None:
-    """Print ranks, scores, p-values and the parts of scores that say most, where there are such."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from adgan_cli.reports.ranking import leading_part
-    from adgan_cli.scoring.labels import detector_label
-
-    rows = [(rank, row) for rank, row in ranked if rank is not None and row.score is not None]
-    columns = {
-        "rank": [str(rank) for rank, _ in rows],
-        "score": [f"{row.score:.4g}" for _, row in rows],
-        "p": ["" if row.p_value is None else f"{row.p_value:.2g}" for _, row in rows],
-        "mostly": [leading_part(row.z_scores, weights) for _, row in rows],
-    }
-    columns["mostly"] = [name and detector_label(name).short for name in columns["mostly"]]
-    columns = {name: cells for name, cells in columns.items() if any(cells)}
-    table = Table(box=None, pad_edge=False)
-    for name in columns:
-        table.add_column(name, justify="left" if name == "mostly" else "right", no_wrap=True)
-    table.add_column("picture", overflow="fold")
-    for index, (_, row) in enumerate(rows):
-        cells = [cells[index] for cells in columns.values()]
-        table.add_row(*cells, Text(escape_control(row.path)))
-    stderr.print(table)

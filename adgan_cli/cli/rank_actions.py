@@ -1,13 +1,13 @@
 """What rank does with pictures beside showing them: copies, a list, maps as files."""
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from adgan_cli.atomic import writing
-from adgan_cli.cli.console import Reporter, status
+from adgan_cli.cli.console import Reporter, standard_output, status
 from adgan_cli.cli.options import OUTPUT
 from adgan_cli.cli.signature import option
 from adgan_cli.errors import ConfigError, OutputError
@@ -58,18 +58,30 @@ class ActionOptions:
             raise ConfigError(f"--maps are of explanations, which {other} leaves out")
         return True
 
-    def check(self, paths: Sequence[Path], reporter: Reporter) -> None:
-        """Refuse before any work what could not be done after it, and own the folders."""
-        from adgan_cli.reports.copies import require_outside
+    def check(self, paths: Sequence[Path], out: Path, reporter: Reporter) -> None:
+        """Refuse before any work what could not be done after it, and own the folders.
 
+        paths: what is ranked; out: the report's folder, which is owned already.
+        """
         if self.null and self.list_file is None:
             raise ConfigError("--null is about --list; give that too")
+        self.require_outside(paths)
+        owned = {os.path.realpath(out)}
         for name, folder in (("--copy-to", self.copy_to), ("--maps", self.maps)):
             if folder is not None:
                 if folder.exists() and not folder.is_dir():
                     raise ConfigError(f"{name} {folder} is a file; give a folder")
+                if os.path.realpath(folder) not in owned:
+                    reporter.own(folder)
+                    owned.add(os.path.realpath(folder))
+
+    def require_outside(self, paths: Sequence[Path]) -> None:
+        """Refuse to write pictures into what is ranked."""
+        from adgan_cli.reports.copies import require_outside
+
+        for name, folder in (("--copy-to", self.copy_to), ("--maps", self.maps)):
+            if folder is not None:
                 require_outside(folder, paths, name)
-                reporter.own(folder)
 
     def perform(
         self, report: "Report", comparisons: "Sequence[Comparison]"
@@ -99,7 +111,7 @@ class ActionOptions:
         if str(self.list_file) == "-":
             if sys.stdout is None:
                 raise OutputError("standard output is closed; give a file with --list")
-            with writing("to standard output"):
+            with standard_output():
                 sys.stdout.buffer.write(list_bytes(files, null=self.null))
                 sys.stdout.flush()
         elif self.list_file is not None:

@@ -14,7 +14,7 @@ from adgan_cli.cli.options import (
     InputOptions,
     ReaderOptions,
     ValueRangeOption,
-    by_hand,
+    given_ranges,
     warn_of_ranges,
 )
 from adgan_cli.cli.signature import field_option, with_options
@@ -49,7 +49,7 @@ def scan(
     """
     if not inputs:
         raise ConfigError("give a folder, or a list with --files-from; see adgan scan --help")
-    ranges = by_hand(value_range)
+    ranges = given_ranges(value_range)
     listing = inputs.listing(reporter, note_others=False)
 
     from adgan_cli.images.read import Preprocessing

@@ -135,7 +135,7 @@ def _load(
     kind = "grey" if channels == 1 else "colour"
     count = plural(len(images), "picture")
     reporter.info(f"{count} in {listing.root}, read as {size} px {kind}")
-    _note_copies(images, reporter)
+    _note_contents(images, reporter)
     for line in describe_ranges(images.ranges):
         reporter.info(f"values that became black to white: {line}")
     warn_of_ranges(images.value_ranges)
@@ -146,7 +146,7 @@ def _load(
     return images
 
 
-def _note_copies(images: "PixelSet", reporter: Reporter) -> None:
+def _note_contents(images: "PixelSet", reporter: Reporter) -> None:
     """Say how many images are copies of others, or nothing but the colour behind them."""
     if copies := images.count_copies():
         reporter.info(f"note: exact copies of others: {copies:,}; held out they count once")

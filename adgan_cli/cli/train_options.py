@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from adgan_cli.cli.options import OUTPUT, Device, TrainingPrecision, ValueRangeOption, by_hand
+from adgan_cli.cli.options import OUTPUT, Device, TrainingPrecision, ValueRangeOption, given_ranges
 from adgan_cli.cli.parse import parse_count, parse_duration
 from adgan_cli.cli.signature import Fields, Overrides, Shown, field_option, option
 from adgan_cli.config import (
@@ -129,7 +129,7 @@ class TrainingOptions:
             max_time=max_time,
             save_every=save_every,
             keep_critic=self.keep_critic,
-            ranges=by_hand(self.value_range),
+            ranges=given_ranges(self.value_range),
         )
 
     def _features(self, preset: FeatureConfig | None) -> FeatureConfig | None:

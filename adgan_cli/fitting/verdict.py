@@ -74,7 +74,7 @@ def verdict(numbers: Mapping[str, Any], steps: int) -> tuple[str, str]:
             "train longer, or try another --seed or objective"
         )
     if numbers["variety"] > MAX_VARIETY:
-        return "train longer", (
+        return "almost equal pictures", (
             f"generated pictures differ {numbers['variety']:.0f} times as much as real ones, which "
             "are almost equal; adgan scan shows what was read"
         )

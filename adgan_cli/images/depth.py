@@ -91,8 +91,10 @@ class ValueSpan:
 def value_span(deep: Deep) -> ValueSpan | None:
     """Measure the colour values of an image, without alpha; None where there is none."""
     extremes, _ = _extremes(deep)
-    if extremes is None:
-        return None
+    return None if extremes is None else _span(deep, extremes)
+
+
+def _span(deep: Deep, extremes: tuple[float, float]) -> ValueSpan:
     colours = deep.colours()
     step = math.ceil(math.sqrt(max(1, colours.size / _SAMPLE)))
     sample = colours[::step, ::step]
@@ -111,7 +113,7 @@ def to_eight_bits(deep: Deep, image: Image.Image, ranges: Ranges = ()) -> tuple[
     or RGBA and the notes for the mode column: `[black..white]`, `+clip`, `+nodata`, `+high8`.
     """
     extremes, has_gaps = _extremes(deep)
-    low, high = _choose_range(deep, ranges)
+    low, high = _choose_range(deep, ranges, extremes)
     black, white = (high, low) if deep.inverted else (low, high)
     notes = f"[{black:.10g}..{white:.10g}]"
     if extremes is not None and not low <= extremes[0] <= extremes[1] <= high:
@@ -146,15 +148,16 @@ def _extremes(deep: Deep) -> tuple[tuple[float, float] | None, bool]:
     return (None if least > greatest else (least, greatest)), has_gaps
 
 
-def _choose_range(deep: Deep, ranges: Ranges) -> tuple[float, float]:
+def _choose_range(
+    deep: Deep, ranges: Ranges, extremes: tuple[float, float] | None
+) -> tuple[float, float]:
     for kind, low, high in ranges:
         if kind == deep.kind:
             return low, high
     if deep.type_range is not None:
         return deep.type_range
     usual: Sequence[tuple[float, float]] = _INTEGER_RANGES if deep.kind == "I" else _FLOAT_RANGES
-    span = value_span(deep)
-    least, greatest = span.ends() if span else (0.0, 0.0)
+    least, greatest = (0.0, 0.0) if extremes is None else _span(deep, extremes).ends()
     holding = (ends for ends in usual if ends[0] <= least and greatest <= ends[1])
     return next(holding, (least, greatest))
 

@@ -202,7 +202,8 @@ def _is_complete(content: bytes) -> bool:
         hasher = blake2b()
         try:
             with Image.open(io.BytesIO(content + more + _END), formats=("JPEG",)) as image:
-                READING.need(4 * image.width * image.height if not outcomes else 0)
+                if not outcomes:  # the first of them needs the memory, the others have it
+                    READING.need(4 * image.width * image.height)
                 for top in range(0, image.height, _STRIP):
                     rows = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
                     hasher.update(rows.tobytes())

@@ -11,7 +11,7 @@ from adgan_cli.images.find import Listing
 from adgan_cli.images.read import is_clear
 from adgan_cli.images.reader import Reader
 from adgan_cli.images.value_ranges import ValueRange
-from adgan_cli.images.variety import is_one_coloured
+from adgan_cli.images.variety import one_coloured
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def scan(
     modes: Counter[str] = Counter()
     sizes: Counter[tuple[int, int]] = Counter()
     same: dict[bytes, list[str]] = {}
-    one_coloured = 0
+    n_one_coloured = 0
     unreadable = list(listing.failures)
     reading = reader.read(listing.items, listing.root, expected=len(listing.items))
     for done, (item, image) in enumerate(reading, start=1):
@@ -53,7 +53,7 @@ def scan(
             formats[image.format] += 1
             modes[image.mode] += 1
             sizes[image.width, image.height] += 1
-            one_coloured += is_one_coloured(image.pixels)
+            n_one_coloured += bool(one_coloured(image.pixels))
             same.setdefault(image.fingerprint, []).append(item.name)
         if on_progress:
             on_progress(done)
@@ -66,7 +66,7 @@ def scan(
         sizes=dict(sizes.most_common()),
         ranges=reader.preprocessing.ranges,
         value_ranges=value_ranges,
-        one_coloured=one_coloured,
+        one_coloured=n_one_coloured,
         clear=sum(count for mode, count in modes.items() if is_clear(mode)),
         unreadable=tuple(unreadable),
         duplicates=tuple(tuple(names) for names in same.values() if len(names) > 1),

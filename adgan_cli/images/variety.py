@@ -8,9 +8,10 @@ from adgan_cli.text import plural
 _BATCH = 1024  # images at a time: a set may be larger than memory
 
 
-def is_one_coloured(pixels: np.ndarray) -> bool:
-    """Tell whether an image (S, S, C) is of one colour."""
-    return bool((pixels == pixels[:1, :1]).all())
+def one_coloured(pixels: np.ndarray) -> np.ndarray:
+    """Tell which images are of one colour: (..., S, S, C) -> (...) bool."""
+    alike: np.ndarray = (pixels == pixels[..., :1, :1, :]).all((-3, -2, -1))
+    return alike
 
 
 def lack_of_variety(images: PixelSet) -> str | None:
@@ -22,7 +23,7 @@ def lack_of_variety(images: PixelSet) -> str | None:
     first = images.take(slice(0, 1))
     for start in range(0, len(images), _BATCH):
         part = images.take(slice(start, start + _BATCH))  # (n, S, S, C)
-        all_one_coloured = all_one_coloured and bool((part == part[:, :1, :1]).all())
+        all_one_coloured = all_one_coloured and bool(one_coloured(part).all())
         all_same = all_same and bool((part == first).all())
         if not (all_one_coloured or all_same):
             return None

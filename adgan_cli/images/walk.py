@@ -85,13 +85,12 @@ class Walk:
                 if is_entered and self._is_new(key):
                     stack.append(self._level(key))
             elif kind is not _Kind.LINK and self._patterns.matches_file(key):
-                if kind is _Kind.FILE and self._is_image(key):
+                if kind is _Kind.FILE and _is_image(
+                    key, self._folder, self._on_error, self.passed_over
+                ):
                     yield key
                 if kind is _Kind.OTHER and has_image_extension(key):
                     self._on_error(key, "not a regular file")
-
-    def _is_image(self, key: str) -> bool:
-        return _is_image(key, self._folder, self._on_error, self.passed_over)
 
     def _level(self, key: str) -> _Level:
         names: list[str] = []

@@ -66,12 +66,12 @@
   // marks: by a button on each card, or by keys
 
   const [bar, count, only, message] = ["marking", "marked", "only", "message"].map(field);
-  const key = `adgan marks ${bar.dataset.report}`;
+  const storageKey = `adgan marks ${bar.dataset.report}`;
   const isMarked = new Set();  // names; also those of pictures that an earlier page has shown
 
   function restore() {
     try {
-      for (const name of JSON.parse(localStorage.getItem(key) || "[]")) isMarked.add(name);
+      for (const name of JSON.parse(localStorage.getItem(storageKey) || "[]")) isMarked.add(name);
     } catch {  // refused, or not ours: the page works without
       isMarked.clear();
     }
@@ -80,8 +80,8 @@
 
   function keep() {
     try {
-      if (isMarked.size) localStorage.setItem(key, JSON.stringify([...isMarked]));
-      else localStorage.removeItem(key);
+      if (isMarked.size) localStorage.setItem(storageKey, JSON.stringify([...isMarked]));
+      else localStorage.removeItem(storageKey);
     } catch {
       say("This browser does not keep marks over a reload: save the list.");
     }

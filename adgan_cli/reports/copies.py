@@ -4,13 +4,13 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from adgan_cli.atomic import replacing, writing
-from adgan_cli.errors import ConfigError, ImageError
+from adgan_cli.atomic import replacing
+from adgan_cli.errors import ConfigError, ImageError, OutputError
 from adgan_cli.images.encode import from_pixels, image_bytes
 from adgan_cli.images.find import locator
 from adgan_cli.images.refs import ImageRef, reason_of
@@ -52,7 +52,7 @@ def copy_images(rows: Iterable[ScoreRow], root: Path, folder: Path) -> Copied:
 
     What is there already with the same bytes stays, so that a run that was killed can be done
     again. A file with other bytes is never written over: that is a failure, as is an image that is
-    gone. Raises OutputError where nothing can be written.
+    gone or cannot be written.
     """
     locate = locator(root)
     new = there = 0
@@ -66,7 +66,7 @@ def copy_images(rows: Iterable[ScoreRow], root: Path, folder: Path) -> Copied:
             is_new = _copy(locate(row.path), target)
         except OSError as error:
             failures.append((row.path, reason_of(error)))
-        except ImageError as error:
+        except (ImageError, OutputError) as error:
             failures.append((row.path, str(error)))
         else:
             new, there = new + is_new, there + (not is_new)
@@ -106,10 +106,10 @@ def write_maps(folder: Path, maps: Mapping[str, np.ndarray]) -> int:
 
 def _below(folder: Path, name: str) -> Path | None:
     """Return the path of a name below a folder; None for a name, of a table, that leads out."""
-    parts = PurePosixPath(name).parts if os.sep == "/" else Path(name).parts
-    if not parts or ".." in parts or os.path.isabs(name) or Path(name).drive:
+    path = Path(name)
+    if not path.parts or ".." in path.parts or path.is_absolute() or path.drive:
         return None
-    return folder.joinpath(*parts)
+    return folder / path
 
 
 def _copy(item: ImageRef, target: Path) -> bool:
@@ -134,7 +134,7 @@ def _copy(item: ImageRef, target: Path) -> bool:
 def _has_bytes(path: Path, stream: IO[bytes]) -> bool:
     if path.is_symlink() or not path.is_file():
         return False
-    with writing(path), open(path, "rb") as file:
+    with open(path, "rb") as file:
         while True:
             ours, theirs = stream.read(_CHUNK), file.read(_CHUNK)
             if ours != theirs:

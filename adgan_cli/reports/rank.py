@@ -24,7 +24,7 @@ from adgan_cli.reports.report import (
     write_report,
 )
 from adgan_cli.scoring.adjust import held_out_scores
-from adgan_cli.scoring.calibration import parse_cut
+from adgan_cli.scoring.calibration import chosen_cut
 from adgan_cli.scoring.confounds import confounds
 from adgan_cli.scoring.joining import calibrated_error_scale, part_weights
 from adgan_cli.scoring.rows import ScoreRow
@@ -55,7 +55,7 @@ def rank(
     trained on. resume: score only what is new or changed since an earlier call, as far as the
     journal in `out` goes.
     """
-    out, options = Path(out), ReportOptions(top, bottom, parse_cut(fdr, p_value))
+    out, options = Path(out), ReportOptions(top, bottom, chosen_cut(fdr, p_value))
     listing = list_inputs(paths, selection)
     config = config or model.default_search()
     with owning(out):

@@ -91,12 +91,12 @@ def with_calibration(
     scorer = Scorer(model, config, error_scale=UNKNOWN)
     chosen, altered = np.arange(0), dict[str, np.ndarray]()
     if config.by == "all":
-        most = min(MAX_ALTERED, math.ceil(ALTERED_SHARE * len(held_out.pixels)))
-        chosen, altered = drawn_copies(held_out.pixels, most, np.random.default_rng(0))
+        chosen, altered = copies_to_weigh_by(held_out.pixels, seed=0)
     try:
         measured, errors = _measured(scorer, held_out, altered, on_image, should_stop)
     except _Stopped:
         return model
+    _require_numbers(*errors.values(), *([] if measured.errors is None else [measured.errors]))
     error_scale = None
     if measured.z_scores is not None and measured.errors is not None and altered:
         features, earned = model.require_features(), evidence(measured.errors[chosen], errors)
@@ -113,6 +113,16 @@ def with_calibration(
     others = (existing for existing in model.calibrations if existing.search not in replaced)
     # not what its file holds any more
     return replace(model, calibrations=(*others, *new), digest="")
+
+
+def copies_to_weigh_by(pixels: np.ndarray, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Draw the images whose altered copies the reconstruction earns its weight by.
+
+    pixels: uint8 (N, S, S, C) -> indices (n,), and copies (n, S, S, C) for each kind. Few of them,
+    as each is searched for.
+    """
+    most = min(MAX_ALTERED, math.ceil(ALTERED_SHARE * len(pixels)))
+    return drawn_copies(pixels, most, np.random.default_rng(seed))
 
 
 class _Stopped(Exception):
@@ -162,11 +172,15 @@ def _calibration(
     """Join what was measured of images held out as these settings have it."""
     error_scale = error_scale if config.by == "all" else None
     scored = join(measured, model.features, config, error_scale)
-    if not np.isfinite(scored.scores).all():
-        raise DivergedError("scores of pictures held out are not numbers; try a smaller --lr-z")
+    _require_numbers(scored.scores)
     has_parts = config.by != "reconstruction"
     table = held_out_table(model, scored.z_scores) if has_parts else None
     return Calibration(config, scored.scores, statistics, table, error_scale)
+
+
+def _require_numbers(*scores: np.ndarray) -> None:
+    if not all(np.isfinite(one).all() for one in scores):
+        raise DivergedError("scores of pictures held out are not numbers; try a smaller --lr-z")
 
 
 def score_pixels(model: Model, pixels: np.ndarray, config: SearchConfig) -> np.ndarray:

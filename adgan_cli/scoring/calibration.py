@@ -49,7 +49,7 @@ class Cut:
         return self.level * count / max(1, tested) if self.kind == "fdr" else self.level
 
 
-def parse_cut(fdr: float | None, p_value: float | None) -> Cut | None:
+def chosen_cut(fdr: float | None, p_value: float | None) -> Cut | None:
     """Return the cut of the two that is given; raise ConfigError for both."""
     if fdr is not None and p_value is not None:
         raise ConfigError("--fdr and --p-value are two cuts; give one of them")

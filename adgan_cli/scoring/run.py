@@ -75,7 +75,9 @@ def score(
     )
     if journal is None:
         return run.rows()
-    with ExitStack() as stack:  # what refuses the journal is raised here, before the first row
+    with (
+        ExitStack() as stack
+    ):  # another owner of the journal is reported here, before the first row
         stack.enter_context(owning(Path(journal)))
         return _until_the_last(run.rows(), stack.pop_all())
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import norm, rankdata
 
-from adgan_cli.engine.features.ensemble import Scale
+from adgan_cli.engine.features.ensemble import Scale, joined_z_scores
 from adgan_cli.engine.features.weights import PRETRAINED_PRIOR, weights
 
 TINY = 1e-12
@@ -158,7 +158,7 @@ def discriminant(pretrained: float = PRETRAINED_PRIOR) -> Rule:
             scales[name] = Scale(0.0, 1.0, 0.0, evidence(one), prior)
         validation = np.stack([z_of_logs(one, one.validation) for one in task.values()], axis=1)
         shares = weights(scales, validation)
-        return np.array(list(shares.values())) @ np.logaddexp(0, z_matrix(task))
+        return joined_z_scores(z_matrix(task).T, list(shares.values()))
 
     return rule
 

@@ -1,4 +1,4 @@
-"""Measure how long the page of a large report takes to open, to filter, to sort and to mark.
+"""Measure how long the page of a large report takes to open, to filter and to sort.
 
     python examples/experiments/page_speed.py --pictures 2000
 

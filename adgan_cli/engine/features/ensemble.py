@@ -35,7 +35,8 @@ class Scale:
 
     def z_scores(self, scores: np.ndarray) -> np.ndarray:
         """Standardise the logarithms of scores: (N,) -> (N,) float64."""
-        return standardised(scores, self.mean, self.deviation)
+        z: np.ndarray = (log(scores) - self.mean) / max(self.deviation, MIN_DEVIATION)
+        return np.clip(z, -MAX_Z, MAX_Z)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,12 +139,6 @@ def joined_z_scores(z_scores: np.ndarray, weights: Sequence[float]) -> np.ndarra
         for weight, z in zip(weights, z_scores.T, strict=True):
             total += weight * np.logaddexp(0, z)
     return total
-
-
-def standardised(scores: np.ndarray, mean: float, deviation: float) -> np.ndarray:
-    """Standardise logarithms of scores by those of ordinary images: (N,) -> (N,) float64."""
-    z: np.ndarray = (log(scores) - mean) / max(deviation, MIN_DEVIATION)
-    return np.clip(z, -MAX_Z, MAX_Z)
 
 
 def log(scores: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from adgan_cli.config import SIZES, canonical_json
 from adgan_cli.errors import ModelFileError
 
-FORMAT = 5  # raised with every change; 1 to 4 were never published
+FORMAT = 5  # raised with every change to a published one; 1 to 4 never were
 KEY = "adgan"
 MODEL_FILE = "model.safetensors"
 CHECKPOINT_FILE = "checkpoint.safetensors"

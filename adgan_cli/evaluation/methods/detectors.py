@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from adgan_cli.config import to_dict
-from adgan_cli.engine.features.altered import drawn_copies
 from adgan_cli.engine.features.backbone import Backbone, load_backbone
 from adgan_cli.engine.features.backbone_source import parse_backbone_source
 from adgan_cli.engine.features.ensemble import FeatureModel, Scale, joined_z_scores
@@ -35,7 +34,7 @@ from adgan_cli.fitting.features import fit_features, split_for_features
 from adgan_cli.fitting.stages import StageCallbacks, StageProgress
 from adgan_cli.fitting.transform_checkpoint import TRANSFORMATIONS_FILE
 from adgan_cli.images.pixels import PixelSet
-from adgan_cli.scoring.calibrate import MAX_ALTERED
+from adgan_cli.scoring.calibrate import copies_to_weigh_by
 from adgan_cli.scoring.joining import RECONSTRUCTION, fit_error_scale, with_reconstruction
 from adgan_cli.store import KeyedStore
 
@@ -218,7 +217,7 @@ def reconstruction_errors(cell: Cell) -> ReconstructionErrors:
         return search_scores(arrays)["adgan"]
 
     ordinary = errors(validation, VALIDATION_SEARCH_FILE)
-    chosen, altered = drawn_copies(validation, MAX_ALTERED, np.random.default_rng(cell.task.seed))
+    chosen, altered = copies_to_weigh_by(validation, cell.task.seed)
     of_copies = errors(np.concatenate(list(altered.values())), ALTERED_SEARCH_FILE)
     by_kind = dict(zip(altered, of_copies.reshape(len(altered), -1), strict=True))
     test = errors(cell.task.test, TUNED_SEARCH_FILE)
