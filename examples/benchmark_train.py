@@ -33,8 +33,9 @@ from adgan_cli.config import ModelConfig, TrainConfig
 from adgan_cli.engine.cost import training_operations
 from adgan_cli.engine.device import pick_device, pick_precision
 from adgan_cli.engine.models.dcgan import Critic, Generator, init_weights
+from adgan_cli.engine.training.batches import TrainingData
 from adgan_cli.engine.training.state import new_state
-from adgan_cli.engine.training.trainer import TrainingData, train_steps
+from adgan_cli.engine.training.trainer import train_steps
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.pixels import load_pixels
 from adgan_cli.images.read import Preprocessing

@@ -15,8 +15,9 @@ from adgan_cli.engine.cost import (
     training_operations,
     training_seconds,
 )
+from adgan_cli.engine.training.batches import TrainingData
 from adgan_cli.engine.training.state import new_state
-from adgan_cli.engine.training.trainer import TrainingData, train_steps
+from adgan_cli.engine.training.trainer import train_steps
 
 
 @pytest.mark.parametrize(("size", "channels"), [(16, 1), (32, 3), (64, 3)])

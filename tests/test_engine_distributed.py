@@ -16,9 +16,10 @@ from torch import Tensor, multiprocessing, nn
 from adgan_cli.config import ModelConfig, TrainConfig
 from adgan_cli.engine.distributed import SharedBatchNorm, process_group, sync_batch_norm
 from adgan_cli.engine.models.files import load_model
+from adgan_cli.engine.training.batches import TrainingData
 from adgan_cli.engine.training.checkpoint import read_checkpoint
 from adgan_cli.engine.training.state import new_state
-from adgan_cli.engine.training.trainer import TrainingData, train_steps
+from adgan_cli.engine.training.trainer import train_steps
 from adgan_cli.errors import ConfigError
 from adgan_cli.locks import LOCK_FILE
 from adgan_cli.processes import SINGLE, Processes

@@ -12,8 +12,9 @@ from adgan_cli.config import ModelConfig, TrainConfig
 from adgan_cli.engine.models.dcgan import Critic, init_weights
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.algorithm1 import starting_points
+from adgan_cli.engine.training.batches import TrainingData
 from adgan_cli.engine.training.state import new_state
-from adgan_cli.engine.training.trainer import TrainingData, train_steps
+from adgan_cli.engine.training.trainer import train_steps
 from adgan_cli.errors import ConfigError
 from adgan_cli.evaluation.methods.anogan import anogan_loss, anogan_scores, discriminator_scores
 from adgan_cli.evaluation.settings import AnoganConfig

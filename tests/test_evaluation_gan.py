@@ -10,9 +10,10 @@ import torch
 from adgan_cli.config import ModelConfig, TrainConfig, to_dict
 from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.model import Model
+from adgan_cli.engine.training.batches import TrainingData
 from adgan_cli.engine.training.checkpoint import save_checkpoint
 from adgan_cli.engine.training.state import ema_generator, new_state
-from adgan_cli.engine.training.trainer import TrainingData, train_steps
+from adgan_cli.engine.training.trainer import train_steps
 from adgan_cli.errors import ConfigError, ModelFileError
 from adgan_cli.evaluation.methods.gan import load_critic, trained_gan
 from adgan_cli.evaluation.settings import Settings

@@ -12,8 +12,9 @@ from conftest import make_generator
 from adgan_cli.config import PAPER_SEARCH, ModelConfig, TrainConfig
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import pixel_tensor
+from adgan_cli.engine.training.batches import TrainingData
 from adgan_cli.engine.training.state import TrainState, new_state
-from adgan_cli.engine.training.trainer import TrainingData, train_steps
+from adgan_cli.engine.training.trainer import train_steps
 from adgan_cli.fitting.verdict import verdict, verdict_numbers, with_verdict
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.scoring.calibrate import ImagesToScore, score_pixels, with_calibration

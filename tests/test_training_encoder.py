@@ -5,8 +5,8 @@ import torch
 from conftest import make_generator
 
 from adgan_cli.engine.pixels import to_uint8
+from adgan_cli.engine.training.batches import TrainingData
 from adgan_cli.engine.training.encoder import train_encoder
-from adgan_cli.engine.training.trainer import TrainingData
 from adgan_cli.errors import DivergedError
 
 

@@ -10,11 +10,14 @@ from adgan_cli.config import ModelConfig, TrainConfig
 from adgan_cli.engine.models.files import read_tensors
 from adgan_cli.engine.models.header import metadata
 from adgan_cli.engine.training import trainer as training
+from adgan_cli.engine.training.batches import TrainingData
 from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from adgan_cli.engine.training.objectives import Adversarial
 from adgan_cli.engine.training.state import ema_generator, new_state
-from adgan_cli.engine.training.trainer import StepMetrics, TrainingData, check_step, train_steps
+from adgan_cli.engine.training.steps import Training, real_batch
+from adgan_cli.engine.training.trainer import StepMetrics, check_step, train_steps
 from adgan_cli.errors import DivergedError, ModelFileError
+from adgan_cli.processes import SINGLE
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(16, 1, latent_dim=4, width=4)
@@ -28,6 +31,11 @@ DATA = TrainingData(
 def fresh(objective="wgan-gp", iters=4, **changes):
     settings = TrainConfig(objective=objective, iters=iters, batch_size=4, **changes)
     return new_state(MODEL, settings, device=CPU, precision="fp32", n_images=len(DATA))
+
+
+def training_of(state, data):
+    recipe = training.objective(state.train_config)
+    return Training(state, recipe, data, SINGLE, torch.tensor(state.step))
 
 
 def weights(state):
@@ -141,7 +149,7 @@ def test_flipping_draws_mirrored_pictures_too():
     state = fresh(flip=True)
     left = torch.zeros(1, 16, 16, 1, dtype=torch.uint8)
     left[:, :, :8] = 255
-    batches = torch.cat([training._real_batch(state, TrainingData(left))[0] for _ in range(8)])
+    batches = torch.cat([real_batch(training_of(state, TrainingData(left)))[0] for _ in range(8)])
     assert {picture[0, 0, 0].item() for picture in batches} == {-1.0, 1.0}
 
 
@@ -149,7 +157,7 @@ def test_indices_say_where_the_pictures_lie():
     state = fresh()
     pixels = torch.arange(9, dtype=torch.uint8).view(9, 1, 1, 1).expand(9, 16, 16, 1)
     data = TrainingData(pixels, torch.tensor([8, 2]))
-    batches = [training._real_batch(state, data)[0] for _ in range(8)]
+    batches = [real_batch(training_of(state, data))[0] for _ in range(8)]
     levels = {round((picture[0, 0, 0].item() + 1) * 127.5) for picture in torch.cat(batches)}
     assert levels == {8, 2}
 

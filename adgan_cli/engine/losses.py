@@ -194,12 +194,13 @@ def _band(row: Tensor, size: int) -> Tensor:
     """Make the matrix (T, S) whose rows are `row`, shifted by 0, 1, ... T - 1."""
     shift = torch.arange(size - len(row) + 1, device=row.device)[:, None]
     tap = torch.arange(size, device=row.device) - shift
-    return torch.where((tap >= 0) & (tap < len(row)), row[tap.clamp(0, len(row) - 1)], 0.0)
+    return row[tap.clamp(0, len(row) - 1)].masked_fill((tap < 0) | (tap >= len(row)), 0.0)
 
 
 def _blurred(image: Tensor) -> Tensor:
     """Apply Burt and Adelson's filter (1983), mirrored at the borders: the size stays."""
-    row = image.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    at = torch.arange(-2, 3, dtype=image.dtype, device=image.device)
+    row = (6 - (3 * at.abs() + at.square()) / 2) / 16  # 1, 4, 6, 4, 1; a list would be copied there
     return _filtered(F.pad(image, (2, 2, 2, 2), mode="reflect"), row)
 
 

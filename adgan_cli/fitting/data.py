@@ -11,7 +11,7 @@ import torch
 from adgan_cli.config import TrainConfig
 from adgan_cli.engine.device import free_memory
 from adgan_cli.engine.pixels import pixel_tensor
-from adgan_cli.engine.training.trainer import TrainingData
+from adgan_cli.engine.training.batches import TrainingData
 from adgan_cli.errors import ImageError, NoImagesError
 from adgan_cli.images.find import Listing
 from adgan_cli.images.pixels import PixelSet, load_pixels

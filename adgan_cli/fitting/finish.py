@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from adgan_cli.config import SearchConfig
 from adgan_cli.engine.models.model import Model
+from adgan_cli.engine.training.batches import TrainingData
 from adgan_cli.engine.training.encoder import train_encoder
-from adgan_cli.engine.training.trainer import TrainingData
 from adgan_cli.fitting.stages import StageCallbacks
 from adgan_cli.scoring.calibrate import ImagesToScore, with_calibration
 

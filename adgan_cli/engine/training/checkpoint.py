@@ -1,21 +1,25 @@
 """Training stopped and resumed: a TrainState as one safetensors file, no pickle."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from adgan_cli.atomic import replacing
 from adgan_cli.config import ModelConfig, TrainConfig, from_dict, to_dict
 from adgan_cli.engine.models.files import load_tensors, pop_prefixed, read_tensors, state_tensors
 from adgan_cli.engine.models.header import CHECKPOINT_FILE, metadata, read_header
+from adgan_cli.engine.training.batches import new_rng
+from adgan_cli.engine.training.optimizers import start_memory
 from adgan_cli.engine.training.state import TrainState, new_state
 from adgan_cli.errors import ConfigError, ModelFileError
 
+CUDA_STATE = 16  # bytes of a CUDA generator's state: seed and offset
 VALIDATION_LOG = "checks"  # (M, 2) float64: steps, and the distance of images held out
 
 
@@ -23,9 +27,9 @@ def save_checkpoint(state: TrainState, folder: Path, data: dict[str, Any]) -> No
     """Write checkpoint.safetensors; data: what the run was trained on, plain JSON."""
     log = torch.tensor(state.validation_log, dtype=torch.float64).reshape(-1, 2)
     tensors: dict[str, Tensor] = {"rng": state.rng.get_state(), VALIDATION_LOG: log}
-    for name, network in _networks(state).items():
+    for name, network in state.named_networks().items():
         tensors |= _prefixed(name, state_tensors(network))
-    for name, optimizer in _optimizers(state).items():
+    for name, optimizer in state.optimizers().items():
         tensors |= _prefixed(name, _optimizer_tensors(optimizer))
     content = {
         "model": to_dict(state.model_config),
@@ -67,17 +71,17 @@ def load_checkpoint(
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{file} is corrupt: its settings do not hold ({error})") from error
     tensors = read_tensors(file)
-    for name, network in _networks(state).items():
+    for name, network in state.named_networks().items():
         load_tensors(network, pop_prefixed(tensors, f"{name}/"), file)
     begun = {
         "generator_optimizer": state.step > 0,
         "critic_optimizer": state.step > 0 or state.critic_step > 0,
     }
     try:
-        for name, optimizer in _optimizers(state).items():
+        for name, optimizer in state.optimizers().items():
             if begun[name]:
                 _load_optimizer(optimizer, pop_prefixed(tensors, f"{name}/"))
-        state.rng.set_state(tensors["rng"])
+        _restore_rng(state, tensors["rng"])
         log = tensors[VALIDATION_LOG].tolist()
         state.validation_log = [(int(step), value) for step, value in log]
     except (KeyError, ValueError, RuntimeError) as error:
@@ -93,17 +97,23 @@ def _count(content: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def _networks(state: TrainState) -> dict[str, nn.Module]:
-    """Name the networks as in the file, where every auxiliary network is called critic."""
-    auxiliary = {} if state.auxiliary is None else {"critic": state.auxiliary}
-    return {"generator": state.generator, **auxiliary, "averaged": state.ema}
+def _restore_rng(state: TrainState, saved: Tensor) -> None:
+    """Let random numbers go on where they stopped; on another kind of device, anew.
 
-
-def _optimizers(state: TrainState) -> dict[str, Optimizer]:
-    optimizers = {"generator_optimizer": state.generator_optimizer}
-    if state.auxiliary_optimizer is not None:
-        optimizers["critic_optimizer"] = state.auxiliary_optimizer
-    return optimizers
+    The generators of the CPU and of CUDA have states of their own; until adgan 0.6 a run on CUDA
+    drew on the CPU. The new ones follow from the saved state, so that a run can be repeated.
+    """
+    cpu, length = torch.Generator().get_state().numel(), saved.numel()
+    if length != state.rng.get_state().numel() and length in (cpu, CUDA_STATE):
+        digest = hashlib.sha256(saved.numpy().tobytes()).digest()
+        state.rng = new_rng(state.device, int.from_bytes(digest[:7], "little"))
+        saved_on = "the CPU" if length == cpu else "CUDA"
+        state.notes.append(
+            f"random numbers were drawn on {saved_on} before, and are drawn anew on "
+            f"{state.rng.device.type} from here on: this is not the run without a stop"
+        )
+        return
+    state.rng.set_state(saved)
 
 
 def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
@@ -116,12 +126,7 @@ def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def _load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    # a step on zero gradients moves no weight, and shows what this optimizer has to remember
-    for group in optimizer.param_groups:
-        for weight in group["params"]:
-            weight.grad = torch.zeros_like(weight)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    start_memory(optimizer)
     expected = {name: tensor.shape for name, tensor in _optimizer_tensors(optimizer).items()}
     if expected != {name: tensor.shape for name, tensor in tensors.items()}:
         raise ValueError("some of their state is missing or of another shape")

@@ -13,7 +13,7 @@ import torch
 from torch.optim import Adam
 
 from adgan_cli.engine.models.dcgan import Encoder, Generator, fold_batch_norm, init_weights
-from adgan_cli.engine.training.trainer import TrainingData
+from adgan_cli.engine.training.batches import TrainingData
 from adgan_cli.errors import DivergedError
 
 BATCH = 64

@@ -10,6 +10,7 @@ from torch.optim.swa_utils import update_bn
 
 from adgan_cli.config import ModelConfig, TrainConfig
 from adgan_cli.engine.models.dcgan import Critic, Encoder, Generator, init_weights, mean_encoder
+from adgan_cli.engine.training.batches import new_rng
 from adgan_cli.engine.training.objectives import objective
 
 
@@ -24,12 +25,14 @@ class TrainState:
     ema: Generator  # exponential moving average of the generator's weights
     generator_optimizer: Optimizer
     auxiliary_optimizer: Optimizer | None
-    rng: torch.Generator
+    rng: torch.Generator  # of the device on CUDA, else of the CPU; all that steps draw
     precision: str  # fp32 or bf16
     step: int = 0  # generator steps done
     critic_step: int = 0  # critic steps done since the last generator step
     # (generator step, the objective's loss or distance on images held out), less is better
     validation_log: list[tuple[int, float]] = field(default_factory=list)
+    # lines that the user should see once, about how this process trains; not in a checkpoint
+    notes: list[str] = field(default_factory=list)
 
     @property
     def device(self) -> torch.device:
@@ -49,6 +52,17 @@ class TrainState:
         """List those that are trained: the generator and, if there is one, the auxiliary."""
         return [self.generator] if self.auxiliary is None else [self.generator, self.auxiliary]
 
+    def named_networks(self) -> dict[str, nn.Module]:
+        """Name the networks as in the file, where every auxiliary network is called critic."""
+        auxiliary = {} if self.auxiliary is None else {"critic": self.auxiliary}
+        return {"generator": self.generator, **auxiliary, "averaged": self.ema}
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Name the optimizers as in the file."""
+        auxiliary = self.auxiliary_optimizer
+        critic = {} if auxiliary is None else {"critic_optimizer": auxiliary}
+        return {"generator_optimizer": self.generator_optimizer, **critic}
+
 
 def new_state(
     model_config: ModelConfig,
@@ -59,13 +73,15 @@ def new_state(
     n_images: int = 0,
 ) -> TrainState:
     """Initialise networks and optimizers from the seed; n_images: in the training set (glo)."""
-    rng = torch.Generator().manual_seed(train_config.seed)
+    rng = new_rng(torch.device("cpu"), train_config.seed)
     recipe = objective(train_config)
     generator, auxiliary = Generator(model_config), recipe.new_auxiliary(model_config, n_images)
     for network in (generator, auxiliary):
         if network is not None:
             init_weights(network, rng)  # on the CPU: the same start on every device
             network.to(device, memory_format=torch.channels_last)
+    if device.type == "cuda":
+        rng = new_rng(device, train_config.seed)
     return TrainState(
         model_config=model_config,
         train_config=train_config,
@@ -107,7 +123,7 @@ def learned_encoder(state: TrainState) -> Encoder | None:
 def sample_latents(state: TrainState, rng: torch.Generator) -> Tensor:
     """Draw a batch from the prior p_z: (batch, Z), standard normal."""
     shape = state.train_config.batch_size, state.model_config.latent_dim
-    return torch.randn(shape, generator=rng).to(state.device)
+    return torch.randn(shape, generator=rng, device=rng.device).to(state.device)
 
 
 def parameter_count(network: nn.Module | None) -> int:

@@ -5,10 +5,10 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Adam, RMSprop
 
 from adgan_cli.config import ModelConfig, TrainConfig
-from adgan_cli.engine.training.objectives.kinds import Adversarial, dcgan_adam
+from adgan_cli.engine.training.objectives.kinds import Adversarial
+from adgan_cli.engine.training.optimizers import adam, dcgan_adam, rmsprop
 
 
 def wgan(config: TrainConfig) -> Adversarial:
@@ -27,7 +27,7 @@ def wgan(config: TrainConfig) -> Adversarial:
         critic_loss=wgan_critic_loss,
         generator_loss=wgan_generator_loss,
         critic_steps=lambda step: 100 if step < 25 or step % 500 == 0 else config.n_critic,
-        optimizer=lambda parameters: RMSprop(parameters, lr=5e-5),
+        optimizer=lambda parameters: rmsprop(parameters, lr=5e-5),
         distance_name="Wasserstein",
         before_critic_step=clamp,
         max_distance=max_wasserstein,
@@ -40,7 +40,7 @@ def wgan_gp(config: TrainConfig) -> Adversarial:
         critic_loss=wgan_critic_loss,
         generator_loss=wgan_generator_loss,
         critic_steps=lambda step: config.n_critic,
-        optimizer=lambda parameters: Adam(parameters, lr=1e-4, betas=(0.0, 0.9)),
+        optimizer=lambda parameters: adam(parameters, lr=1e-4, betas=(0.0, 0.9)),
         distance_name="Wasserstein",
         batch_norm=False,
         penalty=lambda *batch: config.penalty * gradient_penalty(*batch),

@@ -5,13 +5,13 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from adgan_cli.config import ModelConfig
 from adgan_cli.engine.losses import laplacian
 from adgan_cli.engine.models.dcgan import Encoder
-from adgan_cli.engine.training.objectives.kinds import Batch, Reconstructive, dcgan_adam
+from adgan_cli.engine.training.objectives.kinds import Batch, Reconstructive
 from adgan_cli.engine.training.objectives.moment_matching import mmd_loss
+from adgan_cli.engine.training.optimizers import adam, dcgan_adam
 
 
 def vae() -> Reconstructive:
@@ -53,11 +53,11 @@ def glo() -> Reconstructive:
 
     return Reconstructive(
         loss=reconstruction,
-        optimizer=lambda parameters: Adam(parameters, lr=1e-3, betas=(0.5, 0.999)),
+        optimizer=lambda parameters: adam(parameters, lr=1e-3, betas=(0.5, 0.999)),
         distance_name="Laplacian",
         auxiliary=Latents,
         # a latent vector is seen once an epoch, theta in every step
-        auxiliary_optimizer=lambda parameters: Adam(parameters, lr=0.05, betas=(0.5, 0.999)),
+        auxiliary_optimizer=lambda parameters: adam(parameters, lr=0.05, betas=(0.5, 0.999)),
         validation_loss=mmd_loss,
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from adgan_cli.config import ModelConfig
 from adgan_cli.engine.models.dcgan import Critic
@@ -79,8 +79,3 @@ class Reconstructive:
 
 
 Objective = Adversarial | Reconstructive
-
-
-def dcgan_adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """Make Adam with the settings of DCGAN, Radford et al. (2015)."""
-    return Adam(parameters, lr=2e-4, betas=(0.5, 0.999))

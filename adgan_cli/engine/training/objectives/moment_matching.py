@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from adgan_cli.engine.losses import GREY_LEVEL
-from adgan_cli.engine.training.objectives.kinds import Batch, Reconstructive, dcgan_adam
+from adgan_cli.engine.training.objectives.kinds import Batch, Reconstructive
+from adgan_cli.engine.training.optimizers import dcgan_adam
 
 MMD_SCALES = 0.125, 0.5, 2.0, 8.0, 32.0  # of the kernels' bandwidths, see `mmd`
 
