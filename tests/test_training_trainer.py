@@ -1,6 +1,7 @@
 """Training is exact, stops and goes on anywhere, and knows when it went wrong."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,12 @@ from adgan_cli.engine.models.files import read_tensors
 from adgan_cli.engine.models.header import metadata
 from adgan_cli.engine.training import trainer as training
 from adgan_cli.engine.training.batches import TrainingData
-from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
+from adgan_cli.engine.training.checkpoint import (
+    CUDA_STATE,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
 from adgan_cli.engine.training.objectives import Adversarial
 from adgan_cli.engine.training.state import ema_generator, new_state
 from adgan_cli.engine.training.steps import Training, real_batch
@@ -207,6 +213,7 @@ def drop(tensors, part):
         (lambda tensors, content: drop(tensors, "exp_avg_sq"), "optimizer"),
         # adgan 0.2 had none
         (lambda tensors, content: content["training"].pop("holdout"), "settings do not .*holdout"),
+        (lambda tensors, content: tensors.update(rng=tensors["rng"][:7]), "corrupt"),
         (lambda tensors, content: content.update(step=-1), "settings do not .*step is -1"),
         (lambda tensors, content: content.update(critic_step=1.5), "critic_step is 1.5"),
         (lambda tensors, content: content["data"].update(pictures="x" * 99), "pictures is 'x"),
@@ -227,6 +234,37 @@ def test_a_checkpoint_without_an_optimizer_or_of_other_settings_is_refused_in_a_
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("last", [1, 2])
+def test_random_numbers_of_another_kind_of_device_go_on_anew_and_the_user_hears_of_it(
+    tmp_path, last
+):
+    state = fresh(iters=1)
+    train(state)
+    save_checkpoint(state, tmp_path, {"pictures": 10})
+    file = tmp_path / "checkpoint.safetensors"
+    tensors, content = load_file(file), read_checkpoint(tmp_path)
+    of_cuda = torch.Generator().get_state()[:CUDA_STATE].clone()
+    of_cuda[-1] = last
+    tensors["rng"] = of_cuda
+    save_file(tensors, file, metadata("checkpoint", content))
+    one, again = load_checkpoint(tmp_path, CPU), load_checkpoint(tmp_path, CPU)
+    (note,) = one.notes
+    assert "drawn on CUDA before" in note and "on cpu from here on" in note and "\n" not in note
+    assert torch.equal(one.rng.get_state(), again.rng.get_state())
+    tensors["rng"][-1] = 9
+    save_file(tensors, file, metadata("checkpoint", content))
+    assert not torch.equal(load_checkpoint(tmp_path, CPU).rng.get_state(), one.rng.get_state())
+
+
+def test_on_one_kind_of_device_random_numbers_go_on_where_they_stopped(tmp_path):
+    state = fresh(iters=1)
+    train(state)
+    save_checkpoint(state, tmp_path, {"pictures": 10})
+    resumed = load_checkpoint(tmp_path, CPU)
+    assert resumed.notes == []
+    assert torch.equal(resumed.rng.get_state(), state.rng.get_state())
+
+
 def test_a_consumer_may_leave_after_any_step_and_go_on_later():
     whole, parted = fresh(), fresh()
     train(whole)
@@ -236,6 +274,27 @@ def test_a_consumer_may_leave_after_any_step_and_go_on_later():
     assert parted.step == 2
     train(parted)
     assert_same(whole, parted)
+
+
+def test_reports_on_an_accelerator_come_a_few_a_second_at_most(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
+    state = SimpleNamespace(step=0, device=torch.device("cuda"), train_config=TrainConfig(iters=99))
+
+    def reported(seconds_a_step, steps):
+        due = []
+        for _ in range(steps):
+            state.step, now[0] = state.step + 1, now[0] + seconds_a_step
+            if reports.are_due():
+                due.append(state.step)
+                reports.note()
+        return due
+
+    reports = training._Reports(state)
+    assert reported(0.001, 60) == [1, 26, 51], "the first, then every 25th"
+    assert reported(0.1, 22) == [76, 79, 81], "a quarter of a second is two of slow ones"
+    assert reported(1.0, 3) == [83, 84, 85], "one at least"
+    assert reported(0.001, 20)[-1] == 99, "and the last"
 
 
 def test_mmd_has_no_critic_in_memory_or_in_its_checkpoint(tmp_path):
