@@ -4,6 +4,7 @@ import pytest
 import torch
 from conftest import make_generator
 
+from adgan_cli.engine.capture import RUNS
 from adgan_cli.engine.pixels import to_uint8
 from adgan_cli.engine.training.batches import TrainingData
 from adgan_cli.engine.training.encoder import train_encoder
@@ -64,3 +65,50 @@ def test_a_diverged_encoder_is_an_error(data):
     generator.ups[0].weight.data.fill_(float("nan"))
     with pytest.raises(DivergedError, match="encoder diverged at step 1"):
         train_encoder(generator, data, 3)
+
+
+def test_one_that_is_over_early_has_the_steps_done_so_far(generator, data):
+    steps, left = [], iter([False, False, True])
+    over = train_encoder(
+        generator, data, 9, on_step=lambda *step: steps.append(step), is_over=lambda: next(left)
+    )
+    assert [step for step, _ in steps] == [1, 2]
+    whole = train_encoder(generator, data, 2)
+    assert all(torch.equal(t, over.state_dict()[n]) for n, t in whole.state_dict().items())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_captured_or_not_it_is_the_same_encoder(generator, data, fails):
+    notes, replays = [], []
+
+    def record(function, inputs, context):
+        function(*inputs)
+        if fails:
+            raise RuntimeError("not permitted")
+        return lambda *values: (replays.append(1), function(*values))[1]
+
+    plain = train_encoder(generator, data, 3)
+    captured = train_encoder(generator, data, 3, record=record, on_note=notes.append)
+    assert all(torch.equal(t, captured.state_dict()[n]) for n, t in plain.state_dict().items())
+    if fails:
+        (note,) = notes
+        assert note.endswith("and slower: it cannot be captured: not permitted")
+    else:
+        assert notes == [] and len(replays) == RUNS + 3
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_gpu_captures_its_step(generator, data, resident):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    device = torch.device("cuda", torch.cuda.current_device())
+    on_device = generator.to(device, memory_format=torch.channels_last)
+    chosen = TrainingData(data.pixels.to(device)) if resident else data
+    notes, steps = [], []
+    encoder = train_encoder(
+        on_device, chosen, 60, on_note=notes.append, on_step=lambda *step: steps.append(step)
+    )
+    assert notes == [] and encoder.last.weight.device == device
+    assert steps[0][0] == 1 and steps[-1][0] == 60
+    assert steps[-1][1] < 0.8 * steps[0][1]

@@ -1,7 +1,6 @@
 """Training is exact, stops and goes on anywhere, and knows when it went wrong."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -274,27 +273,6 @@ def test_a_consumer_may_leave_after_any_step_and_go_on_later():
     assert parted.step == 2
     train(parted)
     assert_same(whole, parted)
-
-
-def test_reports_on_an_accelerator_come_a_few_a_second_at_most(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
-    state = SimpleNamespace(step=0, device=torch.device("cuda"), train_config=TrainConfig(iters=99))
-
-    def reported(seconds_a_step, steps):
-        due = []
-        for _ in range(steps):
-            state.step, now[0] = state.step + 1, now[0] + seconds_a_step
-            if reports.are_due():
-                due.append(state.step)
-                reports.note()
-        return due
-
-    reports = training._Reports(state)
-    assert reported(0.001, 60) == [1, 26, 51], "the first, then every 25th"
-    assert reported(0.1, 22) == [76, 79, 81], "a quarter of a second is two of slow ones"
-    assert reported(1.0, 3) == [83, 84, 85], "one at least"
-    assert reported(0.001, 20)[-1] == 99, "and the last"
 
 
 def test_mmd_has_no_critic_in_memory_or_in_its_checkpoint(tmp_path):

@@ -117,7 +117,7 @@ class TrainingProgress:
         from adgan_cli.engine.training.objectives import objective
 
         config = run.state.train_config
-        self.bar, self.reporter = bar, reporter
+        self.bar, self.reporter, self.notes = bar, reporter, run.state.notes
         self.first, self.limit = run.state.step, run.settings.max_time
         self.goal = None if config.patience else config.iters
         self.distance_name = objective(config).distance_name
@@ -128,6 +128,7 @@ class TrainingProgress:
         self.started = self.last_line = time.monotonic()
 
     def step(self, metrics: "StepMetrics") -> None:
+        self._show_notes()
         now = time.monotonic()
         seconds = now - self.started
         before = metrics.distance if self.distance is None else self.distance
@@ -146,6 +147,7 @@ class TrainingProgress:
 
     def finish(self, progress: "StageProgress") -> None:
         """Show the encoder's steps, then how many images held out are scored."""
+        self._show_notes()
         if progress.stage != self.stage:
             self.stage = progress.stage
             self.task = self.bar.add_task(progress.stage, total=progress.total, text="")
@@ -153,6 +155,10 @@ class TrainingProgress:
         if progress.loss is not None:
             text = f"step {progress.done:,}  loss {progress.loss:.3g}"
         self.bar.update(self.task, completed=progress.done, text=text)
+
+    def _show_notes(self) -> None:
+        while self.notes:
+            self.reporter.info(f"note: {self.notes.pop(0)}")
 
     def _share_done(self, step: int, seconds: float) -> float:
         by_steps = (step - self.first) / max(1, self.goal - self.first) if self.goal else 0.0

@@ -19,7 +19,12 @@ def with_learned_encoder(
         callbacks.report("encoder", step, iters, loss)
 
     encoder = train_encoder(
-        model.require_generator(), data, iters, on_step=on_step, should_stop=callbacks.should_stop
+        model.require_generator(),
+        data,
+        iters,
+        on_step=on_step,
+        should_stop=callbacks.should_stop,
+        on_note=callbacks.on_note,
     )
     if encoder is None:
         return model

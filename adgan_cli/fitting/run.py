@@ -201,7 +201,8 @@ class TrainingRun:
         """
         model = self._trained_model() if self.out is None else self._saved_model()
         if self.state.step:
-            model = self._with_encoder(model, StageCallbacks(on_progress, stop))
+            noting = StageCallbacks(on_progress, stop, self.state.notes.append)
+            model = self._with_encoder(model, noting)
             if not _is_set(stop):
                 held_out = images_to_score(self.held_out, self.settings.read_large)
                 model = with_held_out_scores(

@@ -22,6 +22,7 @@ class StageCallbacks:
 
     on_progress: Callable[[StageProgress], None] | None = None
     should_stop: ShouldStop | None = None
+    on_note: Callable[[str], None] | None = None  # a line for the user
 
     def report(self, stage: str, done: int, total: int, loss: float | None = None) -> None:
         """Report how far a stage has come."""

@@ -15,7 +15,7 @@ from adgan_cli.config import ModelConfig, TrainConfig, from_dict, to_dict
 from adgan_cli.engine.models.files import load_tensors, pop_prefixed, read_tensors, state_tensors
 from adgan_cli.engine.models.header import CHECKPOINT_FILE, metadata, read_header
 from adgan_cli.engine.training.batches import new_rng
-from adgan_cli.engine.training.optimizers import start_memory
+from adgan_cli.engine.training.optimizers import named_memory, start_memory
 from adgan_cli.engine.training.state import TrainState, new_state
 from adgan_cli.errors import ConfigError, ModelFileError
 
@@ -117,12 +117,8 @@ def _restore_rng(state: TrainState, saved: Tensor) -> None:
 
 
 def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Name everything an optimizer remembers: {"parameter index.name": tensor}."""
-    return {
-        f"{index}.{name}": tensor.cpu().contiguous()
-        for index, entry in optimizer.state_dict()["state"].items()
-        for name, tensor in entry.items()
-    }
+    memory = named_memory(optimizer)
+    return {name: tensor.cpu().contiguous() for name, tensor in memory.items()}
 
 
 def _load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer, RMSprop
 
 
@@ -40,6 +40,15 @@ def start_memory(optimizer: Optimizer) -> None:
     for entry in optimizer.state.values():
         for tensor in entry.values():
             tensor.zero_()
+
+
+def named_memory(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Name everything an optimizer remembers: {"index of a weight.name": the tensor itself}."""
+    return {
+        f"{index}.{name}": tensor
+        for index, entry in optimizer.state_dict()["state"].items()
+        for name, tensor in entry.items()
+    }
 
 
 def _are_on_cuda(weights: list[nn.Parameter]) -> bool:

@@ -19,7 +19,7 @@ from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.training.batches import TrainingData
 from adgan_cli.engine.training.objectives import Adversarial, Objective, Reconstructive
 from adgan_cli.engine.training.objectives.kinds import Batch
-from adgan_cli.engine.training.optimizers import start_memory
+from adgan_cli.engine.training.optimizers import named_memory, start_memory
 from adgan_cli.engine.training.state import TrainState, sample_latents
 from adgan_cli.processes import Processes
 
@@ -205,6 +205,5 @@ def _changed_tensors(training: Training) -> dict[str, Tensor]:
     for name, network in state.named_networks().items():
         tensors |= {f"{name}/{part}": tensor for part, tensor in network.state_dict().items()}
     for name, optimizer in state.optimizers().items():
-        for index, entry in optimizer.state_dict()["state"].items():
-            tensors |= {f"{name}/{index}.{part}": tensor for part, tensor in entry.items()}
+        tensors |= {f"{name}/{part}": tensor for part, tensor in named_memory(optimizer).items()}
     return tensors

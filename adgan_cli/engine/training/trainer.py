@@ -9,7 +9,6 @@ from the start differ: some kernels add in any order, so last digits differ, and
 
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -26,6 +25,7 @@ from adgan_cli.engine.training.batches import (
 )
 from adgan_cli.engine.training.convergence import stagnation_share
 from adgan_cli.engine.training.objectives import Adversarial, Objective, Reconstructive, objective
+from adgan_cli.engine.training.reports import Reports
 from adgan_cli.engine.training.state import TrainState
 from adgan_cli.engine.training.steps import CRITIC, GENERATOR, Training, captured_steps, new_steps
 from adgan_cli.engine.training.validation import new_validation
@@ -33,9 +33,6 @@ from adgan_cli.errors import ConfigError, DivergedError
 from adgan_cli.processes import SINGLE, Processes
 
 VALIDATE_EVERY = 25  # generator steps between looks at images held out
-# at most this far apart are reports on an accelerator, as each one waits for it
-REPORT_EVERY = 25  # generator steps
-REPORT_SECONDS = 0.25
 
 ShouldStop = Callable[[], bool]
 
@@ -95,7 +92,8 @@ def _train(
     batches = _batches(training)
     steps, batches = _ready_steps(training, batches, record)
     validate = new_validation(training, record=record)
-    distance, reports = torch.zeros((), device=state.device), _Reports(state)
+    distance = torch.zeros((), device=state.device)
+    reports = Reports(state.device, state.step, config.iters)
     while state.step < config.iters and not _stop_agreed(should_stop, processes):
         if isinstance(recipe, Reconstructive):
             (loss,) = steps[GENERATOR](*next(batches))
@@ -114,12 +112,12 @@ def _train(
         if validate is not None and state.step % VALIDATE_EVERY == 0:
             validated = validate()
             state.validation_log.append((state.step, validated))
-        if validated is not None or reports.are_due():
+        if validated is not None or reports.are_due(state.step):
             means = torch.stack([distance.float(), loss.float()])
             mean_distance, mean_loss = _global_mean(means, training).tolist()
             metrics = StepMetrics(state.step, mean_distance, mean_loss, images, validated)
             check_step(metrics, state)
-            reports.note()
+            reports.note(state.step)
             yield metrics
         patience, log = config.patience, state.validation_log
         if validated is not None and 0 < patience < stagnation_share(log):
@@ -158,26 +156,6 @@ def _positions(state: TrainState, recipe: Objective) -> Iterator[Position]:
         many = 1 if isinstance(recipe, Reconstructive) else recipe.critic_steps(step)
         yield from ((step, critic_step) for critic_step in range(first, many))
         first = 0
-
-
-class _Reports:
-    """When the losses are to be read: after each step on a CPU, else seldom, but soon enough."""
-
-    def __init__(self, state: TrainState) -> None:
-        self.state, self.every = state, 1
-        self.step, self.time = state.step, time.monotonic()
-
-    def are_due(self) -> bool:
-        step = self.state.step
-        return step - self.step >= self.every or step == self.state.train_config.iters
-
-    def note(self) -> None:
-        """Set when the next one is due, from how long the steps since the last took."""
-        now, step = time.monotonic(), self.state.step
-        if self.state.device.type != "cpu":
-            affordable = REPORT_SECONDS * (step - self.step) / max(now - self.time, 1e-9)
-            self.every = max(1, min(REPORT_EVERY, int(affordable)))
-        self.step, self.time = step, now
 
 
 def check_step(metrics: StepMetrics, state: TrainState) -> None:
