@@ -14,11 +14,14 @@ import torch
 from commands import FAST, TINY, adgan, one_error, refused, started, wait_until
 from conftest import draw_disc
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from adgan_cli.cli.console import STOP_SIGNALS
 from adgan_cli.config import OBJECTIVES, PAPER_SEARCH, ReadConfig, SearchConfig
 from adgan_cli.engine.models.files import load_model
+from adgan_cli.engine.models.header import metadata
 from adgan_cli.engine.training import trainer as training
+from adgan_cli.engine.training.checkpoint import CUDA_STATE, read_checkpoint
 from adgan_cli.fitting import directory as model_directory
 
 
@@ -507,6 +510,16 @@ def test_a_run_that_diverges_keeps_the_model_there_was(discs, out, monkeypatch):
 
 
 # going on
+
+
+def test_a_run_from_another_kind_of_device_goes_on_and_says_so_once(trained, out):
+    file = out / "checkpoint.safetensors"
+    tensors, saved = load_file(file), read_checkpoint(out)
+    tensors["rng"] = torch.zeros(CUDA_STATE, dtype=torch.uint8)
+    save_file(tensors, file, metadata("checkpoint", saved))
+    said = adgan("train", trained, *TINY, "--iters", "5", "-o", out, "--resume").stderr
+    (line,) = [line for line in said.splitlines() if line.startswith("note: random numbers")]
+    assert "were drawn on CUDA before" in line
 
 
 @pytest.mark.parametrize("options", [["--resume"], ["--overwrite", "--dry-run"]])

@@ -32,8 +32,8 @@ def estimate(state: TrainState, images: PixelSet) -> Estimate:
     data = training_data(images, None, state.device)
     started = time.monotonic()
     seconds = [time.monotonic() - started for _ in train_steps(trial, data)]
-    # an accelerator reports only the last of the three, the first of them slow
-    per_step = (seconds[-1] - seconds[0]) / 2 if len(seconds) > 1 else seconds[-1] / 3
+    # the first and the last are reported everywhere; before the first, graphs are captured
+    per_step = (seconds[-1] - seconds[0]) / 2
     # weights, gradients and two moments of Adam; the generator's average beside them
     weights = parameter_count(state.generator) * 5 + parameter_count(state.auxiliary) * 4
     model = state.model_config

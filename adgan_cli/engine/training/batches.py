@@ -66,7 +66,7 @@ def host_batches(
         for step, critic_step in positions:
             rng = np.random.default_rng([seed, step, critic_step])
             indices = torch.from_numpy(rng.integers(len(data), size=batch_size)[share])
-            yield data.take(indices), indices
+            yield data.take(indices.to(data.pixels.device)), indices
 
     return bring(batches(), device)
 
@@ -81,7 +81,8 @@ def _prefetch(batches: Iterator[DrawnBatch], device: torch.device) -> Iterator[D
     side, ahead = torch.cuda.Stream(device), None
     for batch in batches:
         with torch.cuda.stream(side):
-            copies = [one.pin_memory().to(device, non_blocking=True) for one in batch]
+            pinned = [one if one.is_cuda else one.pin_memory() for one in batch]
+            copies = [one.to(device, non_blocking=True) for one in pinned]
             coming = copies[0], copies[1], side.record_event()
         if ahead is not None:
             yield _arrived(*ahead)

@@ -100,7 +100,7 @@ def _count(content: Mapping[str, Any], name: str) -> int:
 def _restore_rng(state: TrainState, saved: Tensor) -> None:
     """Let random numbers go on where they stopped; on another kind of device, anew.
 
-    The generators of the CPU and of CUDA have states of their own; until adgan 0.6 a run on CUDA
+    The generators of the CPU and of CUDA have states of their own; until adgan 0.5 a run on CUDA
     drew on the CPU. The new ones follow from the saved state, so that a run can be repeated.
     """
     cpu, length = torch.Generator().get_state().numel(), saved.numel()

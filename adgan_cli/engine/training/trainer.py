@@ -135,9 +135,15 @@ def _ready_steps(
 
 
 def _batches(training: Training) -> Iterator[tuple[Tensor, ...]]:
-    """Yield, without end, what the next step that sees real images takes."""
+    """Yield, without end, what the next step that sees real images takes.
+
+    Processes draw alike, so in steps only if all have room for the images on their device.
+    """
     state, data = training.state, training.data
-    if are_drawn_in_steps(data, state.rng):
+    elsewhere = not are_drawn_in_steps(data, state.rng)
+    if training.processes.world_size > 1:
+        elsewhere = any_process(elsewhere)
+    if not elsewhere:
         return itertools.repeat(())
     return host_batches(
         data,
