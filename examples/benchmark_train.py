@@ -2,6 +2,7 @@
 
     python examples/benchmark_train.py [--size 64] [--objective wgan-gp] [--device auto] [--json]
     python examples/benchmark_train.py FOLDER --quality 300 --size 32
+    python examples/benchmark_train.py --captured [--sizes 32 64] [--steps 50] [--device cuda]
 
 The usual loop: float32, contiguous tensors, a DataLoader with 2 workers that decodes nothing (the
 pictures are in memory), optimizers as they come. adgan's: `train_steps` in the precision
@@ -13,6 +14,11 @@ With --quality STEPS both train that long, from two seeds each, on the pictures 
 every tenth; printed is the sliced Wasserstein distance of 1,000 generated pictures, by the last
 weights of each, to the pictures left out. Less is better, and the distance of two halves of the
 real pictures is what perfection would have.
+
+With --captured adgan's own steps, by each objective and at each size: run as they are, and captured
+as CUDA graphs and replayed, in milliseconds for a generator step with the critic steps before it;
+medians of rounds in which both take their turn, the first step of each left out. A line below the
+table says which could not be captured and why; where there is no CUDA there is nothing to compare.
 """
 
 import argparse
@@ -23,18 +29,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Adam, RMSprop
 from torch.utils.data import DataLoader, Dataset
 
-from adgan_cli.config import ModelConfig, TrainConfig
+from adgan_cli.config import OBJECTIVES, ModelConfig, TrainConfig
 from adgan_cli.engine.cost import training_operations
 from adgan_cli.engine.device import pick_device, pick_precision
 from adgan_cli.engine.models.dcgan import Critic, Generator, init_weights
 from adgan_cli.engine.training.batches import TrainingData
-from adgan_cli.engine.training.state import new_state
+from adgan_cli.engine.training.state import TrainState, new_state
 from adgan_cli.engine.training.trainer import train_steps
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.pixels import load_pixels
@@ -42,6 +49,8 @@ from adgan_cli.images.read import Preprocessing
 from adgan_cli.images.reader import Reader
 
 ROUNDS, PICTURES, WORKERS, DIRECTIONS = 5, 3000, 2, 512
+CAPTURED_ROUNDS = 3
+PAST_WARM_UP = 25  # the reference code of WGAN takes 100 critic steps for each step before
 Steps = Callable[[int], Generator]  # takes so many generator steps, returns the generator
 
 
@@ -64,12 +73,19 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--objective", choices=["wgan", "wgan-gp"], default="wgan-gp")
     parser.add_argument("--quality", type=int, default=0, metavar="STEPS")
+    parser.add_argument("--captured", action="store_true", help="compare with eager steps")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64])
+    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=OBJECTIVES)
+    parser.add_argument("--width", type=int, default=64, help="with --captured")
+    parser.add_argument("--steps", type=int, help="a round; 50, or 1 on a CPU")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if args.quality and not args.folder:
         parser.error("--quality needs a FOLDER of pictures")
     device = pick_device(args.device)
+    if args.captured:
+        return print_captured(args, device)
     config = TrainConfig(objective=args.objective, iters=10**9, ema=0.0)
     pixels = load(args.folder, args.size)
     if args.quality:
@@ -102,8 +118,7 @@ def load(folder: Path | None, size: int) -> Tensor:
 
 
 def speed(pixels: Tensor, config: TrainConfig, device: torch.device) -> dict[str, object]:
-    # the reference code of WGAN takes 100 critic steps for each of the first 25: begin after those
-    begin = 25 if config.objective == "wgan" else 0
+    begin = PAST_WARM_UP if config.objective == "wgan" else 0
     methods = {
         "usual": usual(pixels, config, device, begin),
         "adgan": adgan(pixels, config, device, begin),
@@ -128,6 +143,70 @@ def speed(pixels: Tensor, config: TrainConfig, device: torch.device) -> dict[str
         "share_of_float32_product": rate / product_rate(torch.float32, device),
         "share_of_bfloat16_product": rate / product_rate(torch.bfloat16, device),
     }
+
+
+def print_captured(args: argparse.Namespace, device: torch.device) -> None:
+    """Print a row as soon as it is measured: a run may be cut short."""
+    steps = args.steps or (1 if device.type == "cpu" else 50)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    precision = pick_precision("auto", device)
+    if not args.json:
+        print(f"torch {torch.__version__}, {name}, {precision}, width {args.width}, {steps} steps")
+        print(f"{'size':>4} {'objective':<16} {'eager ms':>9} {'captured ms':>12} {'ratio':>6}")
+    for size in args.sizes:
+        for objective in args.objectives:
+            row = measure_captured(
+                ModelConfig(size=size, width=args.width), objective, steps, device
+            )
+            if args.json:
+                print(json.dumps({"device": name, "precision": precision, **row}), flush=True)
+                continue
+            captured, ratio = row["captured_ms"], row["times_as_fast"]
+            right = "-" if captured is None else f"{captured:.3g}"
+            times = "-" if ratio is None else f"{ratio:.2f}"
+            print(f"{size:>4} {objective:<16} {row['eager_ms']:>9.3g} {right:>12} {times:>6}")
+            for note in row["notes"]:
+                print(f"     {note}", flush=True)
+
+
+def measure_captured(
+    model: ModelConfig, objective: str, steps: int, device: torch.device
+) -> dict[str, Any]:
+    """Time both ways of one objective at one size, in turns."""
+    begin = PAST_WARM_UP if objective == "wgan" else 0
+    config = TrainConfig(objective=objective, iters=10**9)
+    precision = pick_precision("auto", device)
+    data = TrainingData(load(None, model.size).to(device))
+    kinds = [True, False] if device.type == "cuda" else [True]
+    states = {}
+    for eager in kinds:
+        states[eager] = new_state(
+            model, config, device=device, precision=precision, n_images=len(data)
+        )
+        states[eager].step = begin
+    seconds: dict[bool, list[float]] = {eager: [] for eager in kinds}
+    for _ in range(CAPTURED_ROUNDS):
+        for eager in kinds:
+            seconds[eager].append(seconds_a_step(states[eager], data, steps, eager=eager))
+    took = {eager: 1000 * statistics.median(rounds) for eager, rounds in seconds.items()}
+    notes = list(dict.fromkeys(states[kinds[-1]].notes))
+    captured = None if notes else took.get(False)
+    return {
+        "size": model.size,
+        "objective": objective,
+        "eager_ms": took[True],
+        "captured_ms": captured,
+        "times_as_fast": None if captured is None else took[True] / captured,
+        "notes": notes,
+    }
+
+
+def seconds_a_step(state: TrainState, data: TrainingData, count: int, *, eager: bool) -> float:
+    """Time generator steps after the first, before which they are captured."""
+    state.train_config = replace(state.train_config, iters=state.step + 1 + count)
+    marks = [(one.step, time.perf_counter()) for one in train_steps(state, data, eager=eager)]
+    (first, started), (last, ended) = marks[0], marks[-1]  # both have waited for the device
+    return (ended - started) / (last - first)
 
 
 def quality(
