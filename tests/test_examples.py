@@ -1,5 +1,6 @@
 """The examples start: what they import is there, and the shell scripts parse."""
 
+import json
 import runpy
 import subprocess
 import sys
@@ -31,6 +32,14 @@ def test_every_script_explains_itself(monkeypatch, capsys):
             with pytest.raises(SystemExit, match="0"):
                 run(monkeypatch, script, "--help")
             assert f"usage: {script.name}" in capsys.readouterr().out
+
+
+def test_where_there_is_no_cuda_eager_steps_have_nothing_to_be_compared_with(monkeypatch, capsys):
+    words = "--captured --json --device cpu --sizes 16 --width 4 --objectives gan mmd".split()
+    run(monkeypatch, EXAMPLES / "benchmark_train.py", *words)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["objective"] for row in rows] == ["gan", "mmd"]
+    assert all(row["eager_ms"] > 0 and row["captured_ms"] is None for row in rows)
 
 
 @pytest.mark.slow
