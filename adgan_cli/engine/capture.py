@@ -98,7 +98,7 @@ def capture(
 def record_cuda_graph(
     function: Function, inputs: Sequence[Tensor], context: CaptureContext
 ) -> Function:
-    """Record the kernels of a function; what is returned copies inputs to where they go by.
+    """Record the kernels of a function, to be replayed after a copy of the inputs into its buffers.
 
     The function runs a few times before, and changes what it changes. Raises whatever it raises.
     """
@@ -110,11 +110,7 @@ def record_cuda_graph(
             for generator in context.generators:
                 graph.register_generator_state(generator)
         try:
-            side.wait_stream(current)
-            with torch.cuda.stream(side):
-                for _ in range(WARM_UPS):
-                    function(*buffers)
-            current.wait_stream(side)
+            _warm_up(function, buffers, side)
             with torch.cuda.graph(graph, stream=side):
                 outputs = function(*buffers)
         except BaseException:
@@ -129,6 +125,18 @@ def record_cuda_graph(
         return outputs
 
     return replay
+
+
+def _warm_up(function: Function, inputs: Sequence[Tensor], side: torch.cuda.Stream) -> None:
+    """Run a function on another stream, between what the current one did and will do."""
+    current = torch.cuda.current_stream()
+    side.wait_stream(current)
+    try:
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UPS):
+                function(*inputs)
+    finally:
+        current.wait_stream(side)
 
 
 def _renew(generators: Sequence[torch.Generator]) -> None:
