@@ -2,7 +2,7 @@
 
     python examples/benchmark_train.py [--size 64] [--objective wgan-gp] [--device auto] [--json]
     python examples/benchmark_train.py FOLDER --quality 300 --size 32
-    python examples/benchmark_train.py --captured [--sizes 32 64] [--steps 50] [--device cuda]
+    python examples/benchmark_train.py --captured [--sizes 32 64] [--steps 30] [--device cuda]
 
 The usual loop: float32, contiguous tensors, a DataLoader with 2 workers that decodes nothing (the
 pictures are in memory), optimizers as they come. adgan's: `train_steps` in the precision
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64])
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=OBJECTIVES)
     parser.add_argument("--width", type=int, default=64, help="with --captured")
-    parser.add_argument("--steps", type=int, help="a round; 50, or 1 on a CPU")
+    parser.add_argument("--steps", type=int, help="a round; 30, or 1 on a CPU")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -147,7 +147,7 @@ def speed(pixels: Tensor, config: TrainConfig, device: torch.device) -> dict[str
 
 def print_captured(args: argparse.Namespace, device: torch.device) -> None:
     """Print a row as soon as it is measured: a run may be cut short."""
-    steps = args.steps or (1 if device.type == "cpu" else 50)
+    steps = args.steps or (1 if device.type == "cpu" else 30)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     precision = pick_precision("auto", device)
     if not args.json:

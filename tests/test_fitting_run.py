@@ -12,7 +12,7 @@ from conftest import draw_disc
 
 from adgan_cli.config import FeatureConfig, ModelConfig, TrainConfig
 from adgan_cli.engine.models.files import file_digest, load_model, save_model
-from adgan_cli.engine.training import trainer as training
+from adgan_cli.engine.training import steps
 from adgan_cli.engine.training.checkpoint import read_checkpoint
 from adgan_cli.errors import ConfigError, DivergedError
 from adgan_cli.fitting import run as run_module
@@ -224,7 +224,7 @@ def test_a_diverged_run_keeps_the_last_good_model(tmp_path, monkeypatch):
         with torch.no_grad():
             run.state.critic.last.weight.fill_(float("inf"))
 
-    monkeypatch.setattr(training, "_update_ema", explode)
+    monkeypatch.setattr(steps, "update_average", explode)
     with pytest.raises(DivergedError, match="the model of step 2 is kept"):
         complete(run)
     assert load_model(tmp_path).digest == good.digest
@@ -232,10 +232,10 @@ def test_a_diverged_run_keeps_the_last_good_model(tmp_path, monkeypatch):
 
 
 def test_a_generator_with_nan_is_never_saved(tmp_path, monkeypatch):
-    def spoil(state):
-        state.ema.first.weight.fill_(float("nan"))
+    def spoil(training):
+        training.state.ema.first.weight.fill_(float("nan"))
 
-    monkeypatch.setattr(training, "_update_ema", torch.no_grad()(spoil))
+    monkeypatch.setattr(steps, "update_average", torch.no_grad()(spoil))
     with pytest.raises(DivergedError, match="no model was saved yet"):
         complete(started(tmp_path))
     assert not (tmp_path / "model.safetensors").exists()
