@@ -100,8 +100,8 @@ def _count(content: Mapping[str, Any], name: str) -> int:
 def _restore_rng(state: TrainState, saved: Tensor) -> None:
     """Let random numbers go on where they stopped; on another kind of device, anew.
 
-    The generators of the CPU and of CUDA have states of their own; until adgan 0.5 a run on CUDA
-    drew on the CPU. The new ones follow from the saved state, so that a run can be repeated.
+    The generators of the CPU and of CUDA have states of their own; an older adgan drew on the CPU
+    for a run on CUDA. The new ones follow from the saved state, so that a run can be repeated.
     """
     cpu, length = torch.Generator().get_state().numel(), saved.numel()
     if length != state.rng.get_state().numel() and length in (cpu, CUDA_STATE):
