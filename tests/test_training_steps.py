@@ -321,9 +321,9 @@ def test_a_gpu_goes_on_from_a_checkpoint_with_the_same_random_numbers(name, tmp_
     data = TrainingData(PIXELS.to(device))
     whole, parted = fresh(name, device), fresh(name, device)
     list(train_steps(whole, data))
-    begin, calls = parted.step, iter([False] * 3)
+    calls = iter([False] * 2)
     list(train_steps(parted, data, should_stop=lambda: next(calls, True)))
-    assert parted.step < begin + 3 or name == "glo"
+    assert parted.step < whole.step
     save_checkpoint(parted, tmp_path, {"pictures": len(PIXELS)})
     resumed = load_checkpoint(tmp_path, device)
     assert resumed.notes == []
