@@ -20,7 +20,7 @@ Objective = Literal["wgan", "wgan-gp", "gan", "gan-saturating", "lsgan", "mmd", 
 Init = Literal["prior", "encoder", "both"]
 Theta = Literal["per-point", "per-image", "none"]
 Reduce = Literal["mean", "min"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["auto", "fp32", "tf32", "bf16"]
 Adjust = Literal["none", "complexity"]
 Loss = Literal[
     "l2", "relative", "l1", "laplacian", "ssim", "gradient", "critic-features", "features"
@@ -207,7 +207,9 @@ class SearchConfig:
         "none", SEARCH, "Let the generator's weights adapt for each point, image (faster), or not."
     )
     precision: Precision = option(
-        "fp32", SEARCH, "Numbers of the search; bf16 halves the time, with --theta none only."
+        "auto",
+        SEARCH,
+        "Numbers of the search; auto: tf32 on CUDA devices where --theta none, else fp32.",
     )
     # l2 in section 4.2
     loss: str = option(
@@ -230,8 +232,8 @@ class SearchConfig:
             _check(0 <= value <= MAX_FLOAT, name, "at least 0, at most 1e6", value)
         _check(0 < self.lr_decay <= 1, "lr_decay", "above 0, at most 1", self.lr_decay)
         # 8 bits of a weight of 0.02 are steps of 6e-5: those of theta would be lost
-        is_valid = self.precision == "fp32" or not self.moves_theta
-        _check(is_valid, "precision", "fp32 unless --theta none", self.precision)
+        is_valid = self.precision in ("auto", "fp32") or not self.moves_theta
+        _check(is_valid, "precision", "auto or fp32 unless --theta none", self.precision)
         allowed = f"one of {', '.join(LOSSES)}, or a sum like l2+0.5*ssim"
         _check(bool(loss_terms(self.loss)), "loss", allowed, self.loss)
         _check_seed(self.seed)
@@ -245,6 +247,15 @@ class SearchConfig:
     def moves_theta(self) -> bool:
         """Whether line 5 of Algorithm 1 does anything."""
         return self.theta != "none" and self.lr_theta > 0
+
+
+def comparable_precision(precision: Precision) -> Precision:
+    """Return a precision that is equal where scores may be compared with each other's.
+
+    Those in float32 and in TF32 agree to less than images of a kind differ by; those in bfloat16
+    are compared with their like.
+    """
+    return precision if precision == "bf16" else "auto"
 
 
 def loss_terms(text: str) -> list[tuple[float, str]]:

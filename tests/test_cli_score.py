@@ -22,11 +22,13 @@ from PIL import Image
 
 from adgan_cli.cli.console import INTERRUPTED
 from adgan_cli.config import PAPER_SEARCH
+from adgan_cli.engine import device
 from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.model import Model
 from adgan_cli.errors import ConfigError, OutputError
 from adgan_cli.scoring.rows import COLUMNS, read_scores
 from adgan_cli.scoring.run import ScoringResult, ScoringRun
+from adgan_cli.scoring.scorer import Scorer
 
 # the modules: in the package `cli` itself, a command hides the module of its name
 score = import_module("adgan_cli.cli.score")
@@ -479,3 +481,31 @@ def test_a_network_that_is_not_here_is_one_warning_and_the_others_score(
     assert "z_components" not in rows[0] and all(row["p_value"] for row in rows)
     plain = adgan("score", discs(2), "-m", joined_model, "-q", "--by", "reconstruction")
     assert plain.stderr == ""
+
+
+def test_bf16_where_it_is_slow_is_warned_of(discs, tiny_model, monkeypatch):
+    words = ["score", discs(1), "-m", tiny_model, *FAST, "--theta", "none"]
+    for native, said in ((False, True), (True, False)):
+        monkeypatch.setattr(device, "multiplies_bf16", lambda device, result=native: result)
+        assert ("takes many times as long" in adgan(*words, "--precision", "bf16").stderr) is said
+        assert "warning" not in adgan(*words).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [("--theta none --precision tf32", "cpu does not"), ("--precision bf16", "--theta none")],
+)
+def test_a_precision_that_does_not_go_is_refused(discs, tiny_model, words, reason):
+    assert reason in refused("score", discs(1), "-m", tiny_model, *FAST, *words.split(), code=2)
+
+
+@pytest.mark.parametrize("command", ["score", "rank"])
+def test_a_search_that_could_not_be_captured_is_mentioned_once(
+    discs, tiny_model, tmp_path, monkeypatch, command
+):
+    monkeypatch.setattr(Scorer, "eager_reason", property(lambda self: "it cannot be captured: no"))
+    words = [command, discs(3), "-m", tiny_model, *FAST, "-b", "1", "-o", tmp_path / "out"]
+    lines = adgan(*words).stderr.splitlines()
+    said = "note: the search ran step by step, not as one CUDA graph: it cannot be captured: no"
+    assert lines.count(said) == 1
+    assert said not in adgan(*words[:-1], tmp_path / "other", "-q").stderr

@@ -26,7 +26,7 @@ def test_the_papers_settings_are_a_preset():
         lr_z=0.25,
         lr_theta=5e-5,
         theta="per-point",
-        precision="fp32",
+        precision="auto",
         loss="l2",
         seed=0,
     )
@@ -68,6 +68,7 @@ def test_what_is_not_given_is_what_the_commands_do():
         (lambda: SearchConfig(z_radius=-0.1), "--z-radius"),
         (lambda: SearchConfig(precision="fp16"), "--precision"),
         (lambda: SearchConfig(precision="bf16", theta="per-point"), "--precision"),
+        (lambda: SearchConfig(precision="tf32", theta="per-image"), "--precision"),
         (lambda: SearchConfig(lr_z=float("inf")), "--lr-z"),
         (lambda: SearchConfig(loss="l7"), "--loss"),
         (lambda: TrainConfig(penalty=float("inf")), "--penalty"),

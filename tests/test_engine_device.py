@@ -5,7 +5,15 @@ import os
 import pytest
 import torch
 
-from adgan_cli.engine.device import free_memory, full_float32, pick_device, pick_precision
+from adgan_cli.engine.device import (
+    deterministic_convolutions,
+    free_memory,
+    full_float32,
+    multiplies_tf32,
+    pick_device,
+    pick_precision,
+    tf32_products,
+)
 from adgan_cli.errors import ConfigError
 
 CPU = torch.device("cpu")
@@ -56,3 +64,36 @@ def test_full_float32_is_set_and_set_back():
         assert torch.get_float32_matmul_precision() == "high"
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+def test_tf32_is_let_in_for_a_while_only_and_for_cuda_alone():
+    def flags():
+        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+        return matmul.allow_tf32, cudnn.allow_tf32
+
+    with full_float32():
+        assert flags() == (False, False)
+        with tf32_products():
+            assert flags() == (True, True)
+            a = torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
+            exact = (a.double() @ a.double()).float()
+            torch.testing.assert_close(a @ a, exact, rtol=1e-6, atol=1e-6)
+        assert flags() == (False, False)
+
+
+def test_only_cuda_devices_from_8_0_on_have_tf32(monkeypatch):
+    assert not multiplies_tf32(CPU) and not multiplies_tf32(torch.device("mps"))
+    for capability, has in (((7, 5), False), ((8, 0), True), ((9, 0), True)):
+        monkeypatch.setattr(
+            torch.cuda, "get_device_capability", lambda device, result=capability: result
+        )
+        assert multiplies_tf32(torch.device("cuda", 0)) is has
+
+
+def test_kernels_are_deterministic_for_a_while_only(monkeypatch):
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    before = cudnn.deterministic
+    with deterministic_convolutions():
+        assert (cudnn.deterministic, cudnn.benchmark) == (True, False)
+    assert (cudnn.deterministic, cudnn.benchmark) == (before, True)

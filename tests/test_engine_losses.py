@@ -54,30 +54,30 @@ def noise(seed, count=2, channels=3, side=16):
 def test_l2_sums_squares_and_l1_magnitudes_per_picture(loss, expected):
     x = torch.zeros(2, 3, 4, 4)
     y = torch.stack([torch.full((3, 4, 4), 0.5), torch.full((3, 4, 4), -1.0)])
-    torch.testing.assert_close(loss(y, x), torch.tensor(expected))
+    torch.testing.assert_close(loss(x)(y), torch.tensor(expected))
 
 
 def test_relative_is_one_for_a_plain_picture_of_the_right_colour():
     x = noise(0)
     plain = x.mean((2, 3), keepdim=True).expand_as(x)
-    torch.testing.assert_close(normalized_l2(plain, x), torch.ones(2))
+    torch.testing.assert_close(normalized_l2(x)(plain), torch.ones(2))
 
 
 def test_relative_does_not_see_contrast():
     x, y = noise(0), noise(1)
-    torch.testing.assert_close(normalized_l2(y / 4, x / 4), normalized_l2(y, x))
+    torch.testing.assert_close(normalized_l2(x / 4)(y / 4), normalized_l2(x)(y))
 
 
 def test_relative_is_finite_for_a_flat_picture():
     flat, y = torch.full((1, 1, 16, 16), 0.3), torch.full((1, 1, 16, 16), 0.3 + 2 / 255)
-    torch.testing.assert_close(normalized_l2(y, flat), torch.ones(1), rtol=1e-4, atol=0)
+    torch.testing.assert_close(normalized_l2(flat)(y), torch.ones(1), rtol=1e-4, atol=0)
 
 
 def test_gradient_is_one_for_any_plain_picture_and_sees_neither_colour_nor_contrast():
     x, y = noise(0), noise(1)
-    torch.testing.assert_close(gradient_difference(torch.full_like(x, 0.7), x), torch.ones(2))
-    torch.testing.assert_close(gradient_difference(x + 0.4, x), torch.zeros(2), rtol=0, atol=1e-6)
-    torch.testing.assert_close(gradient_difference(y / 4, x / 4), gradient_difference(y, x))
+    torch.testing.assert_close(gradient_difference(x)(torch.full_like(x, 0.7)), torch.ones(2))
+    torch.testing.assert_close(gradient_difference(x)(x + 0.4), torch.zeros(2), rtol=0, atol=1e-6)
+    torch.testing.assert_close(gradient_difference(x / 4)(y / 4), gradient_difference(x)(y))
 
 
 def test_gradient_counts_each_pair_of_neighbours_once():
@@ -85,19 +85,19 @@ def test_gradient_counts_each_pair_of_neighbours_once():
     x, y = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
     x[..., 2:] = 1
     y[..., 2:, :] = 2
-    torch.testing.assert_close(gradient_difference(y, x), torch.tensor([(4 * 1 + 4 * 4) / 4.0]))
+    torch.testing.assert_close(gradient_difference(x)(y), torch.tensor([(4 * 1 + 4 * 4) / 4.0]))
 
 
 def test_gradient_is_finite_for_a_flat_picture():
     flat = torch.full((1, 3, 16, 16), 0.3)
-    assert gradient_difference(flat, flat).item() == 0
-    assert gradient_difference(noise(0)[:1], flat).isfinite().all()
+    assert gradient_difference(flat)(flat).item() == 0
+    assert gradient_difference(flat)(noise(0)[:1]).isfinite().all()
 
 
 def test_laplacian_of_a_flat_difference_lies_in_the_coarsest_level():
     """All details of a constant are 0; 4 x 4 pixels are left, at level 2 of 16 pixels: 4^2."""
     x = torch.zeros(1, 1, 16, 16)
-    torch.testing.assert_close(laplacian(x + 0.5, x), torch.tensor([0.5 * 16 * 4.0**2]))
+    torch.testing.assert_close(laplacian(x)(x + 0.5), torch.tensor([0.5 * 16 * 4.0**2]))
 
 
 def test_laplacian_counts_what_is_coarse_and_what_is_fine_alike():
@@ -105,7 +105,7 @@ def test_laplacian_counts_what_is_coarse_and_what_is_fine_alike():
     x = torch.zeros(1, 1, 32, 32)
     row = torch.arange(32)
     chequered = 0.1 * ((row + row[:, None]) % 2 * 2 - 1.0).expand_as(x)
-    torch.testing.assert_close(laplacian(x + 0.1, x), laplacian(chequered, x), rtol=0.01, atol=0)
+    torch.testing.assert_close(laplacian(x)(x + 0.1), laplacian(x)(chequered), rtol=0.01, atol=0)
 
 
 def test_ssim_of_two_plain_pictures_compares_their_brightness():
@@ -113,27 +113,27 @@ def test_ssim_of_two_plain_pictures_compares_their_brightness():
     a, b, c1 = 0.5, -0.25, (0.01 * 2) ** 2
     x, y = torch.full((1, 3, 16, 16), a), torch.full((1, 3, 16, 16), b)
     expected = 1 - (2 * a * b + c1) / (a * a + b * b + c1)
-    torch.testing.assert_close(ssim(y, x), torch.tensor([expected]), rtol=1e-3, atol=0)
+    torch.testing.assert_close(ssim(x)(y), torch.tensor([expected]), rtol=1e-3, atol=0)
 
 
 def test_ssim_of_a_chequered_picture_and_its_negative_is_two():
     row = torch.arange(16)
     x = ((row + row[:, None]) % 2 * 2 - 1.0).expand(1, 3, 16, 16)
-    torch.testing.assert_close(ssim(-x, x), torch.tensor([2.0]), rtol=0.01, atol=0)
+    torch.testing.assert_close(ssim(x)(-x), torch.tensor([2.0]), rtol=0.01, atol=0)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_is_zero_where_pictures_agree(name, named):
     x = noise(0)
-    torch.testing.assert_close(named(name)(x.clone(), x), torch.zeros(2), rtol=0, atol=1e-5)
+    torch.testing.assert_close(named(name)(x)(x.clone()), torch.zeros(2), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_is_of_each_picture_alone(name, named):
     x, y = noise(0, 3), noise(1, 3)
     loss = named(name)
-    together = loss(y, x)
-    alone = torch.cat([loss(y[i : i + 1], x[i : i + 1]) for i in range(3)])
+    together = loss(x)(y)
+    alone = torch.cat([loss(x[i : i + 1])(y[i : i + 1]) for i in range(3)])
     assert together.shape == (3,)
     torch.testing.assert_close(together, alone)
 
@@ -146,23 +146,47 @@ def test_the_slope_of_every_loss_is_right(name, channels, named):
     x, y = (noise(seed, 1, channels).double() for seed in (0, 1))
     y.requires_grad_()
     loss = named(name, copy.deepcopy(CRITIC).double(), torch.double)
-    (slope,) = torch.autograd.grad(loss(y, x).sum(), y)
+    (slope,) = torch.autograd.grad(loss(x)(y).sum(), y)
     with torch.no_grad():
         along = torch.randn(y.shape, generator=torch.Generator().manual_seed(2)).double()
         step = 1e-6 * along
-        measured = (loss(y + step, x) - loss(y - step, x)).sum() / 2e-6
+        measured = (loss(x)(y + step) - loss(x)(y - step)).sum() / 2e-6
     torch.testing.assert_close((slope * along).sum(), measured, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_one_target_serves_several_pictures(name, named):
+    x, y = noise(0, 1), noise(1, 3)
+    torch.testing.assert_close(named(name)(x)(y), named(name)(x.expand(3, -1, -1, -1))(y))
+
+
+@pytest.mark.parametrize("name", ["critic-features", "features"])
+def test_a_network_sees_the_target_once(name, named, request):
+    x, y, seen = noise(0, 1), noise(1, 3), []
+    network = CRITIC
+    if name == "features":
+        network = request.getfixturevalue("backbone").network
+    layer = next(one for one in network.modules() if isinstance(one, torch.nn.Conv2d))
+    hook = layer.register_forward_hook(lambda *call: seen.append(len(call[1][0])))
+    try:
+        loss = make_loss(
+            name, CRITIC, request.getfixturevalue("backbone") if name == "features" else None
+        )(x)
+        loss(y), loss(-y)
+    finally:
+        hook.remove()
+    assert seen == [1, 3, 3]
 
 
 def test_a_sum_of_losses_is_the_sum_of_their_values():
     x, y = noise(0), noise(1)
-    together = make_loss("l2 + 0.5*ssim+2*l1")(y, x)
-    torch.testing.assert_close(together, l2(y, x) + 0.5 * ssim(y, x) + 2 * l1(y, x))
+    together = make_loss("l2 + 0.5*ssim+2*l1")(x)(y)
+    torch.testing.assert_close(together, l2(x)(y) + 0.5 * ssim(x)(y) + 2 * l1(x)(y))
 
 
 def test_critic_features_are_what_its_verdict_is_linear_in():
     x, y = noise(0), noise(1)
-    result = critic_features(CRITIC)(y, x)
+    result = critic_features(CRITIC)(x)(y)
     expected = (CRITIC.body(y) - CRITIC.body(x)).abs().sum((1, 2, 3))
     torch.testing.assert_close(result, expected)
     verdict = CRITIC.features(x) @ CRITIC.last.weight.flatten()
@@ -178,7 +202,7 @@ def test_features_are_compared_at_every_depth_and_scaled_to_length_one(backbone)
     for a, b in zip(*seen, strict=True):
         a, b = (v / v.square().sum(1, keepdim=True).sqrt() for v in (a, b))
         expected += (a - b).square().sum(1).mean((1, 2))
-    result = perceptual(backbone)(y, x)
+    result = perceptual(backbone)(x)(y)
     torch.testing.assert_close(result, expected)
     assert (0 < result).all() and (result < 4 * len(seen[0])).all()
 
@@ -186,7 +210,7 @@ def test_features_are_compared_at_every_depth_and_scaled_to_length_one(backbone)
 def test_features_compare_small_and_plain_pictures(backbone):
     plain = torch.zeros(1, 1, 16, 16)
     y = noise(0, 1, 1).requires_grad_()
-    loss = perceptual(backbone)(y, plain)
+    loss = perceptual(backbone)(plain)(y)
     (slope,) = torch.autograd.grad(loss.sum(), y)
     assert loss > 0.01 and slope.isfinite().all() and slope.abs().max() > 0
 
@@ -198,7 +222,7 @@ def test_a_model_compares_by_its_own_pretrained_network(backbone):
     features = FeatureModel({"pretrained": detector}, scales, 64)
     model = Model(make_generator(), ModelConfig(16), features=features)
     x, y = noise(0), noise(1)
-    torch.testing.assert_close(loss_for(model, "features")(y, x), perceptual(backbone)(y, x))
+    torch.testing.assert_close(loss_for(model, "features")(x)(y), perceptual(backbone)(x)(y))
     with pytest.raises(ConfigError, match="--features NAME"):
         loss_for(replace(model, features=None), "features")
 

@@ -57,6 +57,24 @@ def test_a_calibration_belongs_to_one_way_of_searching_whatever_is_adjusted_afte
     assert model.calibration(replace(PAPER_SEARCH, k=6)) is None
 
 
+@pytest.mark.parametrize(
+    ("calibrated", "asked", "found"),
+    [
+        ("fp32", "auto", True),
+        ("tf32", "auto", True),
+        ("tf32", "fp32", True),
+        ("bf16", "auto", False),
+        ("fp32", "bf16", False),
+        ("bf16", "bf16", True),
+    ],
+)
+def test_a_calibration_serves_precisions_whose_scores_agree(model, calibrated, asked, found):
+    search = replace(SearchConfig(), by="reconstruction")
+    held_out = replace(search, precision=calibrated)
+    model = replace(model, calibrations=(Calibration(held_out, np.zeros(3), np.zeros((3, 5))),))
+    assert (model.calibration(replace(search, precision=asked)) is not None) is found
+
+
 def test_training_images_are_recognised_by_their_fingerprint(model):
     seen = np.sort(np.array([2**63 + 5, 7, 300], np.uint64))  # beyond what a signed number holds
     model = replace(model, training_fingerprints=seen)

@@ -66,7 +66,7 @@ def test_each_step_shows_the_picture_that_its_loss_is_of(model, pixels, config):
     loss = make_loss(config.loss)
     for point, steps in enumerate(trajectory.generated):
         # from pixels rounded to 8 bits
-        losses = loss(to_model_range(torch.from_numpy(steps)), x).numpy()
+        losses = loss(x)(to_model_range(torch.from_numpy(steps))).numpy()
         assert losses == pytest.approx(trajectory.losses[point], rel=0.02)
 
 

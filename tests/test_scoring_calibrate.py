@@ -54,6 +54,16 @@ def test_other_settings_have_scores_of_their_own():
     assert again.calibration(replace(PAPER_SEARCH, n_seed=3)) is None
 
 
+def test_a_calibration_says_in_which_precision_it_was_computed_and_replaces_its_equals():
+    search = replace(SEARCH, theta="none")
+    by_auto = with_calibration(model(), noise(4), search)
+    assert [one.search.precision for one in by_auto.calibrations] == ["fp32"]  # on a CPU
+    explicit = with_calibration(by_auto, noise(5), replace(search, precision="fp32"))
+    rounded = with_calibration(explicit, noise(6), replace(search, precision="bf16"))
+    found = [(one.search.precision, len(one.scores)) for one in rounded.calibrations]
+    assert found == [("fp32", 5), ("bf16", 6)]
+
+
 def test_a_calibration_that_is_stopped_changes_nothing():
     answers = iter([False, True])
     before = model()

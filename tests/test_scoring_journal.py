@@ -14,12 +14,19 @@ from conftest import draw_disc, make_generator
 from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.model import Model
+from adgan_cli.engine.search import precision
 from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.images.find import list_inputs
 from adgan_cli.images.refs import FileStamp, ImageRef
 from adgan_cli.reports.rank import rank
 from adgan_cli.scoring import run
-from adgan_cli.scoring.journal import JournalEntry, journal_writer, read_journal, stamp_of
+from adgan_cli.scoring.journal import (
+    JournalEntry,
+    journal_writer,
+    read_journal,
+    scoring_key,
+    stamp_of,
+)
 from adgan_cli.scoring.rows import read_scores
 
 
@@ -272,3 +279,14 @@ def test_a_line_of_another_shape_is_passed_over(line, values):
     with open(folder / "process-0.jsonl", "ab") as file:
         file.write(body + b",%d]\n" % zlib.crc32(body))
     assert len(read_journal(folder, about)) == 1
+
+
+def test_a_journal_is_of_one_precision_as_it_was_computed(tiny_model, monkeypatch):
+    model, config = load_model(tiny_model), replace(PAPER_SEARCH, theta="none")
+
+    def key(name: str) -> dict[str, object]:
+        return scoring_key(model, replace(config, precision=name))
+
+    assert key("auto") == key("fp32") != key("bf16")  # on a CPU
+    monkeypatch.setattr(precision, "multiplies_tf32", lambda device: True)
+    assert key("auto") == key("tf32") != key("fp32")

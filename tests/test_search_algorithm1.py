@@ -9,7 +9,7 @@ from conftest import make_generator
 from searching import ForeignGenerator, random_images
 
 from adgan_cli.config import PAPER_SEARCH
-from adgan_cli.engine.losses import l2
+from adgan_cli.engine.losses import l1, l2
 from adgan_cli.engine.search.algorithm1 import starting_points
 from adgan_cli.engine.search.searcher import search
 
@@ -57,7 +57,7 @@ def test_a_theta_per_image_is_moved_by_all_points_of_it(generator, of, decay):
 def test_another_loss_can_be_searched_with(generator):
     x, z0 = random_images(2), starting_points(2, 8, seed=0)
     config = replace(PAPER_SEARCH, n_seed=2)
-    result = search(generator, x, config, loss=lambda y, x: (y - x).abs().flatten(1).sum(1))
+    result = search(generator, x, config, loss=l1)
     losses = reference.algorithm_1(generator, x, z0, k=5, loss=lambda y, x: (y - x).abs().sum())
     torch.testing.assert_close(result.losses, losses, rtol=1e-4, atol=0)
 
@@ -65,7 +65,7 @@ def test_another_loss_can_be_searched_with(generator):
 def test_without_steps_the_score_is_the_plain_reconstruction_loss(generator):
     x, z0 = random_images(2), starting_points(8, 8, seed=0)
     with torch.no_grad():
-        losses = torch.stack([l2(generator(z0), picture.expand(8, -1, -1, -1)) for picture in x])
+        losses = torch.stack([l2(picture[None])(generator(z0)) for picture in x])
     torch.testing.assert_close(search(generator, x, replace(PAPER_SEARCH, k=0)).losses, losses)
 
 

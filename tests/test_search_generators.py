@@ -11,6 +11,7 @@ from searching import ForeignGenerator, random_images
 
 from adgan_cli.config import PAPER_SEARCH
 from adgan_cli.engine.models.dcgan import Generator
+from adgan_cli.engine.search import precision
 from adgan_cli.engine.search.algorithm1 import starting_points
 from adgan_cli.engine.search.fast_dcgan import FusedDCGANBank
 from adgan_cli.engine.search.generators import SharedGenerator, VmapBank, make_bank
@@ -50,6 +51,39 @@ def test_bf16_differs_by_its_rounding(generator):
     rounded = search(generator, x, replace(PAPER_SEARCH, theta="none", precision="bf16")).score
     assert not torch.equal(rounded, exact)
     torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0)
+
+
+def test_tf32_is_for_the_network_alone(monkeypatch):
+    """A loss takes differences of squares, which 10 bits leave little of."""
+    monkeypatch.setattr(precision, "multiplies_tf32", lambda device: True)
+    seen = {"network": set(), "loss": set()}
+
+    def note(where):
+        seen[where].add(torch.backends.cuda.matmul.allow_tf32)
+
+    class Watched(ForeignGenerator):
+        def forward(self, z):
+            note("network")
+            y = super().forward(z)
+            if y.requires_grad:
+                y.register_hook(lambda grad: note("network"))
+            return y
+
+    def loss(x):
+        def watched(y):
+            note("loss")
+            if y.requires_grad:
+                y.register_hook(lambda grad: note("loss"))
+            return (y - x).square().flatten(1).sum(1)
+
+        return watched
+
+    x, z0 = random_images(2), starting_points(2, 8, seed=0)
+    for asked, allowed in (("auto", True), ("fp32", False)):
+        config = replace(PAPER_SEARCH, theta="none", precision=asked)
+        search(Watched(), x, config, z0=z0, loss=loss)
+        assert seen == {"network": {allowed}, "loss": {False}}
+        seen["network"].clear()
 
 
 def test_the_generator_is_left_as_it_was(generator):

@@ -9,7 +9,7 @@ import typer
 
 from adgan_cli.cli.console import escape_control, output
 from adgan_cli.cli.options import DEFAULT_MODEL
-from adgan_cli.config import flag
+from adgan_cli.config import comparable_precision, flag
 from adgan_cli.errors import ModelFileError
 
 
@@ -79,6 +79,8 @@ def _calibration_lines(
         # by features nothing is searched for: all that differs is no difference
         relevant = ("by",) if search["by"] == "features" else search
         different = {name: search[name] for name in relevant if default.get(name) != search[name]}
+        if comparable_precision(default["precision"]) == comparable_precision(search["precision"]):
+            different.pop("precision", None)
         options = ", ".join(f"{flag(name)} {value}" for name, value in different.items())
         by = f"by {unseen:,} pictures it was not trained on"
         lines.append(f"  {options or 'the settings below'}, {by}")

@@ -212,6 +212,8 @@ class SearchOptions:
                 f"note: {' and '.join(unused)} {does} nothing --by features, which searches for "
                 "nothing; --by all and --by reconstruction do"
             )
+        if config.by != "features" and config.precision == "bf16":
+            warn_of_slow_bf16(model)
         if config.by != "reconstruction" and model.features is not None:
             for name, reason in model.features.missing.items():
                 status(f"warning: scoring without the {name} features: {reason}")
@@ -270,6 +272,23 @@ class ScoringOptions:
             resume=self.resume,
             processes=join(),
         )
+
+
+def warn_of_slow_bf16(model: "Model") -> None:
+    """Warn where --precision bf16 makes a search slower."""
+    from adgan_cli.engine.device import multiplies_bf16
+
+    if not multiplies_bf16(model.device):
+        status(
+            f"warning: this {model.device.type} does not multiply bfloat16 natively: --precision "
+            "bf16 takes many times as long as fp32"
+        )
+
+
+def note_eager_search(reason: str | None, reporter: Reporter) -> None:
+    """Mention why a search was not replayed as a CUDA graph, where it could have been."""
+    if reason is not None:
+        reporter.info(f"note: the search ran step by step, not as one CUDA graph: {reason}")
 
 
 def given_ranges(value_range: str | None) -> "Ranges":

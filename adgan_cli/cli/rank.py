@@ -8,7 +8,7 @@ import typer
 
 from adgan_cli.atomic import writing
 from adgan_cli.cli.console import INTERRUPTED, Stopwatch, status
-from adgan_cli.cli.options import ScoringOptions, open_model
+from adgan_cli.cli.options import ScoringOptions, note_eager_search, open_model
 from adgan_cli.cli.progress import CrossFitProgress, score_share, track
 from adgan_cli.cli.rank_actions import ActionOptions
 from adgan_cli.cli.ranking_table import print_ranking
@@ -191,6 +191,7 @@ def _score(out: Path, scoring: ScoringOptions, watch: Stopwatch, cut: "Cut | Non
     score_share(run, scoring.reporter)
     rows = _rows(run, out, scoring)
     watch.add_all(run.seconds)
+    note_eager_search(run.eager_reason, scoring.reporter)
     reader = scoring.reader(run.model)
     with watch("what the order follows"):
         info = report_info(run.model, run.listing, rows, run.config, reader=reader)

@@ -12,7 +12,7 @@ import typer
 
 from adgan_cli.atomic import replacing, writing
 from adgan_cli.cli.console import INTERRUPTED, Stopwatch, VerboseReporter, status
-from adgan_cli.cli.options import ScoringOptions
+from adgan_cli.cli.options import ScoringOptions, note_eager_search
 from adgan_cli.cli.progress import score_share, track
 from adgan_cli.cli.signature import with_options
 from adgan_cli.errors import ConfigError, NoImagesError, OutputError
@@ -71,6 +71,7 @@ def score(
             if stop_requested():
                 break
     watch.add_all(run.seconds)
+    note_eager_search(run.eager_reason, reporter)
     if done < count:
         where = f"; the rows so far are in {partial}, --resume goes on" if partial else ""
         status(f"stopped after {done:,} of {plural(count, 'picture')}{where}")

@@ -51,10 +51,11 @@ def pick_precision(name: str, device: torch.device) -> str:
         raise ConfigError(f"--precision must be one of {', '.join(PRECISIONS)}, got {name}")
     if name != "auto":
         return name
-    return "bf16" if _multiplies_bf16(device) else "fp32"
+    return "bf16" if multiplies_bf16(device) else "fp32"
 
 
-def _multiplies_bf16(device: torch.device) -> bool:
+def multiplies_bf16(device: torch.device) -> bool:
+    """Decide whether `device` has products of bfloat16: where it has none, fp32 is faster."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
@@ -62,6 +63,11 @@ def _multiplies_bf16(device: torch.device) -> bool:
         names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         return any(getattr(torch.cpu, name, lambda: False)() for name in names)
     return False
+
+
+def multiplies_tf32(device: torch.device) -> bool:
+    """Decide whether `device` has TF32, products of factors of 10 bits: CUDA's, from 8.0 on."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def free_memory(device: torch.device) -> int:
@@ -86,3 +92,26 @@ def full_float32() -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(before)
         torch.backends.cudnn.allow_tf32 = cudnn
+
+
+@contextmanager
+def tf32_products() -> Iterator[None]:
+    """Let CUDA devices round the factors of float32 products to 10 bits; others take no notice."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@contextmanager
+def deterministic_convolutions() -> Iterator[None]:
+    """Take the same kernel for the same shapes, and one that adds in a fixed order."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before

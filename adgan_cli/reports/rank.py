@@ -6,6 +6,7 @@ from typing import Any
 
 from adgan_cli.config import SearchConfig, from_dict, to_dict
 from adgan_cli.engine.models.model import Model
+from adgan_cli.engine.search.precision import effective_precision
 from adgan_cli.errors import ConfigError
 from adgan_cli.images.depth import ranges_dict
 from adgan_cli.images.find import Listing, list_inputs
@@ -118,11 +119,16 @@ def model_summary(model: Model, config: SearchConfig) -> dict[str, Any]:
     if model.features is not None:
         error_scale = calibrated_error_scale(model, config) if config.by == "all" else None
         weights = part_weights(model.features, config, error_scale)
+    searched_in = {}
+    if config.by != "features":
+        precision = effective_precision(config, model.device)
+        searched_in = {"searched_in": f"{precision} on {model.device.type}"}
     return {
         "model": model.digest[:12] or "in memory",
         "size": model.config.size,
         "trained_on": f"{data.get('pictures', '?')} pictures",
         **to_dict(model.reading),
+        **searched_in,
         **({"ranges": ranges_dict(model.ranges)} if model.ranges else {}),
         **({"weights": {name: round(w, 3) for name, w in weights.items()}} if weights else {}),
     }

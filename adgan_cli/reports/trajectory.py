@@ -15,7 +15,7 @@ from torch import Tensor
 
 from adgan_cli.atomic import replacing
 from adgan_cli.config import SearchConfig, to_dict
-from adgan_cli.engine.losses import loss_for
+from adgan_cli.engine.losses import TargetLoss, loss_for
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range, to_uint8
 from adgan_cli.engine.search.searcher import Searcher
@@ -178,14 +178,19 @@ def search_trajectory(model: Model, pixels: np.ndarray, config: SearchConfig) ->
     generated: list[np.ndarray] = []
     calls = 0
 
-    def watched_loss(y: Tensor, x: Tensor) -> Tensor:
-        # the loss sees all that the search generates: of points one by one, or of several at once,
-        # but all steps of theirs before the next
-        nonlocal calls
-        if calls % steps in shown:
-            generated.append(to_uint8(y))
-        calls += 1
-        return loss(y, x)
+    def watched_loss(x: Tensor) -> TargetLoss:
+        against_x = loss(x)
+
+        def watched(y: Tensor) -> Tensor:
+            # the loss sees all that the search generates: of points one by one, or of several at
+            # once, but all steps of theirs before the next
+            nonlocal calls
+            if calls % steps in shown:
+                generated.append(to_uint8(y))
+            calls += 1
+            return against_x(y)
+
+        return watched
 
     searcher = Searcher(
         model.require_generator(), config, loss=watched_loss, encoder=model.encoder, batch_size=1

@@ -10,7 +10,8 @@ from adgan_cli.config import By, SearchConfig
 from adgan_cli.engine.features.altered import drawn_copies
 from adgan_cli.engine.features.ensemble import Scale
 from adgan_cli.engine.features.weights import CHANCE, evidence
-from adgan_cli.engine.models.model import Calibration, Model, what_scores_follow
+from adgan_cli.engine.models.model import Calibration, Model, comparable, what_scores_follow
+from adgan_cli.engine.search.precision import effective_precision
 from adgan_cli.errors import DivergedError, NoImagesError
 from adgan_cli.images.find import Listing
 from adgan_cli.images.read import DecodedImage
@@ -88,6 +89,7 @@ def with_calibration(
     is not a number.
     """
     config = what_scores_follow(config or model.default_search())
+    config = replace(config, precision=effective_precision(config, model.device))
     scorer = Scorer(model, config, error_scale=UNKNOWN)
     chosen, altered = np.arange(0), dict[str, np.ndarray]()
     if config.by == "all":
@@ -109,8 +111,8 @@ def with_calibration(
         _calibration(model, what_scores_follow(one), measured, error_scale, statistics)
         for one in configs
     ]
-    replaced = [calibration.search for calibration in new]
-    others = (existing for existing in model.calibrations if existing.search not in replaced)
+    replaced = [comparable(one.search) for one in new]
+    others = (one for one in model.calibrations if comparable(one.search) not in replaced)
     # not what its file holds any more
     return replace(model, calibrations=(*others, *new), digest="")
 

@@ -117,6 +117,8 @@ class ScoringRun:
     seconds: spent so far in each stage, waiting for decoded images (threads decode them ahead of
     the search) and searching, or comparing features where nothing is searched for.
 
+    eager_reason: why the search is not replayed as one CUDA graph where it could be; else None.
+
     Raises ConfigError where the model lacks what the settings score by, and for an adjustment that
     it has too few held-out scores for.
     """
@@ -139,6 +141,7 @@ class ScoringRun:
         self.held_out = held_out_scores(model, self.config)
         self.detectors = joined_names(model, self.config)
         self.seconds: dict[str, float] = {}
+        self.eager_reason: str | None = None
         preprocessing = model.preprocessing()
         self._reader = (reader or Reader(preprocessing)).with_preprocessing(preprocessing)
         self._batch_size = batch_size
@@ -247,6 +250,7 @@ class ScoringRun:
                     return
                 with self._timed(COMPARING if self.config.by == "features" else SEARCHING):
                     outcomes = list(_batch_outcomes(batch, scorer, cached))
+                self.eager_reason = scorer.eager_reason
                 for (item, _, _), (entry, _) in zip(batch, outcomes, strict=True):
                     stamp = stamps.popleft()
                     if append and isinstance(entry, JournalEntry) and math.isfinite(entry.score):

@@ -74,6 +74,11 @@ class Scorer:
             return self._batch_size or FEATURES_BATCH
         return self._search.batch_size
 
+    @property
+    def eager_reason(self) -> str | None:
+        """Why the search is not replayed as one CUDA graph where it could be; see Searcher."""
+        return None if self._search is None else self._search.eager_reason
+
     def errors(self, pixels: np.ndarray) -> np.ndarray:
         """Search for images, uint8 (N, S, S, C), alone: the reconstruction's errors, (N,)."""
         assert self._search is not None

@@ -6,6 +6,7 @@ Letters in the shapes: N images, C channels, L the side that they are read at, D
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ class Backbone:
             mode = "bilinear" if self.config.interpolation == "bilinear" else "bicubic"
             antialias = x.shape[-1] > side
             x = F.interpolate(x, (side, side), mode=mode, antialias=antialias).clamp(0, 1)
-        mean, std = x.new_tensor([self.config.mean, self.config.std])[:, :, None, None]
+        mean, std = _statistics(self.config.mean, self.config.std, x.device, x.dtype)
         return (x - mean) / std
 
     def __call__(self, x: Tensor) -> BackboneOutput:
@@ -220,3 +221,11 @@ def _spread(layers: Sequence[int], most: int) -> tuple[int, ...]:
     """Take all layers or, of the many blocks of a transformer, those at 1/most, 2/most, ... 1."""
     count = min(most, len(layers))
     return tuple(layers[len(layers) * (i + 1) // count - 1] for i in range(count))
+
+
+@cache  # a copy to the device, which a captured search may not make
+def _statistics(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Put mean and standard deviation of the channels on a device: (2, C, 1, 1)."""
+    return torch.tensor([mean, std], device=device, dtype=dtype)[:, :, None, None]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig
+from adgan_cli.config import ModelConfig, ReadConfig, SearchConfig, comparable_precision
 from adgan_cli.engine.features.ensemble import FeatureModel, Scale
 from adgan_cli.engine.models.dcgan import Critic, Encoder, Generator
 from adgan_cli.errors import ConfigError
@@ -24,7 +24,8 @@ class Calibration:
     which they are joined, and that of the reconstruction as the last column where it joins in.
     """
 
-    search: SearchConfig  # adjust is none: what is taken out of the scores is learned from these
+    # adjust is none: what is taken out of the scores is learned from these; precision: as computed
+    search: SearchConfig
     scores: np.ndarray  # (N,) float64
     statistics: np.ndarray  # (N, T) float64, image_statistics of the same images
     z_scores: np.ndarray | None = None  # (N, K or K + 1) float64; None by reconstruction
@@ -47,7 +48,7 @@ class Model:
     critic: Critic | None = None  # that the generator was trained against, where it was kept
     encoder: Encoder | None = None  # an approximate inverse of the generator, if one was trained
     features: FeatureModel | None = None  # what else images are compared by
-    calibrations: tuple[Calibration, ...] = ()  # at most one for each SearchConfig
+    calibrations: tuple[Calibration, ...] = ()  # at most one for settings that are comparable
     file: Path | None = None  # it was loaded from or saved to; small copies may lie beside it
 
     def __post_init__(self) -> None:
@@ -109,8 +110,8 @@ class Model:
 
     def calibration(self, search: SearchConfig) -> Calibration | None:
         """Look up the calibration for these settings, which is without any adjustment."""
-        plain = what_scores_follow(search)
-        return next((c for c in self.calibrations if c.search == plain), None)
+        wanted = comparable(search)
+        return next((c for c in self.calibrations if comparable(c.search) == wanted), None)
 
     def was_trained_on(self, fingerprint: bytes) -> bool | None:
         """Say whether a file with this content was trained on; None where the model cannot."""
@@ -126,3 +127,12 @@ def what_scores_follow(search: SearchConfig) -> SearchConfig:
     if search.by == "features":
         return SearchConfig(by="features")
     return replace(search, adjust="none")
+
+
+def comparable(search: SearchConfig) -> SearchConfig:
+    """Return settings that are equal where scores may be compared with each other's.
+
+    So a model that was calibrated on one machine gives p-values on others.
+    """
+    plain = what_scores_follow(search)
+    return replace(plain, precision=comparable_precision(plain.precision))

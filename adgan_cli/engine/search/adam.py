@@ -50,4 +50,4 @@ class Adam:
 
 @cache
 def _count(steps: int, device: torch.device) -> Tensor:
-    return torch.tensor(float(steps), device=device)
+    return torch.full((), float(steps), device=device)  # no copy from the host

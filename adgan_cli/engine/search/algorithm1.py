@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from adgan_cli.config import SearchConfig
-from adgan_cli.engine.losses import LossFunction
+from adgan_cli.engine.losses import TargetLoss
 from adgan_cli.engine.search.adam import Adam
 from adgan_cli.engine.search.generators import FirstForward, GeneratorBank
 
@@ -49,17 +49,16 @@ def starting_points(n_seed: int, latent_dim: int, seed: int) -> Tensor:
 @torch.no_grad()
 def search_pairs(
     bank: GeneratorBank,
-    x: Tensor,
     z0: Tensor,
     first: FirstForward,
     *,
     config: SearchConfig,
-    loss: LossFunction,
+    loss: TargetLoss,
     cancelled: threading.Event | None = None,
 ) -> PairResult:
     """Run Algorithm 1 for P pairs, line 2 for all of them at once; the caller takes line 8's mean.
 
-    x: (P or 1, C, H, W) in [-1, 1], z0: (P, Z), first: a bank's first_forward(z0).
+    z0: (P, Z), first: a bank's first_forward(z0), loss: against the image x of each pair.
     """
     z = z0.clone()  # line 1
     y = bank.reset(first)  # line 1: every theta as trained; y is g_theta(z)
@@ -70,9 +69,9 @@ def search_pairs(
         if cancelled and cancelled.is_set():
             raise RuntimeError("the search was cancelled")
         with torch.enable_grad():
-            y = y.detach().requires_grad_()
-            losses = loss(y, x)  # (P,)
-            (dy,) = torch.autograd.grad(losses.sum(), y)
+            y = y.detach().contiguous().requires_grad_()  # banks may keep channels last
+            losses = loss(y)  # (P,)
+            (dy,) = torch.autograd.grad(losses, y, torch.ones_like(losses))
         trace.append(losses.detach())
         dz = bank.backward_and_update(dy, lr_scale)  # line 5; dz is taken at the old theta
         adam.step(z, dz, lr_scale)  # line 4
@@ -80,7 +79,7 @@ def search_pairs(
             project_to_shell(z, config.z_radius)
         lr_scale *= config.lr_decay
         y = bank.forward(z)
-    trace.append(loss(y, x))  # line 8, before the mean
+    trace.append(loss(y.contiguous()))  # line 8, before the mean
     # a copy of y, because the bank's next search writes where this one wrote
     return PairResult(torch.stack(trace, 1), z, y.clone(memory_format=torch.contiguous_format))
 

@@ -2,6 +2,9 @@
 
 Either way always in the same shapes, whatever the number of images: a sum over other shapes would
 be another sum, and a score must depend on its image alone.
+
+Letters in the shapes: N images, S starting points, P = N S pairs, Z latent dimensions, (C, H, W) an
+image.
 """
 
 import threading
@@ -15,11 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from adgan_cli.config import SearchConfig
+from adgan_cli.engine.capture import CaptureContext, Captured, capture
 from adgan_cli.engine.losses import LossFunction
 from adgan_cli.engine.search.algorithm1 import search_pairs
 from adgan_cli.engine.search.generators import FirstForward, GeneratorBank, make_bank
 
 MAX_FIRST_PASSES = 64  # starting points whose first pass is kept, a megabyte each at 64 pixels
+# batches before the steps are captured as one graph: capture and check take as long as about ten,
+# so that a few pictures do not wait for what only many gain by
+CAPTURE_AFTER = 10
+MAX_CAPTURED_STEPS = 200  # k beyond which a graph, of some hundred kernels a step, grows too large
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +48,7 @@ class SearchProblem:
     loss: LossFunction
     z0: Tensor  # (S or S - 1, Z) on the generator's device, the points that all images share
     encoder: nn.Module | None  # (N, C, H, W) -> (N, Z), the last point of each image
+    precision: str = "fp32"  # fp32, tf32 or bf16, of the networks' products
 
     @property
     def n_points(self) -> int:
@@ -54,7 +63,10 @@ class SearchProblem:
     def make_bank(self, n_pairs: int) -> GeneratorBank:
         """Make a bank for pairs that stand image by image."""
         pairs_per_copy = 1 if self.per_point else self.n_points
-        return make_bank(self.generator, n_pairs // pairs_per_copy, pairs_per_copy, self.config)
+        n_copies = n_pairs // pairs_per_copy
+        return make_bank(
+            self.generator, n_copies, pairs_per_copy, self.config, precision=self.precision
+        )
 
     @torch.no_grad()
     def starting_points(self, x: Tensor) -> Tensor:
@@ -67,6 +79,10 @@ class SearchProblem:
 
 class Execution(Protocol):
     """An order to search for many images in; it keeps its memory from one call to the next."""
+
+    @property
+    def eager_reason(self) -> str | None:
+        """Why steps are not replayed as one CUDA graph where they could be; else None."""
 
     def __init__(self, problem: SearchProblem, batch_size: int) -> None: ...
 
@@ -81,6 +97,8 @@ def execution_for(device: torch.device) -> type[Execution]:
 
 class ThreadPerImage:
     """Search for images side by side, each of them on one core."""
+
+    eager_reason = None  # graphs are CUDA's
 
     def __init__(self, problem: SearchProblem, batch_size: int) -> None:
         self.problem, self.batch_size = problem, batch_size
@@ -108,12 +126,13 @@ class ThreadPerImage:
     def _search_image(self, image: Tensor, cancelled: threading.Event) -> ImageResult:
         problem, bank = self.problem, self._take_bank()
         x = image[None]
+        loss = problem.loss(x)
         results = []
         for index, z0 in enumerate(problem.starting_points(x)[0].split(self.pairs_at_once)):
             is_cached = index < len(self.first_passes)
             first = self.first_passes[index] if is_cached else bank.first_forward(z0)
             result = search_pairs(
-                bank, x, z0, first, config=problem.config, loss=problem.loss, cancelled=cancelled
+                bank, z0, first, config=problem.config, loss=loss, cancelled=cancelled
             )
             results.append(result)
         self.idle_banks.append(bank)
@@ -142,12 +161,21 @@ class ThreadPerImage:
 
 
 class PaddedBatches:
-    """Search for batch_size images at once, the last batch filled up to the one shape."""
+    """Search for batch_size images at once, the last batch filled up to the one shape.
+
+    On a CUDA device that has many batches to search the steps of one are captured as a graph.
+    """
 
     def __init__(self, problem: SearchProblem, batch_size: int) -> None:
         self.problem, self.batch_size = problem, batch_size
         self.bank: GeneratorBank | None = None
         self.first_pass: FirstForward = None
+        self.batches_searched = 0
+        self.captured: Captured | None = None
+
+    @property
+    def eager_reason(self) -> str | None:
+        return None if self.captured is None else self.captured.reason
 
     def __call__(self, x: Tensor) -> list[ImageResult]:
         """Search for the images x: (N, C, H, W)."""
@@ -156,23 +184,48 @@ class PaddedBatches:
         ]
 
     def _search_batch(self, batch: Tensor) -> list[ImageResult]:
-        problem, count = self.problem, self.batch_size
-        n_points = problem.n_points
+        padding = batch[:1].expand(self.batch_size - len(batch), *batch.shape[1:])
+        x = torch.cat([batch, padding]).to(self.problem.z0.device)  # (N, C, H, W)
+        if self.captured is None and self._is_worth_capturing() and can_capture(x):
+            # no tolerance: a score must not depend on which batch its image was in
+            self.captured = capture(self._search, [x], CaptureContext(x.device, {}), tolerance=0.0)
+        run = self._search if self.captured is None else self.captured.run
+        self.batches_searched += 1
+        results = map(ImageResult, *(tensor.cpu() for tensor in run(x)))
+        return list(results)[: len(batch)]
+
+    def _is_worth_capturing(self) -> bool:
+        has_few_steps = self.problem.config.k <= MAX_CAPTURED_STEPS
+        return has_few_steps and self.batches_searched >= CAPTURE_AFTER
+
+    @torch.no_grad()
+    def _search(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Search for x: (N, C, H, W), N = batch_size: trace (N, S, k + 1), z, reconstructions.
+
+        A function of x on its device alone, as a graph needs it.
+        """
+        problem = self.problem
+        count, n_points = self.batch_size, problem.n_points
         if self.bank is None:
             self.bank = problem.make_bank(count * n_points)
-        padding = batch[:1].expand(count - len(batch), *batch.shape[1:])
-        padded = torch.cat([batch, padding]).to(problem.z0.device)  # (N, C, H, W)
-        z0 = problem.starting_points(padded).flatten(0, 1)  # (P, Z)
-        if problem.encoder is not None or self.first_pass is None:
-            self.first_pass = self.bank.first_forward(z0)
-        x = padded.repeat_interleave(n_points, 0)  # (P, C, H, W)
-        pairs = search_pairs(
-            self.bank, x, z0, self.first_pass, config=problem.config, loss=problem.loss
-        )
+        z0 = problem.starting_points(x).flatten(0, 1)  # (P, Z)
+        if problem.encoder is not None:
+            first = self.bank.first_forward(z0)
+        else:
+            if self.first_pass is None:
+                self.first_pass = self.bank.first_forward(z0)
+            first = self.first_pass
+        of_pairs = x[:, None].expand(-1, n_points, -1, -1, -1).flatten(0, 1)  # (P, C, H, W)
+        loss = problem.loss(of_pairs)
+        pairs = search_pairs(self.bank, z0, first, config=problem.config, loss=loss)
         trace, z, y = (t.unflatten(0, (count, n_points)) for t in (pairs.trace, pairs.z, pairs.y))
         best = y[torch.arange(count, device=y.device), trace[..., -1].argmin(1)]
-        results = map(ImageResult, trace.cpu(), z.cpu(), best.cpu())
-        return list(results)[: len(batch)]
+        return trace, z, best
+
+
+def can_capture(x: Tensor) -> bool:
+    """Say whether computations with x can be captured as a graph."""
+    return x.device.type == "cuda"
 
 
 @contextmanager

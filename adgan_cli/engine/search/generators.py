@@ -6,6 +6,7 @@ Letters in the shapes: P pairs of an image and a starting point, T copies of the
 
 import copy
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from adgan_cli.config import SearchConfig
+from adgan_cli.engine.device import tf32_products
 from adgan_cli.engine.models.dcgan import Generator, fold_batch_norm
 from adgan_cli.engine.search.adam import Adam
 from adgan_cli.engine.search.fast_dcgan import FusedDCGANBank
@@ -44,42 +46,53 @@ class GeneratorBank(Protocol):
 
 
 def make_bank(
-    generator: nn.Module, n_copies: int, pairs_per_copy: int, config: SearchConfig
+    generator: nn.Module,
+    n_copies: int,
+    pairs_per_copy: int,
+    config: SearchConfig,
+    precision: str = "fp32",
 ) -> GeneratorBank:
-    """Make the fastest bank that can do what `config` asks of this generator."""
+    """Make the fastest bank that can do what `config` asks of this generator.
+
+    precision: fp32, tf32 or bf16, of the products; fp32 where theta moves.
+    """
     # a copy: functional_call swaps weights in place, which threads must not do to one module;
     # eval mode, or a score would depend on its batch mates through batch norm
     generator = copy.deepcopy(generator).eval().requires_grad_(False)
-    dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     if type(generator) is Generator:  # a subclass may compute something else
         if config.moves_theta:  # without this case VmapBank does the same, several times slower
             return FusedDCGANBank(generator, n_copies, pairs_per_copy, config.lr_theta)
-        return SharedGenerator(fold_batch_norm(generator), dtype)
+        return SharedGenerator(fold_batch_norm(generator), precision)
     if config.moves_theta:
         return VmapBank(generator, n_copies, pairs_per_copy, config.lr_theta)
-    return SharedGenerator(generator, dtype)
+    return SharedGenerator(generator, precision)
 
 
 class SharedGenerator:
     """Any nn.Module with fixed weights: only the latent vectors differ from pair to pair."""
 
-    def __init__(self, generator: nn.Module, dtype: torch.dtype = torch.float32) -> None:
-        self.generator, self.dtype = generator.to(dtype), dtype
+    def __init__(self, generator: nn.Module, precision: str = "fp32") -> None:
+        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.generator = generator.to(self.dtype)
+        # around the network's own products only: the loss's differences of squares need all bits
+        self.products = tf32_products if precision == "tf32" else nullcontext
 
     def first_forward(self, z0: Tensor) -> Tensor:
         return z0
 
     def reset(self, first: Tensor) -> Tensor:
+        self.y = first.new_empty(0)  # the last search's graph goes before this one's takes memory
         return self.forward(first)
 
     def forward(self, z: Tensor) -> Tensor:
-        with torch.enable_grad():
+        with torch.enable_grad(), self.products():
             self.z = z.detach().requires_grad_()
-            self.y: Tensor = self.generator(self.z.to(self.dtype)).float()
+            self.y = self.generator(self.z.to(self.dtype)).float()
         return self.y.detach()
 
     def backward_and_update(self, dy: Tensor, lr_scale: float) -> Tensor:
-        (dz,) = torch.autograd.grad(self.y, self.z, dy)
+        with self.products():
+            (dz,) = torch.autograd.grad(self.y, self.z, dy)
         return dz
 
 
@@ -108,6 +121,8 @@ class VmapBank:
         for name, weight in self.theta.items():
             weight.detach().copy_(self.trained[name])
             self.adams[name].reset()
+        # or theta's nodes would stay in the graph, and on the stream, of the last search
+        self.y = first.new_empty(0)
         return self.forward(first)
 
     def forward(self, z: Tensor) -> Tensor:

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from adgan_cli.config import PAPER_SEARCH, SearchConfig
-from adgan_cli.engine.device import free_memory, full_float32
+from adgan_cli.engine.device import deterministic_convolutions, full_float32
 from adgan_cli.engine.losses import LossFunction, loss_for, make_loss
 from adgan_cli.engine.models.dcgan import Generator
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.search.algorithm1 import starting_points
 from adgan_cli.engine.search.execution import Execution, ImageResult, SearchProblem, execution_for
+from adgan_cli.engine.search.memory import default_batch
+from adgan_cli.engine.search.precision import effective_precision
 from adgan_cli.errors import ConfigError
-
-MAX_BATCH = 256  # images at once on a GPU; more gains nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +53,11 @@ class Searcher:
     and has batch norm, if any, with running statistics; that one goes through torch.func, slower.
     It is left as it was, to the bit.
     z0: (S, Z), instead of starting_points(...); needed where the generator has no `config`.
-    loss: instead of the one that the settings name; (N, C, H, W), same -> (N,).
+    loss: instead of the one that the settings name: x -> (y -> (N,)), both (N, C, H, W).
     encoder: (N, C, H, W) -> (N, Z), in eval mode; gives each image the last of its points, where
     the settings ask for it.
-    batch_size: images at once; a matter of memory only. It is halved when memory runs out.
+    batch_size: images at once; a matter of memory only. It is halved when memory runs out. On a GPU
+    scores are equal to the bit for one batch size, and up to rounding for two.
     execution: instead of the one that suits the generator's device.
     """
 
@@ -89,8 +90,10 @@ class Searcher:
             loss or make_loss(config.loss),
             z0=(z0[:0] if config.init == "encoder" else z0).to(self.device, torch.float32),
             encoder=None if config.init == "prior" else encoder,
+            precision=effective_precision(config, self.device),
         )
-        self.batch_size = batch_size or default_batch(generator, config, self.device)
+        with full_float32(), deterministic_convolutions():
+            self.batch_size = batch_size or default_batch(self.problem)
         self._execution_type = execution or execution_for(self.device)
         self._execution = self._execution_type(self.problem, self.batch_size)
 
@@ -107,13 +110,18 @@ class Searcher:
         """Search for the images x, (N, C, H, W); ConfigError when memory is too small for one."""
         while True:
             try:
-                with full_float32():
+                with full_float32(), deterministic_convolutions():
                     return self._stack(self._execution(x))
             except RuntimeError as error:
                 if not _out_of_memory(error):
                     raise
             # out here, where the error's frames hold no memory any more
             self._halve_batch()
+
+    @property
+    def eager_reason(self) -> str | None:
+        """Why the steps of a batch are not replayed as one CUDA graph where they could be."""
+        return self._execution.eager_reason
 
     def _stack(self, images: Sequence[ImageResult]) -> SearchResult:
         trace = torch.stack([image.trace for image in images])
@@ -135,17 +143,7 @@ class Searcher:
             torch.cuda.empty_cache()
 
 
-def default_batch(generator: nn.Module, config: SearchConfig, device: torch.device) -> int:
-    """Count the images to search for at once: one a core, or what fills half of a GPU's memory."""
-    weights = sum(4 * weight.numel() for weight in generator.parameters())
-    copies = 4 if config.moves_theta else 0  # theta, its gradient, two moments
-    # activations and their gradients: about as much again as the weights at 64 pixels, so twice
-    per_image = (copies + 2) * weights * (1 if device.type == "cpu" else config.n_points)
-    fitting = int(free_memory(device) / 2 / per_image)
-    limit = torch.get_num_threads() if device.type == "cpu" else MAX_BATCH
-    return max(1, min(fitting, limit))
-
-
 def _out_of_memory(error: RuntimeError) -> bool:
-    # the CPU allocator has no error class of its own
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    # the allocators of CPU and MPS have no error class of their own
+    texts = "can't allocate memory", "MPS backend out of memory"
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)

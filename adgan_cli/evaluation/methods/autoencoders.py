@@ -51,7 +51,7 @@ class Dcae(nn.Module):
 
     def loss(self, x: Tensor, rng: torch.Generator) -> Tensor:
         """Compute the squared error, (N,); nothing in it is random."""
-        return l2(self(x), x)
+        return l2(x)(self(x))
 
 
 class Vae(nn.Module):
@@ -116,7 +116,7 @@ def dcae_scores(network: Dcae, test: np.ndarray, batch_size: int = BATCH) -> np.
 
     @torch.no_grad()
     def score(x: Tensor) -> Tensor:
-        return l2(network(x), x)
+        return l2(x)(network(x))
 
     network.eval()  # batch norm as learned: a score must not depend on its batch mates
     return score_in_batches(test, score, device=_device(network), batch_size=batch_size)

@@ -49,7 +49,7 @@ def glo() -> Reconstructive:
 
     def reconstruction(generator: nn.Module, latents: nn.Module | None, batch: Batch) -> Tensor:
         assert latents is not None
-        return laplacian(generator(latents(batch.indices)).float(), batch.real).mean()
+        return laplacian(batch.real)(generator(latents(batch.indices)).float()).mean()
 
     return Reconstructive(
         loss=reconstruction,
