@@ -1,5 +1,10 @@
 """A capture is used where its replays equal the function, and never where they do not."""
 
+import gc
+import weakref
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -209,6 +214,95 @@ def test_a_graph_draws_anew_at_each_replay_as_the_function_does():
         (expected,) = literal.step(scales(device))
         torch.testing.assert_close(result, expected)
     assert_same(walk.values(), literal.values())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_memory_that_a_graph_reads_is_not_given_to_others():
+    device = torch.device("cuda", torch.cuda.current_device())
+    zeros = torch.zeros(1000, device=device)
+
+    def sevens():
+        offset = torch.full((1000,), 7.0, device=device)
+        return capture(lambda x: (x + offset,), [zeros], CaptureContext(device, {})).run
+
+    run = sevens()
+    gc.collect()
+    others = [torch.full((1000,), -1.0, device=device) for _ in range(50)]
+    (result,) = run(zeros)
+    assert (result == 7).all() and len(others) == 50
+
+
+class StandIns:
+    """What `record_cuda_graph` calls of torch.cuda, on a CPU; a graph replays nothing."""
+
+    def __init__(self, monkeypatch):
+        self.calls, self.left_in = [], "current"
+        self.capturing = False
+        for name in ("CUDAGraph", "Stream", "current_stream", "set_stream", "device", "stream"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        monkeypatch.setattr(torch.cuda, "graph", self.graph)
+        monkeypatch.setattr(capturing, "_renew", lambda ones: self.calls.append(("renew", *ones)))
+
+    class CUDAGraph:
+        def register_generator_state(self, generator):
+            pass
+
+        def replay(self):
+            pass
+
+    def Stream(self):  # noqa: N802  torch's name
+        return SimpleNamespace(name="side", wait_stream=lambda other: None)
+
+    def current_stream(self):
+        return SimpleNamespace(name=self.left_in, wait_stream=lambda other: None)
+
+    def set_stream(self, stream):
+        self.left_in = stream.name
+
+    def device(self, device):
+        return nullcontext()
+
+    @contextmanager
+    def stream(self, stream):
+        yield
+
+    @contextmanager
+    def graph(self, graph, stream):
+        self.left_in = "side"  # where torch leaves it if ending the capture raises
+        self.capturing = True
+        yield
+        self.left_in = "current"
+
+
+def test_a_replay_keeps_alive_what_its_function_reads(monkeypatch):
+    StandIns(monkeypatch)
+
+    def recorded():
+        walk = Walk()
+        replay = capturing.record_cuda_graph(walk.step, [scales()], walk.context())
+        return replay, weakref.ref(walk)
+
+    replay, walk = recorded()
+    gc.collect()
+    assert walk() is not None
+    del replay
+    gc.collect()
+    assert walk() is None
+
+
+def test_a_recording_that_fails_leaves_its_stream_and_its_generators_state(monkeypatch):
+    cuda, walk = StandIns(monkeypatch), Walk()
+
+    def refused(scale):
+        if cuda.capturing:
+            raise RuntimeError("not while capturing")
+        return walk.step(scale)
+
+    captured = capture(refused, [scales()], walk.context())
+    assert captured.reason == "it cannot be captured: not while capturing"
+    assert walk.steps == 0 and cuda.left_in == "current"
+    assert cuda.calls == [("renew", walk.rng)]
 
 
 @pytest.mark.gpu

@@ -229,8 +229,10 @@ def test_one_step_that_cannot_be_captured_makes_all_eager():
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-@pytest.mark.parametrize("record", [counting({}), failing("measure")])
-def test_images_held_out_fare_the_same_when_that_is_captured(name, record, monkeypatch):
+@pytest.mark.parametrize(
+    ("record", "notes"), [(counting({}), []), (failing("measure"), ["validation"])]
+)
+def test_images_held_out_fare_the_same_when_that_is_captured(name, record, notes, monkeypatch):
     monkeypatch.setattr(trainer, "VALIDATE_EVERY", 1)
     data = replace(DATA, held_out=PIXELS[:5])
     plain, captured = fresh(name), fresh(name)
@@ -238,6 +240,7 @@ def test_images_held_out_fare_the_same_when_that_is_captured(name, record, monke
     list(train_steps(captured, data, record=record))
     assert len(plain.validation_log) == 3 and plain.validation_log == captured.validation_log
     assert_same(plain, captured)
+    assert [note.split(" is not captured")[0] for note in captured.notes] == notes
 
 
 def test_a_run_that_is_complete_captures_nothing():

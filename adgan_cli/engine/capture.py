@@ -118,13 +118,24 @@ def record_cuda_graph(
             _renew(context.generators)
             raise
 
-    def replay(*values: Tensor) -> Outputs:
-        for buffer, value in zip(buffers, values, strict=True):
-            buffer.copy_(value)
-        graph.replay()
-        return outputs
+    return _Replay(graph, buffers, outputs, (function, context))
 
-    return replay
+
+@dataclass(frozen=True)
+class _Replay:
+    """A recorded function."""
+
+    graph: torch.cuda.CUDAGraph
+    inputs: Sequence[Tensor]
+    outputs: Outputs
+    # kernels go by addresses: what the function reads must not be freed as long as they may run
+    kept: tuple[Function, CaptureContext]
+
+    def __call__(self, *values: Tensor) -> Outputs:
+        for buffer, value in zip(self.inputs, values, strict=True):
+            buffer.copy_(value)
+        self.graph.replay()
+        return self.outputs
 
 
 def _warm_up(function: Function, inputs: Sequence[Tensor], side: torch.cuda.Stream) -> None:

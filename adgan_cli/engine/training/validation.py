@@ -21,7 +21,8 @@ Validate = Callable[[], float]  # the distance of images held out; less is bette
 def new_validation(training: Training, *, record: Record | None = None) -> Validate | None:
     """Return what measures the distance of images held out; None where there are not two.
 
-    record: how to capture it; None: not at all.
+    record: how to capture it, and why it could not be is added to the notes of the state; None: not
+    at all.
     """
     state, held_out = training.state, training.data.held_out
     if held_out is None or len(held_out) < 2:
@@ -42,6 +43,8 @@ def new_validation(training: Training, *, record: Record | None = None) -> Valid
         context = CaptureContext(state.device, {})
         captured = capture(measure, _held_out_batch(training, held_out), context, record=record)
         run = captured.run
+        if captured.reason is not None:
+            state.notes.append(f"validation is not captured, and slower: {captured.reason}")
 
     def validate() -> float:
         (value,) = run(*_held_out_batch(training, held_out))
