@@ -78,7 +78,8 @@ def scores(
     generator: Generator, searched: torch.Tensor, config: SearchConfig, device: torch.device
 ) -> tuple[np.ndarray, float]:
     """Search once to warm up and once against the clock: scores (N,), pictures a second."""
-    searcher = Searcher(generator.to(device), config)
+    batch = None if device == CPU else len(searched)  # not filled up with what is not asked for
+    searcher = Searcher(generator.to(device), config, batch_size=batch)
     x = to_model_range(searched)
     searcher(x)
     started = time.perf_counter()
