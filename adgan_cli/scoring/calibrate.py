@@ -91,7 +91,7 @@ def with_calibration(
     scorer = Scorer(model, config, error_scale=UNKNOWN)
     chosen, altered = np.arange(0), dict[str, np.ndarray]()
     if config.by == "all":
-        most = min(MAX_ALTERED, math.ceil(ALTERED_SHARE * len(held_out.pixels)))
+        most = n_altered(len(held_out.pixels))
         chosen, altered = drawn_copies(held_out.pixels, most, np.random.default_rng(0))
     try:
         measured, errors = _measured(scorer, held_out, altered, on_image, should_stop)
@@ -113,6 +113,11 @@ def with_calibration(
     others = (existing for existing in model.calibrations if existing.search not in replaced)
     # not what its file holds any more
     return replace(model, calibrations=(*others, *new), digest="")
+
+
+def n_altered(count: int) -> int:
+    """Count the images, of so many held out, whose altered copies are searched for too."""
+    return min(MAX_ALTERED, math.ceil(ALTERED_SHARE * count))
 
 
 class _Stopped(Exception):

@@ -28,12 +28,13 @@ def train_encoder(
     seed: int = 0,
     on_step: Callable[[int, float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    is_over: Callable[[], bool] | None = None,
 ) -> Encoder | None:
     """Learn E with G(E(x)) near x and E(G(z)) near z; the generator stays as it is.
 
     on_step(steps done, loss): the loss is the mean squared error of z, plus that of x in [-1, 1].
-    Returns E in eval mode, without gradients, or None where it was stopped before `iters` steps.
-    Raises DivergedError.
+    is_over: asked before each step whether to end with the steps done so far. Returns E in eval
+    mode, without gradients, or None where it was stopped before its end. Raises DivergedError.
     """
     config, device = generator.config, generator.device
     rng = torch.Generator().manual_seed(seed)
@@ -45,6 +46,8 @@ def train_encoder(
     for step in range(1, iters + 1):
         if should_stop and should_stop():
             return None
+        if is_over and is_over():
+            break
         index = torch.randint(len(data), (BATCH,), generator=rng)
         real = data.images(index, device)
         z = torch.randn(BATCH, config.latent_dim, generator=rng).to(device)
