@@ -51,10 +51,11 @@ def pick_precision(name: str, device: torch.device) -> str:
         raise ConfigError(f"--precision must be one of {', '.join(PRECISIONS)}, got {name}")
     if name != "auto":
         return name
-    return "bf16" if _multiplies_bf16(device) else "fp32"
+    return "bf16" if multiplies_bf16(device) else "fp32"
 
 
-def _multiplies_bf16(device: torch.device) -> bool:
+def multiplies_bf16(device: torch.device) -> bool:
+    """Decide whether `device` has products of bfloat16: where it has none, fp32 is faster."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":

@@ -6,11 +6,16 @@ of some candidates of which enough steps fit into the time of the generator.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
+
+import torch
 
 from adgan_cli.config import ModelConfig, Size, TrainConfig
 from adgan_cli.engine.cost import training_operations
+from adgan_cli.fitting.estimate import step_seconds
 from adgan_cli.fitting.plan import FEATURE_SHARE, WEIGHTS
+from adgan_cli.fitting.settings import TrainingSettings
 
 # As many steps the generators of examples/results took by which the defaults were chosen; four
 # times as many changed little there, and fewer than half separate even digits clearly worse.
@@ -19,7 +24,6 @@ MEASURED_SHARE = 0.03  # of the time, that measuring may take
 STEPS_TAKEN = 3  # by a measurement
 SIZES: tuple[Size, ...] = 64, 32
 WIDTHS, BATCHES = (64, 32, 16), (64, 32)
-CHOSEN = "size", "width", "batch_size"
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,11 @@ class Choice:
     candidate: Candidate
     step: float  # seconds, measured
     seconds: float  # that the generator is expected to get
+    enough: int  # steps
 
     @property
     def steps(self) -> int:
-        """Steps that fit into the time."""
+        """Count the steps that fit into the time."""
         return int(self.seconds / self.step)
 
 
@@ -83,6 +88,35 @@ def generator_seconds(limit: float, *, features: bool, encoder: bool) -> float:
     return left * WEIGHTS["generator"] / (WEIGHTS["generator"] + others)
 
 
+def chosen_settings(
+    settings: TrainingSettings,
+    fixed: Collection[str],
+    *,
+    spent: float,
+    device: torch.device,
+    precision: str,
+) -> tuple[TrainingSettings, Choice | None]:
+    """Choose what is not fixed of size, width and batch, by steps measured on this device.
+
+    spent: seconds of the limit that are over. None, and the settings as they are, where there is
+    nothing to choose or no limit to go by.
+    """
+    limit, model, train = settings.after(spent).max_time, settings.model, settings.train
+    if not limit or not settings.gan or len(candidates(model, train, fixed)) == 1:
+        return settings, None
+    choice = choose(
+        model,
+        train,
+        partial(step_seconds, device=device, precision=precision),
+        given=fixed,
+        limit=limit,
+        features=settings.features is not None,
+        from_largest=device.type != "cpu",
+    )
+    model, train = choice.candidate.of(model, train)
+    return replace(settings, model=model, train=train), choice
+
+
 def choose(
     model: ModelConfig,
     train: TrainConfig,
@@ -102,17 +136,17 @@ def choose(
     """
     ordered = candidates(model, train, given)
     seconds = generator_seconds(limit, features=features, encoder=train.encoder_iters > 0)
-    slowest_allowed, budget = seconds / min(ENOUGH_STEPS, train.iters), MEASURED_SHARE * limit
+    enough, budget = min(ENOUGH_STEPS, train.iters), MEASURED_SHARE * limit
 
     def operations(candidate: Candidate) -> int:
         return training_operations(*candidate.of(model, train))
 
     def measured(candidate: Candidate) -> Choice:
-        return Choice(candidate, measure(*candidate.of(model, train)), seconds)
+        return Choice(candidate, measure(*candidate.of(model, train)), seconds, enough)
 
     if from_largest:
         largest = measured(ordered[0])
-        if largest.step <= slowest_allowed:
+        if largest.steps >= enough:
             return largest
     quickest, *others = sorted(ordered, key=operations)
     last = measured(quickest)
@@ -120,10 +154,10 @@ def choose(
     for candidate in others:
         budget -= STEPS_TAKEN * last.step
         expected = last.step * operations(candidate) / operations(last.candidate)
-        if last.step > slowest_allowed or STEPS_TAKEN * expected > budget:
+        if last.steps < enough or STEPS_TAKEN * expected > budget:
             break
         last = measured(candidate)
-        if last.step <= slowest_allowed:
+        if last.steps >= enough:
             fitting[candidate] = last
     return next(fitting[candidate] for candidate in ordered if candidate in fitting)
 

@@ -12,6 +12,7 @@ import torch
 from adgan_cli import __version__
 from adgan_cli.config import to_dict
 from adgan_cli.engine.device import pick_device
+from adgan_cli.engine.features.ensemble import FeatureModel
 from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.header import MODEL_FILE
 from adgan_cli.engine.models.model import Model
@@ -68,17 +69,7 @@ def train_features(
     )
     if features is None:
         return None
-    _, size, _, channels = trained_on.pixels.shape
-    model = Model(
-        None,
-        replace(settings.model, size=size, channels=channels),
-        search=replace(settings.search, by="features"),
-        reading=settings.reading,
-        ranges=trained_on.ranges,
-        training_fingerprints=np.sort(trained_on.fingerprints),
-        features=features,
-        provenance={"adgan": __version__, **_history(trained_on, settings)},
-    )
+    model = _features_model(features, trained_on, settings)
     model = with_held_out_scores(
         model, held_out, None, callbacks, read_large=settings.read_large, until=until
     )
@@ -89,6 +80,21 @@ def train_features(
     model = replace(model, digest=save_model(model, out), file=out / MODEL_FILE)
     checkpoint.unlink(missing_ok=True)
     return model
+
+
+def _features_model(features: FeatureModel, images: PixelSet, settings: TrainingSettings) -> Model:
+    """Build the model without a generator that features of images amount to."""
+    _, size, _, channels = images.pixels.shape
+    return Model(
+        None,
+        replace(settings.model, size=size, channels=channels),
+        search=replace(settings.search, by="features"),
+        reading=settings.reading,
+        ranges=images.ranges,
+        training_fingerprints=np.sort(images.fingerprints),
+        features=features,
+        provenance={"adgan": __version__, **_history(images, settings)},
+    )
 
 
 def _history(images: PixelSet, settings: TrainingSettings) -> dict[str, object]:

@@ -32,7 +32,7 @@ from adgan_cli.engine.features.transform_training import (
 from adgan_cli.engine.features.weights import PRETRAINED_PRIOR, scales
 from adgan_cli.errors import ConfigError
 from adgan_cli.fitting.data import ReadLarge, images_to_score
-from adgan_cli.fitting.stages import StageCallbacks
+from adgan_cli.fitting.stages import FEWER, StageCallbacks
 from adgan_cli.fitting.transform_checkpoint import (
     load_transform_checkpoint,
     save_transform_checkpoint,
@@ -165,8 +165,10 @@ def fit_features(
             detectors = fit.quick_detectors()
         else:
             fit, detectors, until = fit.in_time(until, scored_after)
-            if on_fewer is not None and len(fit.split.references) < len(split.references):
-                on_fewer(fit.split.references)
+            if len(fit.split.references) < len(split.references):
+                fit.report(FEWER, len(fit.split.references), len(split.references))
+                if on_fewer is not None:
+                    on_fewer(fit.split.references)
         if config.transform_iters:
             seconds = None if until is None else fit.seconds_left(detectors, until)
             detectors["transformations"] = fit.transformations(seconds, checkpoint)

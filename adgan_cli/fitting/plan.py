@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adgan_cli.engine.features.altered import ALTERATIONS
 from adgan_cli.fitting.verdict import N_COMPARED
@@ -45,13 +45,16 @@ class Work:
 
 @dataclass(frozen=True)
 class TimePlan:
-    """Seconds that the parts of a run get."""
+    """Seconds that the parts of a run get, and what they come to in it."""
 
     features: float = 0.0
     generator: float = 0.0
     encoder: float = 0.0
     calibration: float = 0.0
     saving: float = 0.0
+    steps: int = 0
+    encoder_steps: int = 0
+    calibrated: int = 0  # images held out
 
 
 def plan_time(seconds: float, costs: Costs, work: Work, bounded: str = "") -> TimePlan:
@@ -69,7 +72,17 @@ def plan_time(seconds: float, costs: Costs, work: Work, bounded: str = "") -> Ti
     if bounded:
         wants[bounded] = math.inf
     wants["features"] = 0.0 if work.fitted else FEATURE_SHARE * left
-    return TimePlan(**divide(left, wants, WEIGHTS), saving=costs.saving)
+    shares = divide(left, wants, WEIGHTS)
+    least = min(MIN_ENCODER_STEPS, work.encoder_steps) * costs.encoder_step
+    if shares["encoder"] < least:
+        return plan_time(seconds, costs, replace(work, encoder_steps=0), bounded)
+    return TimePlan(
+        **shares,
+        saving=costs.saving,
+        steps=affordable_steps(shares["generator"], costs.step, work.steps),
+        encoder_steps=affordable_steps(shares["encoder"], costs.encoder_step, work.encoder_steps),
+        calibrated=affordable_images(shares["calibration"], costs, work.held_out),
+    )
 
 
 def divide(
@@ -111,4 +124,4 @@ def affordable_images(seconds: float, costs: Costs, count: int) -> int:
 
 def affordable_steps(seconds: float, step: float, most: int) -> int:
     """Compute how many steps of at most so many fit into the time."""
-    return most if step <= 0 else max(0, min(most, math.floor(seconds / step)))
+    return min(most, math.floor(seconds / step)) if step else most
