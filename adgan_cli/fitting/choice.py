@@ -27,7 +27,7 @@ WIDTHS, BATCHES = (64, 32, 16), (64, 32)
 
 
 @dataclass(frozen=True)
-class Candidate:
+class TrainingSize:
     """Networks, and how many images they see at once."""
 
     size: Size
@@ -46,7 +46,7 @@ class Candidate:
 class Choice:
     """What was chosen, and by what."""
 
-    candidate: Candidate
+    candidate: TrainingSize
     step: float  # seconds, measured
     seconds: float  # that the generator is expected to get
     enough: int  # steps
@@ -61,7 +61,9 @@ Number = TypeVar("Number", bound=int)
 Measure = Callable[[ModelConfig, TrainConfig], float]  # seconds of a step
 
 
-def candidates(model: ModelConfig, train: TrainConfig, given: Collection[str]) -> list[Candidate]:
+def candidates(
+    model: ModelConfig, train: TrainConfig, given: Collection[str]
+) -> list[TrainingSize]:
     """List what can be chosen, the largest first: no larger than the settings, and as given.
 
     given: names of the settings that stay as they are. Networks are at least half as wide as their
@@ -73,7 +75,7 @@ def candidates(model: ModelConfig, train: TrainConfig, given: Collection[str]) -
     fixed = "batch_size" in given or train.objective == "mmd"
     batches = _at_most(BATCHES, train.batch_size, fixed)
     return [
-        Candidate(size, width, batch_size)
+        TrainingSize(size, width, batch_size)
         for size in sizes
         for width in widths
         if 2 * width >= size or width == widths[0]
@@ -138,10 +140,10 @@ def choose(
     seconds = generator_seconds(limit, features=features, encoder=train.encoder_iters > 0)
     enough, budget = min(ENOUGH_STEPS, train.iters), MEASURED_SHARE * limit
 
-    def operations(candidate: Candidate) -> int:
+    def operations(candidate: TrainingSize) -> int:
         return training_operations(*candidate.of(model, train))
 
-    def measured(candidate: Candidate) -> Choice:
+    def measured(candidate: TrainingSize) -> Choice:
         return Choice(candidate, measure(*candidate.of(model, train)), seconds, enough)
 
     if from_largest:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from adgan_cli.engine.training.state import (
     parameter_count,
 )
 from adgan_cli.engine.training.trainer import TrainingData, train_steps
+from adgan_cli.errors import DivergedError
 from adgan_cli.fitting.data import training_data
 from adgan_cli.fitting.plan import Costs, Work
 from adgan_cli.images.pixels import PixelSet
@@ -84,13 +86,14 @@ def measure_costs(state: TrainState, images: PixelSet, work: Work, search: Searc
     saving += 4 * weights / WRITTEN
     encoder, times = learned_encoder(trial), list[float]()
     if work.encoder_steps:
-        encoder = train_encoder(
-            generator, data, WARM + TIMED, on_step=lambda *_: times.append(time.monotonic())
-        )
+        with suppress(DivergedError):
+            encoder = train_encoder(
+                generator, data, WARM + TIMED, on_step=lambda *_: times.append(time.monotonic())
+            )
     model = Model(generator, state.model_config, search=search, encoder=encoder)
     return Costs(
         step,
-        encoder_step=float(np.diff(times).min()) if times else 0.0,
+        encoder_step=float(np.diff(times).min()) if len(times) > 1 else 0.0,
         search=_search_seconds(model) if work.held_out else 0.0,
         comparison=_comparison_seconds(images) if work.compared else 0.0,
         saving=saving,
@@ -140,16 +143,17 @@ def _trial(state: TrainState, n_images: int) -> TrainState:
 
 
 def _step_seconds(trial: TrainState, data: TrainingData) -> float:
-    """Time generator steps, after one that is not counted."""
+    """Time generator steps, after one that is not counted; how good they are does not matter."""
     timed = TIMED if trial.device.type == "cpu" else TIMED_ON_ACCELERATOR
     seconds = []
     for count in (WARM, timed):
-        trial.train_config = replace(trial.train_config, iters=trial.step + count)
-        started = time.monotonic()
-        for _ in train_steps(trial, data):
-            pass
+        before, started = trial.step, time.monotonic()
+        trial.train_config = replace(trial.train_config, iters=before + count)
+        with suppress(DivergedError):
+            for _ in train_steps(trial, data):
+                pass
         _synchronise(trial.device)
-        seconds.append((time.monotonic() - started) / count)
+        seconds.append((time.monotonic() - started) / max(1, trial.step - before))
     return seconds[-1]
 
 
