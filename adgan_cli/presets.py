@@ -9,6 +9,8 @@ SearchName = Literal["paper", "tuned"]
 PresetName = Literal["quick", "default", "features", "paper"]
 
 SEARCHES: dict[SearchName, SearchConfig] = {"paper": PAPER_SEARCH, "tuned": SearchConfig()}
+# settings that train chooses by what the machine can do in the time, where they are not given
+ADAPTED = "size", "width", "batch_size"
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Preset:
     search: SearchConfig = SearchConfig()  # the model's own
     features: FeatureConfig | None = FeatureConfig()  # None: no features
     gan: bool = True  # whether a generator is trained
+    is_protocol: bool = False  # its networks are those of a paper, whatever the machine can do
 
 
 PRESETS: dict[PresetName, Preset] = {
@@ -36,5 +39,6 @@ PRESETS: dict[PresetName, Preset] = {
         "none",
         PAPER_SEARCH,
         features=None,
+        is_protocol=True,
     ),
 }

@@ -23,6 +23,7 @@ from adgan_cli.engine.models.header import metadata
 from adgan_cli.engine.training import trainer as training
 from adgan_cli.engine.training.checkpoint import CUDA_STATE, read_checkpoint
 from adgan_cli.fitting import directory as model_directory
+from adgan_cli.fitting.plan import Costs
 
 
 @pytest.fixture
@@ -486,7 +487,87 @@ def test_dry_run_prints_the_plan_and_writes_nothing(discs, out):
     plan = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if "  " in line)
     assert plan["pictures"] == "12 to train on, 0 held out"
     assert plan["iters"] == "3" and plan["device"] == "cpu"
+    assert plan["parts"].startswith("plan for 30 min: ")
     assert not out.exists()
+
+
+CHOOSING = (
+    "--latent-dim 4 --encoder-iters 2 --holdout 0.2 --device cpu --precision fp32 --features none"
+).split()
+
+
+def test_size_width_and_batch_are_chosen_unless_given_and_said(discs, out, monkeypatch):
+    folder = discs()
+    slow = "adgan_cli.fitting.choice.step_seconds"
+    monkeypatch.setattr(slow, lambda *_, **__: 10.0)
+    options = [*CHOOSING, "--max-time", "60s", "--dry-run", "-o", out]
+    result = adgan("train", folder, *options)
+    assert "chosen 32 px, width 16, batches of 32: the quickest" in result.stderr
+    plan = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if "  " in line)
+    assert (plan["size"], plan["width"]) == ("32", "16")
+    assert " generator (about " in plan["parts"]
+    monkeypatch.setattr(slow, lambda *_, **__: 1e-6)
+    result = adgan("train", folder, *options, "--width", "4")
+    assert "chosen 64 px, width 4, batches of 64: the largest of which 2,000" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "given", ["--size 16 --width 4 --batch-size 4", "--max-time none", "--preset paper", "--no-gan"]
+)
+def test_nothing_is_chosen_where_all_is_given_or_there_is_no_limit(discs, out, given, monkeypatch):
+    monkeypatch.setattr("adgan_cli.fitting.choice.step_seconds", None)
+    monkeypatch.setattr("adgan_cli.cli.train.print_plan", lambda *_: None)
+    options = CHOOSING[: -2 if given == "--no-gan" else None]
+    result = adgan("train", discs(), *options, *given.split(), "--dry-run", "-o", out)
+    assert "batches of" not in result.stderr
+
+
+def test_a_run_that_is_resumed_keeps_what_was_chosen(discs, out, monkeypatch):
+    folder = discs()
+    monkeypatch.setattr("adgan_cli.fitting.choice.WIDTHS", (4,))
+    monkeypatch.setattr("adgan_cli.fitting.choice.SIZES", (16,))
+    monkeypatch.setattr("adgan_cli.fitting.choice.BATCHES", (8, 4))
+    monkeypatch.setattr("adgan_cli.fitting.choice.step_seconds", lambda *_, **__: 10.0)
+    adgan("train", folder, *CHOOSING, "--iters", "2", "-o", out)
+    told = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    assert told["model"]["width"] == 4 and told["training"]["batch_size"] == 4
+    monkeypatch.setattr("adgan_cli.fitting.choice.step_seconds", None)
+    adgan("train", folder, *CHOOSING, "--iters", "3", "--resume", "-o", out)
+    assert load_model(out).provenance["training"]["iters"] == 3
+
+
+def test_the_plan_says_what_time_goes_where_and_what_was_left_out(discs, out, monkeypatch):
+    costs = {"step": 1e-4, "encoder_step": 1e-4, "search": 30.0, "comparison": 0.0, "saving": 5.0}
+    monkeypatch.setattr("adgan_cli.fitting.run.measure_costs", lambda *_: Costs(**costs))
+    monkeypatch.setattr("adgan_cli.fitting.plan.MIN_CALIBRATED", 3)
+    monkeypatch.setattr("adgan_cli.fitting.finish.scoring_costs", lambda *_: Costs(search=30.0))
+    options = [*TINY, "--holdout", "0.5", "--max-time", "600s", "-o", out]
+    said = adgan("train", discs(), *options).stderr
+    assert "plan for 10 min: " in said and "p-values (6 pictures)" in said
+    options[options.index("600s")] = "100s"
+    said = adgan("train", discs(), *options, "--overwrite").stderr
+    assert "p-values (3 drawn from 6 pictures)" in said and "5 s writing" in said
+    assert "p-values go by 3 drawn from 6 pictures held out, as the time was short" in said
+    calibrations = load_model(out).calibrations
+    assert {len(one.scores) for one in calibrations} == {3}
+
+
+def test_an_encoder_for_which_no_time_is_left_is_missed_in_words(discs, out, monkeypatch):
+    monkeypatch.setattr("adgan_cli.fitting.finish.MIN_ENCODER_STEPS", 10**6)
+    said = adgan("train", discs(), *TINY, "-o", out, "--encoder-iters", "1000000",
+                 "--max-time", "3s").stderr  # fmt: skip
+    assert "no encoder: the time was too short" in said
+    assert load_model(out).encoder is None
+
+
+def test_bfloat16_that_the_cpu_lacks_is_warned_of_and_taken(discs, out, monkeypatch):
+    monkeypatch.setattr("adgan_cli.engine.device.multiplies_bf16", lambda device: False)
+    options = [*TINY, "-o", out, "--overwrite"]
+    warning = "has no arithmetic of its own for bfloat16"
+    assert warning in adgan("train", discs(), *options, "--precision", "bf16").stderr
+    assert load_model(out).provenance["training"]["precision"] == "bf16"
+    assert warning not in adgan("train", discs(), *options, "--precision", "auto").stderr
+    assert load_model(out).provenance["training"]["precision"] == "fp32"
 
 
 def test_a_plan_for_a_folder_with_an_odd_name_can_be_printed(tmp_path, out):
@@ -611,7 +692,8 @@ def test_a_stopped_run_saves_and_can_go_on(discs, out, number):
     model = load_model(out)
     done = model.provenance["training"]["iters"]
     assert done >= 3 and model.encoder is None
-    adgan("train", folder, "--resume", "--max-time", "0s", "--device", "cpu", "-o", out)
+    assert f"--resume --iters {done}" in stderr, "the way to finish what there is"
+    adgan("train", folder, "--resume", "--iters", str(done), "--device", "cpu", "-o", out)
     finished = load_model(out)
     assert finished.provenance["training"]["iters"] == done
     assert finished.encoder is not None

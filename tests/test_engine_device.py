@@ -9,6 +9,7 @@ from adgan_cli.engine.device import (
     deterministic_convolutions,
     free_memory,
     full_float32,
+    multiplies_bf16,
     multiplies_tf32,
     pick_device,
     pick_precision,
@@ -46,6 +47,17 @@ def test_auto_precision_follows_the_hardware(monkeypatch):
     assert pick_precision("auto", CPU) == "fp32"
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
     assert pick_precision("auto", CPU) == "bf16"
+
+
+def test_bfloat16_is_multiplied_where_one_of_its_instructions_is(monkeypatch):
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    for name in names:
+        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
+    assert not multiplies_bf16(CPU) and not multiplies_bf16(torch.device("mps"))
+    for name in names:
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.cpu, name, lambda: True, raising=False)
+            assert multiplies_bf16(CPU)
 
 
 def test_free_memory_is_part_of_what_the_machine_has(monkeypatch):

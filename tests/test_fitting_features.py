@@ -1,5 +1,6 @@
 """Features are fitted to drawn images, resumed exactly, and weighed without a label."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,9 @@ from adgan_cli.config import FeatureConfig, ModelConfig, TrainConfig
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.fitting import features as features_module
 from adgan_cli.fitting.feature_run import train_features
-from adgan_cli.fitting.features import fit_features, split_for_features
+from adgan_cli.fitting.features import fit_features, share_in_time, split_for_features
 from adgan_cli.fitting.settings import TrainingSettings
-from adgan_cli.fitting.stages import StageCallbacks
+from adgan_cli.fitting.stages import StageCallbacks, StageProgress
 from adgan_cli.images.pixels import PixelSet
 
 CPU = torch.device("cpu")
@@ -139,6 +140,55 @@ def test_without_time_the_network_takes_only_its_first_steps():
         callbacks=StageCallbacks(on_progress=count),
     )
     assert steps[-1][0] == steps[-1][1] < 50
+
+
+def test_where_time_is_short_fewer_are_compared_with_and_said(monkeypatch):
+    monkeypatch.setattr(features_module, "PILOT", 8)
+    monkeypatch.setattr(features_module, "MIN_VALIDATION", 3)
+    images, said, kept = pictures(60), [], []
+    model = fit_features(
+        images,
+        FeatureConfig(transform_iters=0),
+        device=CPU,
+        until=0.0,
+        on_fewer=kept.append,
+        callbacks=StageCallbacks(on_progress=said.append),
+    )
+    whole = split_for_features(images, 0)
+    (indices,) = kept
+    assert len(indices) == 8 and set(indices) < set(whole.references)
+    assert StageProgress("fewer", 8, len(whole.references)) in said
+    distances = model.detectors["scattering"].reference_distances(images.pixels[0])
+    assert len(distances) == 8, "of the same pictures that are kept as neighbours"
+
+
+def test_with_time_enough_features_are_those_without_a_limit(monkeypatch):
+    images, fewer = pictures(40), []
+    monkeypatch.setattr(features_module, "PILOT", 8)
+    config = FeatureConfig(transform_iters=0)
+    limited = fit_features(
+        images, config, device=CPU, until=time.monotonic() + 10**6, on_fewer=fewer.append
+    )
+    assert_equal(limited, fit_features(images, config, device=CPU))
+    assert not fewer
+
+
+def test_a_smaller_split_keeps_a_few_of_each_and_all_when_asked():
+    split = split_for_features(pictures(1000), seed=0)
+    least, half = split.smaller(0.0, 0), split.smaller(0.5, 0)
+    assert len(least.references) == features_module.PILOT
+    assert len(least.validation) == features_module.MIN_VALIDATION
+    assert least.n_altered == features_module.MIN_ALTERED
+    assert len(half.references) == len(split.references) // 2
+    assert len(half.validation) == len(split.validation) // 2
+    assert set(half.references) < set(split.references)
+    assert half.n_weighed < split.n_weighed
+    assert np.array_equal(half.learned, split.learned)
+
+
+def test_a_share_of_time_is_between_none_and_all():
+    assert share_in_time(5, 10) == 0.5 and share_in_time(20, 10) == 1
+    assert share_in_time(-1, 10) == 0 and share_in_time(0, 0) == 1
 
 
 SETTINGS = TrainingSettings(

@@ -15,7 +15,10 @@ from adgan_cli.engine.models.files import file_digest, load_model, save_model
 from adgan_cli.engine.training import steps
 from adgan_cli.engine.training.checkpoint import read_checkpoint
 from adgan_cli.errors import ConfigError, DivergedError
+from adgan_cli.fitting import finish as finish_module
 from adgan_cli.fitting import run as run_module
+from adgan_cli.fitting import time_limit as time_limit_module
+from adgan_cli.fitting.plan import Costs
 from adgan_cli.fitting.run import TrainingRun
 from adgan_cli.fitting.settings import TrainingSettings, resumed_settings
 from adgan_cli.fitting.stages import StageProgress
@@ -128,10 +131,14 @@ def test_stopped_after_the_steps_a_model_lacks_only_what_was_not_complete(stage,
 
 def test_a_time_limit_ends_the_steps_and_what_there_is_is_finished(tmp_path, monkeypatch):
     seconds = itertools.count()  # one more whenever the clock is read
-    monkeypatch.setattr(run_module, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
-    run = started(tmp_path, replace(HELD, iters=10**6), max_time=30)
+    clock = SimpleNamespace(monotonic=lambda: next(seconds))
+    for module in (run_module, time_limit_module, finish_module):
+        monkeypatch.setattr(module, "time", clock)
+    costs = Costs(step=1, encoder_step=5, search=1, saving=10)
+    monkeypatch.setattr(run_module, "measure_costs", lambda *_: costs)
+    run = started(tmp_path, replace(HELD, iters=10**6), max_time=400)
     model = complete(run)
-    assert 0 < run.state.step < 30 and not run.stopped
+    assert 0 < run.state.step < 400 and not run.stopped
     assert model.encoder is not None and model.calibrations
     assert read_checkpoint(tmp_path)["step"] == run.state.step
 

@@ -91,6 +91,15 @@ def test_reconstruction_compares_pictures_held_out_with_those_trained_on():
     assert f"{found['reconstruction']:.2f} of those trained on" in numbers
 
 
+def test_as_few_are_compared_as_of_those_held_out_are_scored():
+    state, held_out = trained_state(), pictures(30, seed=1)
+    few = with_calibration(model(), ImagesToScore(held_out.pixels[:4]))
+    found = with_verdict(few, state, pictures(40), held_out).provenance["verdict"]
+    seen = score_pixels(few, pictures(40).pixels[::10], SEARCH)
+    odd = few.calibration(SEARCH).scores
+    assert found["reconstruction"] == round(float(np.median(odd) / np.median(seen)), 3)
+
+
 @pytest.mark.parametrize("objective", ["mmd", "vae", "glo"])
 def test_without_a_critic_there_is_no_gap_to_go_by(objective):
     state = trained_state(objective=objective)

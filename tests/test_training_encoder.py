@@ -29,6 +29,16 @@ def test_training_brings_pictures_and_latent_vectors_closer(generator, data):
     assert not encoder.training and not any(w.requires_grad for w in encoder.parameters())
 
 
+def test_an_encoder_that_is_over_early_is_that_of_fewer_steps(generator, data):
+    asked = iter(range(3))
+    early = train_encoder(generator, data, 60, is_over=lambda: next(asked, None) is None)
+    whole = train_encoder(generator, data, 3)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, early.state_dict()[name])
+    stopped = train_encoder(generator, data, 60, should_stop=lambda: True, is_over=lambda: True)
+    assert stopped is None, "a stop leaves none"
+
+
 def test_equal_seeds_give_equal_encoders_and_indices_choose_the_pictures(generator, data):
     def weights(indices=None, **given):
         chosen = TrainingData(data.pixels, indices)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from adgan_cli.cli.console import Reporter
-from adgan_cli.cli.options import Device, ReaderOptions, TrainingPrecision
+from adgan_cli.cli.options import Device, ReaderOptions, TrainingPrecision, warn_of_bf16
 from adgan_cli.cli.parse import parse_duration
 from adgan_cli.cli.signature import Fields, Overrides, field_option, option
 from adgan_cli.config import (
@@ -157,6 +157,8 @@ class MethodOptions:
         from adgan_cli.engine.device import pick_device, pick_precision
 
         device = pick_device(self.device, join().local_rank)
+        precision = pick_precision(self.precision, device)
+        warn_of_bf16(precision, device)
         return Settings(
             gan=GanConfig(train, model.latent_dim),
             search=search,
@@ -166,7 +168,7 @@ class MethodOptions:
             autoencoder=AutoencoderConfig(latent_dim=model.latent_dim, width=model.width),
             width=model.width,
             max_seconds=float("inf") if limit is None else limit,
-            precision=pick_precision(self.precision, device),
+            precision=precision,
             device=str(device),
             model=self.model,
             alexnet_weights=self.alexnet_weights,

@@ -102,6 +102,14 @@ class FeatureProgressBar:
         self.started = self.last_line = time.monotonic()
 
     def __call__(self, progress: "StageProgress") -> None:
+        from adgan_cli.fitting.stages import FEWER
+
+        if progress.stage == FEWER:
+            self.reporter.info(
+                f"features: compared with {progress.done:,} drawn from "
+                f"{plural(progress.total, 'picture')}, as the time is short"
+            )
+            return
         now = time.monotonic()
         text = f"{progress.stage} {progress.done:,} of {progress.total:,}"
         self.bar.update(self.task, completed=progress.done, total=max(1, progress.total), text=text)
@@ -118,7 +126,8 @@ class TrainingProgress:
 
         config = run.state.train_config
         self.bar, self.reporter, self.notes = bar, reporter, run.state.notes
-        self.first, self.limit = run.state.step, run.settings.max_time
+        plan = run.plan() if run.processes.is_main else None
+        self.first, self.limit = run.state.step, None if plan is None else plan.generator
         self.goal = None if config.patience else config.iters
         self.distance_name = objective(config).distance_name
         self.distance: float | None = None  # averaged over some 20 steps

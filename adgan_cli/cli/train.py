@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,24 +15,38 @@ from adgan_cli.cli.console import (
     output,
     status,
 )
-from adgan_cli.cli.options import DEFAULT_MODEL, InputOptions, ReaderOptions, warn_of_ranges
+from adgan_cli.cli.options import (
+    DEFAULT_MODEL,
+    InputOptions,
+    ReaderOptions,
+    warn_of_bf16,
+    warn_of_ranges,
+)
 from adgan_cli.cli.progress import FeatureProgressBar, TrainingProgress
 from adgan_cli.cli.signature import with_options
+from adgan_cli.cli.train_lines import (
+    choice_line,
+    plan_line,
+    print_plan,
+    result_lines,
+    sample_lines,
+    start_line,
+    weights_line,
+)
 from adgan_cli.cli.train_options import TrainingOptions
 from adgan_cli.config import to_dict
 from adgan_cli.errors import ConfigError
 from adgan_cli.processes import is_restart, is_worker, join
-from adgan_cli.text import format_bytes, format_number, plural
+from adgan_cli.text import plural
 
 if TYPE_CHECKING:
-    from adgan_cli.engine.models.model import Model
+    import torch
+
     from adgan_cli.fitting.run import TrainingRun
     from adgan_cli.fitting.settings import TrainingSettings
     from adgan_cli.images.find import Listing
     from adgan_cli.images.pixels import PixelSet
     from adgan_cli.images.reader import Reader
-
-FEW_STEPS = 1000  # below, even digits are separated clearly worse
 
 
 @with_options
@@ -62,6 +76,7 @@ def train(
 
     Example: adgan train ./bedrooms
     """
+    started = time.monotonic()
     _check_usage(inputs, resume=resume, overwrite=overwrite)
     settings = options.settings()
     if not dry_run:
@@ -70,11 +85,9 @@ def train(
     from adgan_cli.engine.models.header import CHECKPOINT_FILE
     from adgan_cli.fitting.data import large_reader
     from adgan_cli.fitting.directory import check_output_dir
-    from adgan_cli.fitting.run import TrainingRun
     from adgan_cli.fitting.settings import resumed_settings
 
-    started, processes = time.monotonic(), join()
-    device = pick_device(options.device, processes.local_rank)
+    device = pick_device(options.device, (processes := join()).local_rank)
     precision = pick_precision(options.precision, device)
     if is_restart() and not dry_run:  # by torchrun: whatever it was to do, it has begun
         resume, overwrite = (out / CHECKPOINT_FILE).exists(), True
@@ -83,6 +96,10 @@ def train(
         settings = resumed_settings(out, settings, {**options.given(), **insisted})
     if not dry_run and processes.is_main:
         check_output_dir(out, resume=resume, overwrite=overwrite)
+    if not resume and processes.world_size == 1:  # several would each choose by their own clock
+        settings = _chosen(
+            settings, options, device, precision=precision, started=started, reporter=reporter
+        )
     listing, reader = inputs.listing(reporter), reading.reader(settings.preprocessing(), reporter)
     backbone = options.load_backbone(device)
     detect_grey = options.channels == "auto" and not (resume and settings.gan)
@@ -90,20 +107,58 @@ def train(
     if backbone is not None:
         large = large_reader(listing, reader, images, backbone.config.side)
         settings = settings.with_backbone(backbone, large)
-    settings = settings.after(time.monotonic() - started)
+    spent = time.monotonic() - started
     if not settings.gan:
+        settings = settings.after(spent)
         return _train_features(images, settings, out, reporter, resume=resume, dry_run=dry_run)
-    if resume:
-        run = TrainingRun.resume(out, images, settings, device=device, processes=processes)
-    else:
-        run = TrainingRun.start(
-            images, settings, out=out, device=device, precision=precision, processes=processes
-        )
+    run = _prepared(images, settings, out, device=device, precision=precision, resume=resume)
+    run.limit_time(settings.after(spent).max_time)
+    warn_of_bf16(run.state.precision, device)
     if not dry_run:
         _report_counts(run, reporter)
-        _train(run, out, reporter)
+        _train(run, out, reporter, spent)
     elif processes.is_main:
-        _print_plan(run, listing, len(images.failures))
+        print_plan(run, listing, len(images.failures), spent)
+
+
+def _chosen(
+    settings: "TrainingSettings",
+    options: TrainingOptions,
+    device: "torch.device",
+    *,
+    precision: str,
+    started: float,
+    reporter: Reporter,
+) -> "TrainingSettings":
+    """Choose what is not given of size, width and batch, and say so."""
+    from adgan_cli.fitting.choice import chosen_settings
+
+    spent = time.monotonic() - started
+    settings, choice = chosen_settings(
+        settings, options.fixed(), spent=spent, device=device, precision=precision
+    )
+    if choice is not None:
+        reporter.info(choice_line(choice, settings))
+    return settings
+
+
+def _prepared(
+    images: "PixelSet",
+    settings: "TrainingSettings",
+    out: Path,
+    *,
+    device: "torch.device",
+    precision: str,
+    resume: bool,
+) -> "TrainingRun":
+    """Prepare a run, new or gone on with."""
+    from adgan_cli.fitting.run import TrainingRun
+
+    if resume:
+        return TrainingRun.resume(out, images, settings, device=device, processes=join())
+    return TrainingRun.start(
+        images, settings, out=out, device=device, precision=precision, processes=join()
+    )
 
 
 def _check_usage(inputs: InputOptions, *, resume: bool, overwrite: bool) -> None:
@@ -173,10 +228,12 @@ def _report_counts(run: "TrainingRun", reporter: Reporter) -> None:
         reporter.info(coarse + "--holdout 0.2 holds out more")
 
 
-def _train(run: "TrainingRun", out: Path, reporter: VerboseReporter) -> None:
-    """Train under a bar, and say what came of it."""
+def _train(run: "TrainingRun", out: Path, reporter: VerboseReporter, spent: float) -> None:
+    """Train under a bar, and say what came of it; spent: seconds of the command till now."""
     started = time.monotonic()
-    reporter.info(_plan_line(run))
+    reporter.info(start_line(run))
+    if run.processes.is_main and (plan := run.plan()):
+        reporter.info(plan_line(plan, run, spent + time.monotonic() - started))
     with (
         reporter.stop_on_signal("stopping: saving the model, a moment...") as stop_requested,
         reporter.progress_bar("{task.fields[text]}") as bar,
@@ -192,7 +249,7 @@ def _train(run: "TrainingRun", out: Path, reporter: VerboseReporter) -> None:
         if not run.processes.is_main:
             raise typer.Exit(INTERRUPTED if run.stopped else 0)
         model = run.finish(stop_requested, on_progress=progress.finish)
-    for line in _result_lines(run, model, out, time.monotonic() - started):
+    for line in result_lines(run, model, out, spent + time.monotonic() - started):
         reporter.info(line)
     if run.stopped:
         raise typer.Exit(INTERRUPTED)
@@ -233,80 +290,6 @@ def _train_features(
         raise typer.Exit(INTERRUPTED)
     spent = format_duration(time.monotonic() - started)
     reporter.info(f"features learned in {spent}; model in {out} ({model.digest[:12]})")
-    reporter.info(_weights_line(model))
-
-
-def _weights_line(model: "Model") -> str:
-    """Say what each detector counts for, the most important first."""
-    assert model.features is not None
-    scales = sorted(model.features.scales.items(), key=lambda pair: -pair[1].weight)
-    return "what counts: " + ", ".join(f"{name} {scale.weight:.0%}" for name, scale in scales)
-
-
-def _plan_line(run: "TrainingRun") -> str:
-    state, limit, count = run.state, run.settings.max_time, run.processes.world_size
-    config = state.train_config
-    until = "it gets no better" if config.patience else f"{config.iters:,} steps"
-    until += f" or {format_duration(limit)}" if limit is not None else ""
-    several = f" in {count} processes" if count > 1 else ""
-    return (
-        f"training {config.objective} at {state.model_config.size} px on {state.device.type} "
-        f"({state.precision}){several}, until {until}; Ctrl-C saves and stops"
-    )
-
-
-def _result_lines(run: "TrainingRun", model: "Model", out: Path, seconds: float) -> list[str]:
-    """Say how far training came, what the verdict is, and what to do next."""
-    from adgan_cli.fitting.verdict import verdict_numbers
-
-    step, config = run.state.step, run.state.train_config
-    goal, auto = config.iters, config.patience > 0
-    of_goal = "" if auto else f" of {goal:,}"
-    spent, digest = format_duration(seconds), model.digest[:12]
-    lines = [f"{step:,}{of_goal} steps in {spent}; model in {out} ({digest})"]
-    verdict = model.provenance["verdict"]
-    if step == 0:
-        lines.append("warning: not one step was taken; this model has learnt nothing")
-    else:
-        lines.append(f"verdict: {verdict['verdict']}; {verdict['advice']}")
-        lines.append(f"it goes by: {verdict_numbers(verdict)}")
-        if not model.calibrations:
-            lines.append("no p-values yet: adgan calibrate FOLDER makes them possible")
-    if 0 < step < min(goal, FEW_STEPS) and not run.stopped:
-        lines.append(
-            "warning: so few steps make a weak model; go on, or see --preset quick (32 px)"
-        )
-    if step < goal and not auto:
-        lines.append("go on: the same command with --resume")
-    if run.stopped and step:
-        lines.append("or finish what there is, encoder and p-values: with --resume --max-time 0s")
-    samples = out / "samples"
-    lines.append(f"look at {samples}: the less they look like real.png, the longer to train")
-    return lines
-
-
-def _print_plan(run: "TrainingRun", listing: "Listing", failed: int) -> None:
-    """Print what the run would do, and how long it would take."""
-    state, limit = run.state, run.settings.max_time
-    cost = run.estimate()
-    seconds = cost.seconds_per_step * (state.train_config.iters - state.step)
-    plan: dict[str, Any] = {
-        "folder": listing.root,
-        "out": run.out,
-        "pictures": f"{len(run.images):,} to train on, {len(run.held_out):,} held out",
-        "left out": f"{failed:,}",
-        **to_dict(state.model_config),
-        **to_dict(run.settings.reading),
-        **to_dict(state.train_config),
-        "device": state.device,
-        "precision": state.precision,
-        "memory": f"about {format_bytes(cost.memory)}",
-        "speed": f"{format_number(1 / cost.seconds_per_step)} generator steps a second",
-        "time for all steps": f"about {format_duration(seconds)}",
-        "time limit": "none" if limit is None else format_duration(limit),
-    }
-    if limit is not None and seconds > limit:
-        reached = int(limit / cost.seconds_per_step) + state.step
-        plan["steps within the limit"] = f"about {reached:,}"
-    for name, value in plan.items():
-        output(escape_control(f"{name.replace('_', ' '):24}{value}"))
+    reporter.info(weights_line(model))
+    for line in sample_lines(model, len(settings.split(images)[1])):
+        reporter.info(line)

@@ -1,6 +1,6 @@
 """The options of adgan train that say what is trained and how."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ from adgan_cli.config import (
     TrainConfig,
 )
 from adgan_cli.errors import ConfigError
-from adgan_cli.presets import PRESETS, PresetName
+from adgan_cli.presets import ADAPTED, PRESETS, PresetName
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +45,11 @@ class TrainingOptions:
     iters: Annotated[str | None, ITERS, Shown(str(TrainConfig.iters))] = None
     max_time: Annotated[
         str | None,
-        option(TRAINING, "End features and steps after this time, as 90s, 30m or 2h; none: never."),
+        option(
+            TRAINING,
+            "Time of the whole command, as 90s, 30m or 2h, or none. It decides on --size, --width "
+            "and --batch-size where they are not given.",
+        ),
         Shown(PRESETS["default"].max_time),
     ] = None
     training: Annotated[Overrides[TrainConfig], Fields(TrainConfig(), without=("iters",))] = (
@@ -95,6 +99,10 @@ class TrainingOptions:
         given = {**_parse_iters(self.iters), **self.training.given}
         given |= {**self.model.given, **self.reading.given, **self.feature_settings.given}
         return given if self.channels == "auto" else {**given, "channels": int(self.channels)}
+
+    def fixed(self) -> Collection[str]:
+        """Name the settings that the machine does not choose: all those of a paper's protocol."""
+        return ADAPTED if PRESETS[self.preset].is_protocol else self.given()
 
     def load_backbone(self, device: "torch.device") -> "Backbone | None":
         """Load the pretrained network that --features names, if any."""

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from adgan_cli.engine.features.transform_training import (
 from adgan_cli.engine.features.weights import PRETRAINED_PRIOR, scales
 from adgan_cli.errors import ConfigError
 from adgan_cli.fitting.data import ReadLarge, images_to_score
-from adgan_cli.fitting.stages import StageCallbacks
+from adgan_cli.fitting.stages import FEWER, StageCallbacks
 from adgan_cli.fitting.transform_checkpoint import (
     load_transform_checkpoint,
     save_transform_checkpoint,
@@ -49,6 +49,10 @@ TIMED = 8  # images that the time of scoring is measured by
 # times as long with the network of transformations, which is not there when it is measured
 TRANSFORMATIONS_FACTOR = 1.5
 SAVE_EVERY = 60.0  # seconds between checkpoints of the network that is trained
+PILOT = 64  # references that tell how long others take, where there is a limit
+QUICK_SHARE = 2 / 3  # of the time, for all but the network of transformations
+CALIBRATION_SHARE = 0.15  # of the time, for images that are scored after it, at most
+MIN_VALIDATION, MIN_ALTERED = 20, 8  # however short the time is
 
 SCORED_AT_ONCE = 32  # images, between two looks whether to stop
 
@@ -70,6 +74,24 @@ class FeatureSplit:
     learned: np.ndarray  # (L,) indices, all but those of validation
     references: np.ndarray  # (R,) indices, among them
     validation: np.ndarray  # (V,) indices
+    n_altered: int = MAX_ALTERED  # validation images that altered copies are made of, at most
+
+    @property
+    def n_weighed(self) -> int:
+        """Count the images that detectors score to be weighed, altered copies with them."""
+        count = len(self.validation)
+        return count + len(ALTERATIONS) * min(self.n_altered, count)
+
+    def smaller(self, share: float, seed: int) -> "FeatureSplit":
+        """Draw a share of all that take time, but for a few that are there in any case."""
+        return replace(
+            self,
+            references=_some(self.references, max(PILOT, int(share * len(self.references))), seed),
+            validation=_some(
+                self.validation, max(MIN_VALIDATION, int(share * len(self.validation))), seed
+            ),
+            n_altered=max(MIN_ALTERED, int(share * min(MAX_ALTERED, len(self.validation)))),
+        )
 
 
 def split_for_features(images: PixelSet, seed: int) -> FeatureSplit:
@@ -94,6 +116,16 @@ def split_for_features(images: PixelSet, seed: int) -> FeatureSplit:
     )
 
 
+def _some(indices: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Draw so many indices, ascending."""
+    return np.sort(np.random.default_rng(seed).permutation(indices)[:count])
+
+
+def share_in_time(seconds: float, needed: float) -> float:
+    """Compute which share of what needs so many seconds fits: 0 to 1."""
+    return 1.0 if needed <= 0 else min(1.0, max(0.0, seconds / needed))
+
+
 class _Interrupted(Exception):
     """The fit was stopped before its end."""
 
@@ -109,27 +141,36 @@ def fit_features(
     backbone: Backbone | None = None,
     read_large: ReadLarge | None = None,
     checkpoint: Path | None = None,
+    on_fewer: Callable[[np.ndarray], None] | None = None,
     callbacks: StageCallbacks = StageCallbacks(),  # noqa: B008  frozen
 ) -> FeatureModel | None:
     """Fit every detector to images, and weigh them; None where stopped before the end.
 
-    until: when to be done, by time.monotonic(), and with scoring `scored_after` images too: the
-    network of transformations gets what the others leave; None: all its steps. backbone: a
-    pretrained network; read_large: how images are read for it. checkpoint: a file that keeps a
-    network half trained, which a later call with equal images and settings goes on with, exactly.
+    until: when to be done, by time.monotonic(), and with scoring `scored_after` images too: where
+    a few images show that it is too short, fewer are compared with, which on_fewer(indices) is then
+    called with, and weighed by; the network of transformations gets what is left. None: all its
+    steps. backbone: a pretrained network; read_large: how images are read for it. checkpoint: a
+    file that keeps a network half trained, which a later call with equal images and settings goes
+    on with, exactly.
     """
     if config.backbone and backbone is None:
         raise ConfigError(
             f"the features are to be compared by {config.backbone} too: give --features "
             f"{config.backbone}, or start anew with --overwrite"
         )
-    fit = _Fit(images, config, seed, device, read_large if backbone else None, callbacks)
+    split = split_for_features(images, seed)
+    fit = _Fit(images, config, seed, device, backbone, read_large, split, callbacks)
     try:
-        detectors = fit.quick_detectors()
-        if backbone is not None:
-            detectors["pretrained"] = fit.pretrained(backbone)
+        if until is None:
+            detectors = fit.quick_detectors()
+        else:
+            fit, detectors, until = fit.in_time(until, scored_after)
+            if len(fit.split.references) < len(split.references):
+                fit.report(FEWER, len(fit.split.references), len(split.references))
+                if on_fewer is not None:
+                    on_fewer(fit.split.references)
         if config.transform_iters:
-            seconds = None if until is None else fit.seconds_left(detectors, until, scored_after)
+            seconds = None if until is None else fit.seconds_left(detectors, until)
             detectors["transformations"] = fit.transformations(seconds, checkpoint)
         return fit.weighed(detectors)
     except _Interrupted:
@@ -144,12 +185,10 @@ class _Fit:
     config: FeatureConfig
     seed: int
     device: torch.device
+    backbone: Backbone | None
     read_large: ReadLarge | None
+    split: FeatureSplit
     callbacks: StageCallbacks
-
-    @cached_property
-    def split(self) -> FeatureSplit:
-        return split_for_features(self.images, self.seed)
 
     @cached_property
     def validation(self) -> ImagesToScore:
@@ -157,26 +196,49 @@ class _Fit:
         return self._images(self.split.validation)
 
     def quick_detectors(self) -> dict[str, Detector]:
-        """Fit the detectors that take seconds, to the references."""
+        """Fit all detectors but the network of transformations, to the references."""
         references = self.images.take(self.split.references)
         detectors: dict[str, Detector] = {}
         for done, (name, fit) in enumerate(QUICK_FITS.items()):
             self.report(name, done, len(QUICK_FITS))
             detectors[name] = fit(references, self.seed)
+        if self.backbone is not None:
+            detectors["pretrained"] = self.pretrained(self.backbone)
         return detectors
 
-    def seconds_left(
-        self, detectors: Mapping[str, Detector], until: float, scored_after: int
-    ) -> float:
-        """Subtract from the time until then what weighing and scoring will take, as measured."""
-        images = self.validation
-        large = None if images.large is None else images.large[:TIMED]
+    def in_time(self, until: float, scored_after: int) -> tuple["_Fit", dict[str, Detector], float]:
+        """Fit the quick detectors to as many images as the time allows, by what a few take.
+
+        Returns the fit with those images, the detectors, and when to be done but for the scoring.
+        """
+        started, split = time.monotonic(), self.split
+        few = replace(split, references=_some(split.references, PILOT, self.seed))
+        pilot = replace(self, split=few)
+        detectors = pilot.quick_detectors()
+        fixed = time.monotonic() - started  # mostly whatever the images are
+        each = pilot.scoring_seconds(detectors)
+        until -= min(each * scored_after, CALIBRATION_SHARE * (until - started))
+        share = share_in_time(
+            QUICK_SHARE * (until - time.monotonic()) - fixed,
+            len(split.references) * each / TRANSFORMATIONS_FACTOR + split.n_weighed * each,
+        )
+        split = split if share == 1 else split.smaller(share, self.seed)
+        fit = replace(self, split=split)
+        if len(split.references) > len(few.references):
+            detectors = fit.quick_detectors()
+        return fit, detectors, until
+
+    def scoring_seconds(self, detectors: Mapping[str, Detector]) -> float:
+        """Estimate the scoring of an image by all detectors, from that by these."""
+        images = self._images(self.split.validation[:TIMED])
         started = time.monotonic()
-        score_images(detectors, images.pixels[:TIMED], large)
-        each = (time.monotonic() - started) / min(TIMED, len(images.pixels))
-        altered = len(ALTERATIONS) * min(MAX_ALTERED, len(self.split.validation))
-        count = len(self.split.validation) + altered + scored_after
-        return max(0.0, until - time.monotonic() - TRANSFORMATIONS_FACTOR * each * count)
+        score_images(detectors, images.pixels, images.large)
+        return TRANSFORMATIONS_FACTOR * (time.monotonic() - started) / len(images.pixels)
+
+    def seconds_left(self, detectors: Mapping[str, Detector], until: float) -> float:
+        """Subtract from the time until then what weighing will take, as measured."""
+        each = self.scoring_seconds(detectors)
+        return max(0.0, until - time.monotonic() - each * self.split.n_weighed)
 
     def transformations(self, seconds: float | None, checkpoint: Path | None) -> Detector:
         """Train the network of transformations, or go on with it."""
@@ -255,7 +317,7 @@ class _Fit:
         validation, large = self.validation.pixels, self.validation.large
         scores = self._scores(detectors, validation, large)
         rng = np.random.default_rng(self.seed)
-        chosen, of_kinds = drawn_copies(self.validation.largest, MAX_ALTERED, rng)
+        chosen, of_kinds = drawn_copies(self.validation.largest, self.split.n_altered, rng)
         originals, large = validation[chosen], None if large is None else large[chosen]
         altered = {}
         for kind, copies in of_kinds.items():
@@ -273,4 +335,5 @@ class _Fit:
         """Gather images, (n,) ascending indices, at the backbone's size too if there is a way."""
         selected = np.zeros(len(self.images), bool)
         selected[indices] = True
-        return images_to_score(self.images.subset(selected), self.read_large)
+        read_large = None if self.backbone is None else self.read_large
+        return images_to_score(self.images.subset(selected), read_large)

@@ -4,12 +4,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from adgan_cli import __version__
 from adgan_cli.config import SearchConfig, to_dict
 from adgan_cli.engine.device import pick_device, pick_precision
 from adgan_cli.engine.distributed import process_group
@@ -17,25 +16,31 @@ from adgan_cli.engine.features.ensemble import FeatureModel
 from adgan_cli.engine.models.files import load_model, save_model
 from adgan_cli.engine.models.header import MODEL_FILE
 from adgan_cli.engine.models.model import Model
+from adgan_cli.engine.models.neighbours import write_neighbours
 from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from adgan_cli.engine.training.state import TrainState, new_state
 from adgan_cli.engine.training.trainer import ShouldStop, StepMetrics, train_steps
 from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
-from adgan_cli.fitting.data import data_provenance, hold_out, images_to_score, training_data
+from adgan_cli.fitting.data import data_provenance, training_data
 from adgan_cli.fitting.directory import open_history, prepare_output_dir, write_samples
-from adgan_cli.fitting.estimate import Estimate, estimate
+from adgan_cli.fitting.estimate import Estimate, estimate, measure_costs
 from adgan_cli.fitting.features import fit_features, split_for_features
 from adgan_cli.fitting.finish import with_held_out_scores, with_learned_encoder
-from adgan_cli.fitting.settings import TrainingSettings, require_same_images, resumed_settings
+from adgan_cli.fitting.plan import TimePlan, Work
+from adgan_cli.fitting.settings import (
+    TrainingSettings,
+    require_same_images,
+    resumed_settings,
+    work_of,
+)
 from adgan_cli.fitting.stages import StageCallbacks, StageProgress
+from adgan_cli.fitting.time_limit import TimeLimit
 from adgan_cli.fitting.trained_model import trained_model
 from adgan_cli.fitting.transform_checkpoint import TRANSFORMATIONS_FILE
 from adgan_cli.fitting.verdict import with_verdict
 from adgan_cli.images.depth import ranges_dict
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.processes import SINGLE, Processes
-
-FEATURE_SHARE = 1 / 3  # of the time for training that features may take at most
 
 
 @dataclass(eq=False)
@@ -53,18 +58,20 @@ class TrainingRun:
     resumed: bool = False
     processes: Processes = SINGLE
     features: FeatureModel | None = field(default=None, init=False)
+    time_limit: TimeLimit = field(init=False)
     stopped: bool = field(default=False, init=False)  # before it was complete
     _is_prepared: bool = field(default=False, init=False)  # the directory
     saved_step: int = field(init=False)
     _model: Model | None = field(default=None, init=False)  # as of the last save
 
     def __post_init__(self) -> None:
+        self.limit_time(self.settings.max_time)
         self.saved_step = self.state.step
         if self.settings.keep_critic and self.state.critic is None:
             objective = self.state.train_config.objective
             raise ConfigError(f"--keep-critic: {objective} trains no critic")
         if self.processes.world_size > 1:
-            self.processes.require_equal(self._work())
+            self.processes.require_equal(work_of(self.state, self.images))
 
     @classmethod
     def start(
@@ -79,7 +86,7 @@ class TrainingRun:
     ) -> "TrainingRun":
         """Begin at step 0; what an earlier run left in `out` is removed when steps begin."""
         device = _picked(device, processes)
-        trained_on, held_out = _split(images, settings)
+        trained_on, held_out = settings.split(images)
         _, size, _, channels = images.pixels.shape
         state = new_state(
             replace(settings.model, size=size, channels=channels),
@@ -112,7 +119,7 @@ class TrainingRun:
             iters=settings.train.iters,
             encoder_iters=settings.train.encoder_iters,
         )
-        trained_on, held_out = _split(images, settings)
+        trained_on, held_out = settings.split(images)
         require_same_images(out, trained_on)
         run = cls(state, settings, trained_on, held_out, out=out, resumed=True, processes=processes)
         if settings.features is not None:
@@ -142,6 +149,17 @@ class TrainingRun:
         """Measure what a step takes, and count the memory; the run stays as it is."""
         return estimate(self.state, self.images)
 
+    def limit_time(self, seconds: float | None) -> None:
+        """Let all that is to do, up to the last file, end in so many seconds from now."""
+        self.time_limit = TimeLimit(
+            seconds,
+            lambda: measure_costs(self.state, self.images, self._work_left(), self.settings.search),
+        )
+
+    def plan(self) -> TimePlan | None:
+        """Divide the time that is left among all that is to do; None where there is no limit."""
+        return self.time_limit.plan(self._work_left())
+
     def fit_features(
         self,
         stop: ShouldStop | None = None,
@@ -153,23 +171,23 @@ class TrainingRun:
         Nothing where the settings ask for none or a resumed run has them. The main of several
         processes does it alone. Stopped in between, a later call goes on.
         """
-        settings, limit = self.settings, self.settings.max_time
+        settings = self.settings
         if settings.features is None or self.features is not None or not self.processes.is_main:
             return
         self._prepare_output()
-        started = time.monotonic()
+        out = self.out
         self.features = fit_features(
             self.images,
             settings.features,
             seed=self.state.train_config.seed,
-            until=None if limit is None else started + FEATURE_SHARE * limit,
+            until=self.time_limit.until("features", self._work_left()),
             device=self.state.device,
             backbone=settings.backbone,
             read_large=settings.read_large,
-            checkpoint=None if self.out is None else self.out / TRANSFORMATIONS_FILE,
+            checkpoint=None if out is None else out / TRANSFORMATIONS_FILE,
+            on_fewer=None if out is None else partial(write_neighbours, out, self.images),
             callbacks=StageCallbacks(on_progress, stop),
         )
-        self.settings = settings.after(time.monotonic() - started)
 
     def steps(self, stop: ShouldStop | None = None) -> Iterator[StepMetrics]:
         """Train until the goal, the time limit or `stop`; yield metrics as the steps are done.
@@ -200,13 +218,19 @@ class TrainingRun:
         the model lacks what was not complete and `stopped` is true.
         """
         model = self._trained_model() if self.out is None else self._saved_model()
+        callbacks = StageCallbacks(on_progress, stop, self.state.notes.append)
         if self.state.step:
-            noting = StageCallbacks(on_progress, stop, self.state.notes.append)
-            model = self._with_encoder(model, noting)
+            model = self._with_encoder(model, callbacks)
             if not _is_set(stop):
-                held_out = images_to_score(self.held_out, self.settings.read_large)
+                work = replace(self._work_left(), steps=0, encoder_steps=0)
+                until = self.time_limit.until("calibration", work)
                 model = with_held_out_scores(
-                    model, held_out, search, StageCallbacks(on_progress, stop)
+                    model,
+                    self.held_out,
+                    search,
+                    callbacks,
+                    until=until,
+                    read_large=self.settings.read_large,
                 )
         if not self.settings.networks_only:
             model = with_verdict(model, self.state, self.images, self.held_out)
@@ -231,8 +255,9 @@ class TrainingRun:
         self.saved_step = self.state.step
 
     def _steps(self, stop: ShouldStop | None) -> Iterator[StepMetrics]:
-        limit = self.settings.max_time
-        end = None if limit is None else time.monotonic() + limit
+        end = None
+        if self.processes.is_main:  # all stop when it does
+            end = self.time_limit.until("generator", self._work_left())
 
         def should_stop() -> bool:
             return _is_set(stop) or (end is not None and time.monotonic() >= end)
@@ -248,7 +273,8 @@ class TrainingRun:
                 self.out,
                 self.images,
                 clear=not self.resumed,
-                keep_neighbours=not self.settings.networks_only,
+                # those that features were fitted to lie there already
+                keep_neighbours=not self.settings.networks_only and self.features is None,
                 references=None
                 if features is None
                 else split_for_features(self.images, seed).references,
@@ -294,7 +320,8 @@ class TrainingRun:
         if not iters or model.encoder is not None:
             return model
         data = training_data(self.images, None, self.state.device)
-        encoded = with_learned_encoder(model, data, iters, callbacks)
+        until = self.time_limit.until("encoder", replace(self._work_left(), steps=0))
+        encoded = with_learned_encoder(model, data, iters, callbacks, until=until)
         return model if encoded is model else self._write(encoded)
 
     def _is_complete(self, model: Model) -> bool:
@@ -303,27 +330,19 @@ class TrainingRun:
         encoded = model.encoder is not None or not config.encoder_iters
         return self.state.step >= config.iters and encoded and calibrated
 
-    def _work(self) -> dict[str, object]:
-        """Describe what all processes have to agree on."""
-        return {
-            "adgan": __version__,
-            "device": self.state.device.type,
-            "precision": self.state.precision,
-            **to_dict(self.state.model_config),
-            **to_dict(self.state.train_config),
-            "steps done": self.state.step,
-            "pictures": self.images.digest,
-        }
+    def _work_left(self) -> Work:
+        config, settings = self.state.train_config, self.settings
+        return Work(
+            steps=config.iters - self.state.step,
+            encoder_steps=config.encoder_iters if self.state.encoder is None else 0,
+            held_out=0 if settings.networks_only else len(self.held_out),
+            compared=settings.features is not None,
+            fitted=settings.features is None or self.features is not None,
+        )
 
 
 def _picked(device: torch.device | str, processes: Processes) -> torch.device:
     return pick_device(device, processes.local_rank) if isinstance(device, str) else device
-
-
-def _split(images: PixelSet, settings: TrainingSettings) -> tuple[PixelSet, PixelSet]:
-    if settings.networks_only:
-        return images, images.subset(np.zeros(len(images), bool))
-    return hold_out(images, settings.train)
 
 
 def _is_set(stop: ShouldStop | None) -> bool:

@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from adgan_cli import __version__
 from adgan_cli.config import (
     FeatureConfig,
     ModelConfig,
@@ -18,8 +21,9 @@ from adgan_cli.config import (
 from adgan_cli.engine.features.backbone import Backbone
 from adgan_cli.engine.models.files import read_search_config
 from adgan_cli.engine.training.checkpoint import read_checkpoint
+from adgan_cli.engine.training.state import TrainState
 from adgan_cli.errors import ConfigError, ModelFileError
-from adgan_cli.fitting.data import ReadLarge, data_provenance
+from adgan_cli.fitting.data import ReadLarge, data_provenance, hold_out
 from adgan_cli.images.depth import Ranges, ranges_from
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.images.read import Preprocessing
@@ -40,7 +44,7 @@ class TrainingSettings:
     gan: bool = True  # whether there is a generator
     backbone: Backbone | None = None  # pretrained, whose features join in
     read_large: ReadLarge | None = None  # how images are read for it; None: those there are
-    max_time: float | None = None  # seconds of features and steps, in this call; None: no limit
+    max_time: float | None = None  # seconds of this call, up to its last file; None: no limit
     save_every: float | None = SAVE_EVERY  # seconds; None: only at the end
     keep_critic: bool = False  # in the model too, for --loss critic-features
     networks_only: bool = False  # train on all images: none held out, no p-values, no verdict
@@ -55,6 +59,12 @@ class TrainingSettings:
         """Return the settings with so much of the time spent already."""
         left = None if self.max_time is None else max(0.0, self.max_time - seconds)
         return replace(self, max_time=left)
+
+    def split(self, images: PixelSet) -> tuple[PixelSet, PixelSet]:
+        """Split images into those to train on and those held out."""
+        if self.networks_only:
+            return images, images.subset(np.zeros(len(images), bool))
+        return hold_out(images, self.train)
 
     def preprocessing(self) -> Preprocessing:
         """Describe how images have to be read for this run."""
@@ -129,3 +139,16 @@ def require_same_images(out: Path, trained_on: PixelSet) -> None:
             "now, or changed); --resume continues exactly: restore them, or start anew with "
             "--overwrite"
         )
+
+
+def work_of(state: TrainState, images: PixelSet) -> dict[str, object]:
+    """Describe what several processes have to agree on, as plain JSON."""
+    return {
+        "adgan": __version__,
+        "device": state.device.type,
+        "precision": state.precision,
+        **to_dict(state.model_config),
+        **to_dict(state.train_config),
+        "steps done": state.step,
+        "pictures": images.digest,
+    }

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from adgan_cli.engine.training.trainer import ShouldStop
 
+FEWER = "fewer"  # references are compared with than there are, as the time is short
+
 
 @dataclass(frozen=True)
 class StageProgress:
     """How far a stage beside the training steps has come."""
 
-    stage: str  # a detector's name, weighing, encoder or calibrating
+    stage: str  # a detector's name, weighing, encoder, calibrating, or FEWER
     done: int
     total: int
     loss: float | None = None  # of the encoder

@@ -58,7 +58,10 @@ def with_verdict(model: Model, state: TrainState, images: PixelSet, held_out: Pi
         search = replace(model.default_search(), by="reconstruction")
         calibration = model.calibration(search)
         if calibration is not None:
-            seen = score_pixels(model, pixel_tensor(images, N_COMPARED).numpy(), search)
+            # where time was too short to score all of those held out, also here
+            fewer = len(calibration.scores) < len(held_out)
+            count = min(N_COMPARED, len(calibration.scores)) if fewer else N_COMPARED
+            seen = score_pixels(model, pixel_tensor(images, count).numpy(), search)
             ratio = np.median(calibration.scores) / max(np.median(seen), 1e-12)
             numbers["reconstruction"] = round(float(ratio), 3)
     word, advice = verdict(numbers, state.step)

@@ -117,14 +117,18 @@ def with_calibration(
     return replace(model, calibrations=(*others, *new), digest="")
 
 
+def n_altered(count: int) -> int:
+    """Count the images, of so many held out, whose altered copies are searched for too."""
+    return min(MAX_ALTERED, math.ceil(ALTERED_SHARE * count))
+
+
 def copies_to_weigh_by(pixels: np.ndarray, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Draw the images whose altered copies the reconstruction earns its weight by.
 
     pixels: uint8 (N, S, S, C) -> indices (n,), and copies (n, S, S, C) for each kind. Few of them,
     as each is searched for.
     """
-    most = min(MAX_ALTERED, math.ceil(ALTERED_SHARE * len(pixels)))
-    return drawn_copies(pixels, most, np.random.default_rng(seed))
+    return drawn_copies(pixels, n_altered(len(pixels)), np.random.default_rng(seed))
 
 
 class _Stopped(Exception):

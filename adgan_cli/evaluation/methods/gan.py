@@ -1,7 +1,6 @@
 """The GAN of a cell, trained once for all methods that need it, and the critic beside it."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ def _train(cell: Cell, config: GanConfig, out: Path, images: PixelSet) -> None:
     )
     spent = seconds_spent(out) if run.resumed else 0.0
     if (limit := cell.settings.time_limit) is not None:
-        run.settings = replace(settings, max_time=limit - spent)
+        run.limit_time(limit - spent)
     started = time.monotonic() - spent
     for metrics in run.steps():
         share_of_time = (time.monotonic() - started) / cell.settings.max_seconds
