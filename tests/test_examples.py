@@ -1,7 +1,9 @@
 """The examples start: what they import is there, and the shell scripts parse."""
 
 import json
+import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +42,46 @@ def test_where_there_is_no_cuda_eager_steps_have_nothing_to_be_compared_with(mon
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["objective"] for row in rows] == ["gan", "mmd"]
     assert all(row["eager_ms"] > 0 and row["captured_ms"] is None for row in rows)
+
+
+@pytest.mark.skipif(shutil.which("timeout") is None, reason="GNU coreutils are not there")
+def test_measuring_a_gpu_goes_on_after_what_fails_and_says_so(tmp_path):
+    env = {**os.environ, "PYTHON": "false"}
+    script = EXAMPLES / "results" / "gpu.sh"
+    subprocess.run(["bash", script, tmp_path], env=env, check=True, capture_output=True)
+    lines = (tmp_path / "summary.txt").read_text().splitlines()
+    parts = ["machine", "tests", "train", "search", "devices", "digits"]
+    parts += ["end-to-end-train", "end-to-end-rank"]
+    assert [line.split(":")[0] for line in lines] == parts
+    assert all(": failed with " in line for line in lines[1:])
+    assert {f"{part}.txt" for part in parts} < {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.skipif(shutil.which("timeout") is None, reason="GNU coreutils are not there")
+def test_the_papers_tables_stop_with_their_minutes_and_keep_what_is_there(tmp_path):
+    # in place of adgan: one set is complete at once, the other has a table and would go on for long
+    adgan = tmp_path / "adgan"
+    adgan.write_text(
+        '#!/bin/bash\nwhile [ "$1" != -o ]; do shift; done; mkdir -p "$2"; cd "$2"\n'
+        "touch table.md results.json roc.png\n"
+        '[ "$(basename "$2")" = one ] || exec sleep 60\n'
+    )
+    adgan.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    script = (EXAMPLES / "results" / "tables.sh").read_text().replace("60 * minutes", "minutes")
+    ended = subprocess.run(
+        ["bash", "-c", script, "tables.sh", "4", "one", "two"],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stdout.splitlines() == [
+        "one: complete",
+        "two: stopped; the same command goes on",
+    ], ended.stderr
+    for name in ("one", "two"):
+        assert (tmp_path / "examples" / "results" / f"paper-{name}" / "table.md").exists()
 
 
 @pytest.mark.slow

@@ -31,9 +31,7 @@ part() { # NAME SECONDS COMMAND...
     tail -n 25 "$out/$name.txt"
 }
 
-about='import platform, torch
-print("Python", platform.python_version(), "torch", torch.__version__, "CUDA", torch.version.cuda)
-print(torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA device")'
+about='import platform as p, torch as t; print("Python", p.python_version(), "torch", t.__version__, t.version.cuda)'
 part machine 30 bash -c "date -u +%Y-%m-%d; nvidia-smi; '$python' -c '$about'"
 part tests 100 "$python" -m pytest -q -m gpu -p no:cacheprovider
 part train 120 "$python" examples/benchmark_train.py --device cuda --captured
