@@ -121,19 +121,16 @@ def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     return {name: tensor.cpu().contiguous() for name, tensor in memory.items()}
 
 
+@torch.no_grad()
 def _load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    start_memory(optimizer)
-    expected = {name: tensor.shape for name, tensor in _optimizer_tensors(optimizer).items()}
-    if expected != {name: tensor.shape for name, tensor in tensors.items()}:
+    start_memory(optimizer)  # on its device, laid out as weights are: the same kernels go on
+    memory = named_memory(optimizer)
+    if {name: one.shape for name, one in memory.items()} != {
+        name: one.shape for name, one in tensors.items()
+    }:
         raise ValueError("some of their state is missing or of another shape")
-    entries: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, name = key.split(".")
-        if tensor.dim() == 4:  # laid out as its weight is, so that the same kernels go on
-            tensor = tensor.contiguous(memory_format=torch.channels_last)
-        entries.setdefault(int(index), {})[name] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": entries, "param_groups": groups})
+    for name, tensor in memory.items():
+        tensor.copy_(tensors[name])
 
 
 def _prefixed(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ from adgan_cli.engine.training.batches import (
     host_batches,
     new_rng,
 )
-from adgan_cli.engine.training.optimizers import adam, named_memory, start_memory
+from adgan_cli.engine.training.optimizers import adam, named_memory, start_memory, take_step
 from adgan_cli.engine.training.reports import Reports
 from adgan_cli.errors import DivergedError
 
@@ -123,7 +123,7 @@ def encoder_step(training: EncoderTraining, *batch: Tensor) -> Outputs:
     loss = loss_z + (generator(encoder(real)) - real).square().mean()
     training.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    training.optimizer.step()
+    take_step(training.optimizer)
     return (loss.detach(),)
 
 

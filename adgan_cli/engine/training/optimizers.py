@@ -37,9 +37,21 @@ def start_memory(optimizer: Optimizer) -> None:
             weight.grad = torch.zeros_like(weight)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    for entry in optimizer.state.values():
-        for tensor in entry.values():
-            tensor.zero_()
+    for tensor in named_memory(optimizer).values():
+        tensor.zero_()
+
+
+def take_step(optimizer: Optimizer) -> None:
+    """Move the weights by their gradients.
+
+    A fused kernel refuses gradients with other strides than their weights', of sides of 1 too, where
+    autograd leaves any: those of images with one channel, say.
+    """
+    for group in optimizer.param_groups:
+        for weight in group["params"] if group.get("fused") else ():
+            if weight.grad is not None and weight.grad.stride() != weight.stride():
+                weight.grad = torch.empty_like(weight).copy_(weight.grad)
+    optimizer.step()
 
 
 def named_memory(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.training.batches import TrainingData
 from adgan_cli.engine.training.objectives import Adversarial, Objective, Reconstructive
 from adgan_cli.engine.training.objectives.kinds import Batch
-from adgan_cli.engine.training.optimizers import named_memory, start_memory
+from adgan_cli.engine.training.optimizers import named_memory, start_memory, take_step
 from adgan_cli.engine.training.state import TrainState, sample_latents
 from adgan_cli.processes import Processes
 
@@ -195,7 +195,7 @@ def _update(training: Training, loss: Tensor, optimizers: list[Optimizer]) -> No
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         all_reduce_gradients(weight for group in groups for weight in group["params"])
     for optimizer in optimizers:
-        optimizer.step()
+        take_step(optimizer)
 
 
 def _changed_tensors(training: Training) -> dict[str, Tensor]:
