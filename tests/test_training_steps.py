@@ -250,6 +250,12 @@ def test_a_run_that_is_complete_captures_nothing():
     assert list(train_steps(state, DATA, record=counting(replays))) == [] and replays == {}
 
 
+def test_a_run_that_is_to_stop_at_once_captures_nothing():
+    state, replays = fresh("gan"), {}
+    stopped = list(train_steps(state, DATA, should_stop=lambda: True, record=counting(replays)))
+    assert (stopped, state.step, replays) == ([], 0, {})
+
+
 def test_eager_captures_nothing():
     state, replays = fresh("gan"), {}
     list(train_steps(state, DATA, record=counting(replays), eager=True))
