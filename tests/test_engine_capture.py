@@ -167,6 +167,17 @@ def test_afterwards_everything_is_as_it_was(record):
     assert_same(before, walk.values())
 
 
+def test_without_memory_to_check_a_capture_there_is_none(monkeypatch):
+    walk = Walk()
+
+    def full(context):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(CaptureContext, "copy", full)
+    captured = capture(walk.step, [scales()], walk.context(), record=interrupted)
+    assert captured.run == walk.step and "no memory for a check" in captured.reason
+
+
 def test_an_interrupted_capture_leaves_everything_as_it_was():
     walk = Walk()
     before = walk.values()

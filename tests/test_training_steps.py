@@ -113,11 +113,12 @@ def test_steps_read_nothing_and_copy_nothing(meta_steps, name):
         assert result.is_meta and not result.requires_grad and result.dim() == 0
 
 
-def fresh(name, device=CPU, **changes):
+def fresh(name, device=CPU, channels=3, **changes):
     """A state before three steps; of wgan after its 25 long ones."""
+    shape = replace(MODEL, channels=channels)
     begin = 25 if name == "wgan" else 0
     config = TrainConfig(objective=name, iters=begin + 3, batch_size=4, flip=True, **changes)
-    state = new_state(MODEL, config, device=device, precision="fp32", n_images=len(PIXELS))
+    state = new_state(shape, config, device=device, precision="fp32", n_images=len(PIXELS))
     state.step = begin
     return state
 
@@ -249,6 +250,12 @@ def test_a_run_that_is_complete_captures_nothing():
     assert list(train_steps(state, DATA, record=counting(replays))) == [] and replays == {}
 
 
+def test_a_run_that_is_to_stop_at_once_captures_nothing():
+    state, replays = fresh("gan"), {}
+    stopped = list(train_steps(state, DATA, should_stop=lambda: True, record=counting(replays)))
+    assert (stopped, state.step, replays) == ([], 0, {})
+
+
 def test_eager_captures_nothing():
     state, replays = fresh("gan"), {}
     list(train_steps(state, DATA, record=counting(replays), eager=True))
@@ -302,27 +309,31 @@ def assert_near(start, one, other):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("precision", "channels"), [("fp32", 3), ("bf16", 3), ("bf16", 1)])
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_a_gpu_captures_every_objective_and_trains_as_eagerly(name, precision):
+def test_a_gpu_captures_every_objective_and_trains_as_eagerly(name, precision, channels):
     device = cuda()
-    data = TrainingData(PIXELS.to(device), held_out=PIXELS[:5])
-    plain, captured = (replace(fresh(name, device), precision=precision) for _ in range(2))
+    pixels = PIXELS[..., :channels].contiguous()
+    data = TrainingData(pixels.to(device), held_out=pixels[:5])
+    plain, captured = (
+        replace(fresh(name, device, channels), precision=precision) for _ in range(2)
+    )
     eager = list(train_steps(plain, data, eager=True))
     replayed = list(train_steps(captured, data))
     assert captured.notes == []
     assert torch.equal(plain.rng.get_state(), captured.rng.get_state())
     assert replayed[0].distance == pytest.approx(eager[0].distance, rel=0.05, abs=0.01)
     assert replayed[-1].images == eager[-1].images
-    assert_near(fresh(name, device), plain, captured)
+    assert_near(fresh(name, device, channels), plain, captured)
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", ["wgan-gp", "wgan", "glo"])
-def test_a_gpu_goes_on_from_a_checkpoint_with_the_same_random_numbers(name, tmp_path):
+def test_a_gpu_goes_on_from_a_checkpoint_with_the_same_random_numbers(name, channels, tmp_path):
     device = cuda()
-    data = TrainingData(PIXELS.to(device))
-    whole, parted = fresh(name, device), fresh(name, device)
+    data = TrainingData(PIXELS[..., :channels].contiguous().to(device))
+    whole, parted = fresh(name, device, channels), fresh(name, device, channels)
     list(train_steps(whole, data))
     calls = iter([False] * 2)
     list(train_steps(parted, data, should_stop=lambda: next(calls, True)))
@@ -333,7 +344,7 @@ def test_a_gpu_goes_on_from_a_checkpoint_with_the_same_random_numbers(name, tmp_
     list(train_steps(resumed, data))
     assert resumed.notes == [] and resumed.step == whole.step
     assert torch.equal(whole.rng.get_state(), resumed.rng.get_state())
-    assert_near(fresh(name, device), whole, resumed)
+    assert_near(fresh(name, device, channels), whole, resumed)
 
 
 @pytest.mark.gpu

@@ -83,7 +83,10 @@ def capture(
     record: `record_cuda_graph` unless given. tolerance: what a tensor may differ by from what the
     function itself makes of it, as a share of its change, in sums of absolute values.
     """
-    before = context.copy()
+    try:
+        before = context.copy()
+    except torch.OutOfMemoryError:  # nothing was changed yet
+        return Captured(function, "it cannot be captured: there is no memory for a check of it")
     try:
         replay = (record or record_cuda_graph)(function, inputs, context)
         context.restore(before)

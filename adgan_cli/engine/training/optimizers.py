@@ -44,8 +44,8 @@ def start_memory(optimizer: Optimizer) -> None:
 def take_step(optimizer: Optimizer) -> None:
     """Move the weights by their gradients.
 
-    A fused kernel refuses gradients with other strides than their weights', of sides of 1 too, where
-    autograd leaves any: those of images with one channel, say.
+    A fused kernel refuses gradients with other strides than their weights', and for sides of 1, as
+    images with one channel have, autograd leaves any.
     """
     for group in optimizer.param_groups:
         for weight in group["params"] if group.get("fused") else ():

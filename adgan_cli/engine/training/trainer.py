@@ -89,8 +89,9 @@ def _train(
 ) -> Iterator[StepMetrics]:
     state, recipe, processes = training.state, training.recipe, training.processes
     config, images = state.train_config, 0
-    batches = _batches(training)
-    steps, batches = _ready_steps(training, batches, record)
+    if record is not None and should_stop is not None and should_stop():
+        return  # a capture takes as long as some steps
+    steps, batches = _ready_steps(training, _batches(training), record)
     validate = new_validation(training, record=record)
     distance = torch.zeros((), device=state.device)
     reports = Reports(state.device, state.step, config.iters)
