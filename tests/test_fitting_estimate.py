@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from adgan_cli.config import OBJECTIVES, ModelConfig, SearchConfig, TrainConfig
+from adgan_cli.engine.cost import encoder_operations, search_operations, training_operations
 from adgan_cli.engine.training.state import new_state
+from adgan_cli.fitting import estimate
 from adgan_cli.fitting.estimate import measure_costs, scoring_costs, step_seconds
 from adgan_cli.fitting.plan import Work
 from adgan_cli.fitting.settings import TrainingSettings
@@ -31,14 +33,14 @@ def state(train=TRAIN):
     return new_state(TINY, train, device=CPU, precision="fp32", n_images=6)
 
 
-def costs_of(run, work=WORK, search=SEARCH):
-    return measure_costs(run, pictures(), work, search)
+def costs_of(run, work=WORK, search=SEARCH, budget=60.0):
+    return measure_costs(run, pictures(), work, search, budget)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_steps_of_every_objective_can_be_timed(objective):
     train = replace(TRAIN, objective=objective)
-    assert step_seconds(TINY, train, device=CPU, precision="fp32") > 0
+    assert step_seconds(TINY, train, budget=60, device=CPU, precision="fp32") > 0
     costs = costs_of(state(train))
     assert min(costs.step, costs.encoder_step, costs.search, costs.comparison, costs.saving) > 0
 
@@ -61,8 +63,19 @@ def test_what_is_not_to_be_done_costs_nothing():
 def test_networks_that_diverge_are_timed_all_the_same(monkeypatch):
     monkeypatch.setattr("adgan_cli.config.MAX_FLOAT", 1e60)
     wild = replace(TRAIN, objective="wgan-gp", penalty=1e60)
-    assert step_seconds(TINY, wild, device=CPU, precision="fp32") > 0
+    assert step_seconds(TINY, wild, budget=60, device=CPU, precision="fp32") > 0
     assert costs_of(state(wild)).step > 0
+
+
+def test_where_steps_are_slow_the_other_parts_are_counted_by_them(monkeypatch):
+    monkeypatch.setattr(estimate, "train_encoder", None)
+    monkeypatch.setattr(estimate, "ema_generator", None)
+    costs = costs_of(state(), budget=1e-6)
+    expected = encoder_operations(TINY, 64) / training_operations(TINY, TRAIN)
+    assert costs.encoder_step / costs.step == pytest.approx(expected)
+    expected = search_operations(TINY, SEARCH) / training_operations(TINY, TRAIN)
+    assert costs.search / costs.step == pytest.approx(expected)
+    assert costs.saving > 0 < costs.comparison
 
 
 def test_losses_by_networks_that_are_not_there_yet_are_timed_by_another():

@@ -125,21 +125,42 @@ def test_a_checkpoint_of_other_images_is_not_gone_on_with(tmp_path):
     assert_equal(again, fit_features(others, CONFIG, device=CPU))
 
 
-def test_without_time_the_network_takes_only_its_first_steps():
+def transformation_steps(until):
     steps = []
 
     def count(progress):
         if progress.stage == "transformations":
             steps.append((progress.done, progress.total))
 
-    fit_features(
+    model = fit_features(
         pictures(),
         FeatureConfig(transform_iters=10**6),
         device=CPU,
-        until=0.0,
+        until=until,
         callbacks=StageCallbacks(on_progress=count),
     )
+    return model, steps
+
+
+def test_with_little_time_the_network_takes_only_its_first_steps(monkeypatch):
+    monkeypatch.setattr(features_module._Fit, "seconds_left", lambda *_: 1e-9)
+    monkeypatch.setattr(features_module, "LATE", 10**12)
+    model, steps = transformation_steps(time.monotonic() + 100)
     assert steps[-1][0] == steps[-1][1] < 50
+    assert "transformations" in model.names
+
+
+def test_a_network_that_takes_longer_than_it_was_to_ends_as_it_is(monkeypatch):
+    monkeypatch.setattr(features_module._Fit, "seconds_left", lambda *_: 1e-9)
+    monkeypatch.setattr(features_module, "affordable_steps", lambda *_, **__: 10**6)
+    model, steps = transformation_steps(time.monotonic() + 100)
+    assert len(steps) == 1 and "transformations" in model.names
+
+
+def test_without_time_there_is_no_network_and_the_others_count():
+    model, steps = transformation_steps(0.0)
+    assert not steps and "transformations" not in model.names
+    assert sum(scale.weight for scale in model.scales.values()) == pytest.approx(1)
 
 
 def test_where_time_is_short_fewer_are_compared_with_and_said(monkeypatch):

@@ -28,7 +28,7 @@ def clock(monkeypatch):
     return clock
 
 
-def refuse():
+def refuse(budget):
     raise AssertionError("nothing needs measuring")
 
 
@@ -40,7 +40,8 @@ def test_without_a_limit_nothing_is_measured_and_every_part_has_its_time(clock):
 def test_costs_are_measured_once_and_what_is_left_is_planned_by_the_clock(clock):
     measured = []
 
-    def measure():
+    def measure(budget):
+        assert budget == pytest.approx(3)
         measured.append(clock.now)
         clock.now += 2
         return COSTS
@@ -55,7 +56,7 @@ def test_costs_are_measured_once_and_what_is_left_is_planned_by_the_clock(clock)
 
 
 def test_the_last_part_may_take_all_but_the_saving(clock):
-    limit = TimeLimit(100, lambda: COSTS)
+    limit = TimeLimit(100, lambda budget: COSTS)
     until = limit.until("calibration", Work(0, held_out=3))
     assert until == pytest.approx(1000 + 100 - COSTS.saving)
 

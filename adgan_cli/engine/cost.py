@@ -39,6 +39,12 @@ def training_operations(model: ModelConfig, train: TrainConfig) -> int:
     return passes * train.batch_size * generator_operations(model)
 
 
+def encoder_operations(model: ModelConfig, batch_size: int) -> int:
+    """Count one step of an encoder: it sees generated and real images, and what these become."""
+    passes = 1 + 2 * 3 + 2  # generated; the encoder twice, forward and back; through the generator
+    return passes * batch_size * generator_operations(model)
+
+
 def search_operations(model: ModelConfig, search: SearchConfig) -> int:
     """Count one image's search; a backward pass to z is worth one forward pass, to theta two."""
     passes = search.k * (3 if search.moves_theta else 2)

@@ -14,13 +14,12 @@ import torch
 from adgan_cli.config import ModelConfig, Size, TrainConfig
 from adgan_cli.engine.cost import training_operations
 from adgan_cli.fitting.estimate import step_seconds
-from adgan_cli.fitting.plan import FEATURE_SHARE, WEIGHTS
+from adgan_cli.fitting.plan import FEATURE_SHARE, MEASURED_SHARE, WEIGHTS
 from adgan_cli.fitting.settings import TrainingSettings
 
 # As many steps the generators of examples/results took by which the defaults were chosen; four
 # times as many changed little there, and fewer than half separate even digits clearly worse.
 ENOUGH_STEPS = 2000
-MEASURED_SHARE = 0.03  # of the time, that measuring may take
 STEPS_TAKEN = 3  # by a measurement
 SIZES: tuple[Size, ...] = 64, 32
 WIDTHS, BATCHES = (64, 32, 16), (64, 32)
@@ -109,7 +108,7 @@ def chosen_settings(
     choice = choose(
         model,
         train,
-        partial(step_seconds, device=device, precision=precision),
+        partial(step_seconds, budget=MEASURED_SHARE * limit, device=device, precision=precision),
         given=fixed,
         limit=limit,
         features=settings.features is not None,

@@ -1,6 +1,7 @@
 """What a training run will take: measured on throw-away networks, and counted, before it starts."""
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -10,12 +11,19 @@ import numpy as np
 import torch
 
 from adgan_cli.config import ModelConfig, SearchConfig, TrainConfig
+from adgan_cli.engine.cost import (
+    encoder_operations,
+    generator_operations,
+    search_operations,
+    training_operations,
+)
 from adgan_cli.engine.features.feature_distance import MAX_SIDE
 from adgan_cli.engine.features.scattering import scatter
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.engine.training.batches import TrainingData
+from adgan_cli.engine.training.encoder import BATCH as ENCODER_BATCH
 from adgan_cli.engine.training.encoder import train_encoder
 from adgan_cli.engine.training.state import (
     TrainState,
@@ -40,6 +48,8 @@ TIMED_IMAGES = 4
 # that batch norm is measured on for a model that is saved; those that are timed
 MODEL_BATCHES, TIMED_BATCHES = 32, 2
 WRITTEN = 1e8  # bytes a second that go to a disk, slow as it may be
+EXIT = 1.0  # second, in which the process starts and ends
+MEASURED_STEPS = 10  # as many take about as long as timing every part
 # times as long as scattering: it is half of all detectors, before that of transformations comes
 OVER_SCATTERING = 3.0
 NOISE = 64  # images drawn at random
@@ -61,31 +71,41 @@ def estimate(state: TrainState, images: PixelSet) -> Estimate:
     weights = parameter_count(state.generator) * 5 + parameter_count(state.auxiliary) * 4
     model = state.model_config
     activations = 12 * state.train_config.batch_size * model.size**2 * model.width
-    return Estimate(_step_seconds(trial, data), data.pixels.nbytes + 4 * (weights + activations))
+    return Estimate(
+        _step_seconds(trial, data, math.inf), data.pixels.nbytes + 4 * (weights + activations)
+    )
 
 
 def step_seconds(
-    model: ModelConfig, train: TrainConfig, *, device: torch.device, precision: str
+    model: ModelConfig, train: TrainConfig, *, budget: float, device: torch.device, precision: str
 ) -> float:
-    """Time generator steps of such networks, on noise."""
+    """Time generator steps of such networks, on noise: few where they take longer than `budget`."""
     trial = new_state(model, train, device=device, precision=precision, n_images=NOISE)
     trial.step = PAST_WARM_UP
-    return _step_seconds(trial, _noise(model))
+    return _step_seconds(trial, _noise(model), budget)
 
 
-def measure_costs(state: TrainState, images: PixelSet, work: Work, search: SearchConfig) -> Costs:
+def measure_costs(
+    state: TrainState, images: PixelSet, work: Work, search: SearchConfig, budget: float
+) -> Costs:
     """Time the parts of a run on throw-away networks, those that there is work for.
 
-    search: how images held out are searched for. Leaves the state as it is.
+    search: how images held out are searched for. budget: seconds; where steps are so slow that
+    timing all takes longer, the others are counted by them. Leaves the state as it is.
     """
     data, trial = training_data(images, None, state.device), _trial(state, len(images))
-    step = _step_seconds(trial, data)
+    step = _step_seconds(trial, data, budget)
+    comparison = _comparison_seconds(images) if work.compared else 0.0
+    # to a disk, all that a model and a checkpoint hold
+    weights = 6 * parameter_count(state.generator) + 3 * parameter_count(state.auxiliary)
+    writing = EXIT + 4 * weights / WRITTEN
+    if MEASURED_STEPS * step > budget:
+        counted = _counted_costs(step, state, search)
+        return replace(counted, comparison=comparison, saving=counted.saving + writing)
     started = time.monotonic()
     generator = ema_generator(trial, batches=TIMED_BATCHES)
     _synchronise(state.device)
     saving = MODEL_BATCHES / TIMED_BATCHES * (time.monotonic() - started)
-    weights = 6 * parameter_count(state.generator) + 3 * parameter_count(state.auxiliary)
-    saving += 4 * weights / WRITTEN
     encoder, reports = learned_encoder(trial), list[tuple[int, float]]()
     if work.encoder_steps:
         with suppress(DivergedError):
@@ -100,8 +120,20 @@ def measure_costs(state: TrainState, images: PixelSet, work: Work, search: Searc
         step,
         encoder_step=_least_seconds(reports),
         search=_search_seconds(model) if work.held_out else 0.0,
-        comparison=_comparison_seconds(images) if work.compared else 0.0,
-        saving=saving,
+        comparison=comparison,
+        saving=saving + writing,
+    )
+
+
+def _counted_costs(step: float, state: TrainState, search: SearchConfig) -> Costs:
+    """Estimate the other parts by what a step takes, in proportion to their operations."""
+    model, train = state.model_config, state.train_config
+    seconds = step / training_operations(model, train)  # for an operation
+    return Costs(
+        step,
+        encoder_step=encoder_operations(model, ENCODER_BATCH) * seconds,
+        search=search_operations(model, search) * seconds,
+        saving=MODEL_BATCHES * train.batch_size * generator_operations(model) * seconds,
     )
 
 
@@ -153,17 +185,25 @@ def _trial(state: TrainState, n_images: int) -> TrainState:
     return trial
 
 
-def _step_seconds(trial: TrainState, data: TrainingData) -> float:
-    """Time generator steps, after one that is not counted; how good they are does not matter."""
+def _step_seconds(trial: TrainState, data: TrainingData, budget: float) -> float:
+    """Time generator steps, after one that is not counted unless others take too long.
+
+    How good they are does not matter.
+    """
     timed = TIMED if trial.device.type == "cpu" else TIMED_ON_ACCELERATOR
+    on_cpu = trial.device.type == "cpu"
+    timed = TIMED if on_cpu else TIMED_ON_ACCELERATOR
     trial.train_config = replace(trial.train_config, iters=trial.step + WARM + timed)
     # by the step; where graphs are captured, that is before the first report
     reports = [(trial.step, time.monotonic())]
     with suppress(DivergedError):
         for metrics in train_steps(trial, data):
             reports.append((metrics.step, time.monotonic()))
+            taken = reports[-1][1] - reports[0][1]
+            if on_cpu and len(reports) == 2 and timed * taken > budget:
+                break
     (first, began), (last, ended) = reports[min(WARM, len(reports) - 1)], reports[-1]
-    if first == last:  # diverged at once
+    if first == last:  # the first is all there is, or it diverged at once
         (first, began), ended = reports[0], time.monotonic()
     return (ended - began) / max(1, last - first)
 

@@ -51,6 +51,8 @@ TRANSFORMATIONS_FACTOR = 1.5
 SAVE_EVERY = 60.0  # seconds between checkpoints of the network that is trained
 PILOT = 64  # references that tell how long others take, where there is a limit
 QUICK_SHARE = 2 / 3  # of the time, for all but the network of transformations
+RELIABLE = 0.9  # of the time that is left: steps once counted are all taken, however fast they are
+LATE = 1.25  # times the time that steps were to take, after which they end as they are
 CALIBRATION_SHARE = 0.15  # of the time, for images that are scored after it, at most
 MIN_VALIDATION, MIN_ALTERED = 20, 8  # however short the time is
 
@@ -148,10 +150,10 @@ def fit_features(
 
     until: when to be done, by time.monotonic(), and with scoring `scored_after` images too: where
     a few images show that it is too short, fewer are compared with, which on_fewer(indices) is then
-    called with, and weighed by; the network of transformations gets what is left. None: all its
-    steps. backbone: a pretrained network; read_large: how images are read for it. checkpoint: a
-    file that keeps a network half trained, which a later call with equal images and settings goes
-    on with, exactly.
+    called with, and weighed by; the network of transformations gets what is left, if anything is.
+    None: all its steps. backbone: a pretrained network; read_large: how images are read for it.
+    checkpoint: a file that keeps a network half trained, which a later call with equal images and
+    settings goes on with, exactly.
     """
     if config.backbone and backbone is None:
         raise ConfigError(
@@ -169,8 +171,8 @@ def fit_features(
                 fit.report(FEWER, len(fit.split.references), len(split.references))
                 if on_fewer is not None:
                     on_fewer(fit.split.references)
-        if config.transform_iters:
-            seconds = None if until is None else fit.seconds_left(detectors, until)
+        seconds = None if until is None else fit.seconds_left(detectors, until)
+        if config.transform_iters and seconds != 0:
             detectors["transformations"] = fit.transformations(seconds, checkpoint)
         return fit.weighed(detectors)
     except _Interrupted:
@@ -238,7 +240,9 @@ class _Fit:
     def seconds_left(self, detectors: Mapping[str, Detector], until: float) -> float:
         """Subtract from the time until then what weighing will take, as measured."""
         each = self.scoring_seconds(detectors)
-        return max(0.0, until - time.monotonic() - each * self.split.n_weighed)
+        # once more for validation, by which it is decided what of the network counts
+        count = self.split.n_weighed + len(self.split.validation)
+        return max(0.0, RELIABLE * (until - time.monotonic() - each * count))
 
     def transformations(self, seconds: float | None, checkpoint: Path | None) -> Detector:
         """Train the network of transformations, or go on with it."""
@@ -246,11 +250,13 @@ class _Fit:
         if self.images.indices is not None:
             indices = self.images.indices[indices]
         state = self._transform_state(indices, seconds, checkpoint)
-        saved_at = time.monotonic()
+        started = saved_at = time.monotonic()
         for done in train_transformations(
             state, self.images.pixels, indices=indices, should_stop=self.callbacks.stop_requested
         ):
             self.callbacks.report("transformations", done.step, state.n_steps)
+            if seconds is not None and time.monotonic() - started > LATE * seconds:
+                state.n_steps = state.step  # the machine is slower than it was
             if checkpoint and time.monotonic() - saved_at >= SAVE_EVERY:
                 save_transform_checkpoint(checkpoint, state, self._about())
                 saved_at = time.monotonic()

@@ -17,6 +17,7 @@ WEIGHTS: Mapping[str, float] = {
     "encoder": 0.12,
     "calibration": 0.1,
 }
+MEASURED_SHARE = 0.03  # of the time, that measuring may take, for the choice and for the plan
 MIN_ENCODER_STEPS = 50  # fewer give the search a start that is worse than a random one
 MIN_CALIBRATED = 20  # images held out: with fewer, no p-value is below 0.05
 

@@ -151,10 +151,9 @@ class TrainingRun:
 
     def limit_time(self, seconds: float | None) -> None:
         """Let all that is to do, up to the last file, end in so many seconds from now."""
-        self.time_limit = TimeLimit(
-            seconds,
-            lambda: measure_costs(self.state, self.images, self._work_left(), self.settings.search),
-        )
+        work, search = self._work_left(), self.settings.search
+        measure = partial(measure_costs, self.state, self.images, work, search)
+        self.time_limit = TimeLimit(seconds, measure)
 
     def plan(self) -> TimePlan | None:
         """Divide the time that is left among all that is to do; None where there is no limit."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from adgan_cli.fitting.plan import Costs, TimePlan, Work, plan_time
+from adgan_cli.fitting.plan import MEASURED_SHARE, Costs, TimePlan, Work, plan_time
 
 Part = Literal["features", "generator", "encoder", "calibration"]
 
@@ -19,7 +19,7 @@ class TimeLimit:
     """
 
     seconds: float | None  # from now on; None: no limit
-    measure: Callable[[], Costs]
+    measure: Callable[[float], Costs]  # in about so many seconds
     _end: float = field(default=0.0, init=False)  # by time.monotonic()
     _costs: Costs | None = field(default=None, init=False)
 
@@ -30,10 +30,11 @@ class TimeLimit:
         """Divide what is left of the time as plan_time does; None where there is no limit."""
         if self.seconds is None:
             return None
-        if self._end <= time.monotonic():  # nothing is worth measuring any more
+        left = self._end - time.monotonic()
+        if left <= 0:  # nothing is worth measuring any more
             return TimePlan()
         if self._costs is None:
-            self._costs = self.measure()
+            self._costs = self.measure(MEASURED_SHARE * left)
         return plan_time(self._end - time.monotonic(), self._costs, work, bounded)
 
     def until(self, part: Part, work: Work) -> float | None:
