@@ -349,8 +349,9 @@ def test_where_storage_is_refused_marks_still_work(report, opened):
 
 def test_without_a_script_the_page_is_complete(report, opened):
     page = opened(report, java_script_enabled=False)
-    assert page.locator("ol.cards > li:visible").count() == 24
-    assert page.locator(".why:visible").count() == 24
+    # what is far from the window is laid out a moment later
+    driver.expect(page.locator("ol.cards > li:visible")).to_have_count(24)
+    driver.expect(page.locator(".why:visible")).to_have_count(24)
     assert page.locator("#controls:visible, #marking:visible, .pick").count() == 0
 
 

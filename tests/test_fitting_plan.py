@@ -48,7 +48,15 @@ def test_nothing_is_divided_into_nothing():
 def test_a_plan_takes_the_whole_time_and_no_more(seconds):
     plan = plan_time(seconds, COSTS, WORK)
     assert total(plan) == pytest.approx(seconds)
-    assert plan.features == pytest.approx(FEATURE_SHARE * (seconds - COSTS.saving))
+    least = calibration_seconds(MIN_CALIBRATED, COSTS)
+    assert plan.features == pytest.approx(FEATURE_SHARE * (seconds - COSTS.saving - least))
+
+
+def test_the_time_of_the_fewest_p_values_is_put_aside_before_anything_is_divided():
+    for seconds in (15.0, 40.0):
+        plan = plan_time(seconds, COSTS, WORK)
+        least = min(seconds - COSTS.saving, calibration_seconds(MIN_CALIBRATED, COSTS))
+        assert plan.calibration >= least and total(plan) == pytest.approx(seconds)
 
 
 def test_a_plan_for_ample_time_asks_for_no_more_than_there_is_to_do():

@@ -146,7 +146,8 @@ def _times(seconds: Mapping[str, float], model: ModelConfig) -> list[str]:
         f"{'reading':12}{format_duration(seconds['read'])}",
         f"{'training':12}about {format_number(step)} s a step at {model.size} px on the CPU, "
         f"{format_duration(whole * step)} for {whole:,} steps; train stops after "
-        f"{PRESETS['default'].max_time} unless --max-time says otherwise{gpu}",
+        f"{PRESETS['default'].max_time} unless --max-time says otherwise, and chooses smaller "
+        f"networks where these are too slow{gpu}",
         f"{'ranking':12}about {format_duration(seconds['rank'])} for all of these on the CPU{gpu}",
     ]
 

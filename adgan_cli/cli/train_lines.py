@@ -43,7 +43,7 @@ def plan_line(plan: "TimePlan", run: "TrainingRun", spent: float) -> str:
         scored = f"{plan.calibrated:,} drawn from {scored}"
     parts = [
         (spent, "reading"),
-        (plan.features, "features"),
+        (plan.features, "features at most"),
         (plan.generator, f"generator (about {plan.steps:,} steps)"),
         (plan.encoder, f"encoder ({encoder})"),
         (plan.calibration, f"p-values ({scored})"),

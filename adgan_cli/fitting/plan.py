@@ -65,15 +65,20 @@ def plan_time(seconds: float, costs: Costs, work: Work, bounded: str = "") -> Ti
     most that it may.
     """
     left = max(0.0, seconds - costs.saving)
+    calibration = calibration_seconds(work.held_out, costs)
+    # the least that is scored, however short the time is
+    reserved = min(left, calibration_seconds(min(MIN_CALIBRATED, work.held_out), costs))
+    left -= reserved
     wants = {
         "generator": work.steps * costs.step,
         "encoder": work.encoder_steps * costs.encoder_step,
-        "calibration": calibration_seconds(work.held_out, costs),
+        "calibration": calibration - reserved,
     }
     if bounded:
         wants[bounded] = math.inf
     wants["features"] = 0.0 if work.fitted else FEATURE_SHARE * left
     shares = divide(left, wants, WEIGHTS)
+    shares["calibration"] += reserved
     least = min(MIN_ENCODER_STEPS, work.encoder_steps) * costs.encoder_step
     if shares["encoder"] < least:
         return plan_time(seconds, costs, replace(work, encoder_steps=0), bounded)

@@ -1,5 +1,6 @@
 """What `adgan train` does, as one function for people who write Python."""
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -54,14 +55,14 @@ def train(
     What is not given is as `adgan train` has it. search: the model's own settings of the search.
     features: what is learned beside the generator, None: nothing; backbone: a pretrained network
     that joins in, as --features names it, which timm may fetch if `download`; gan: train a
-    generator. max_time: seconds, after which features and steps end; stop: asked after every step.
+    generator. max_time: seconds of the call, which its parts share; stop: asked after every step.
     resume: go on exactly where the run in `out` stopped, with the settings it had; only iters and
     encoder_iters may differ.
 
     Raises NoImagesError for a folder without one, DivergedError, ConfigError, OutputError; and
     InterruptedError where features without a generator were stopped before their end.
     """
-    out = None if out is None else Path(out)
+    started, out = time.monotonic(), None if out is None else Path(out)
     settings = TrainingSettings(
         model_config, train_config, reading, search, features, gan=gan, max_time=max_time
     )
@@ -81,6 +82,7 @@ def train(
             )
             large = large_reader(listing, reader, images, network.config.side)
             settings = settings.with_backbone(network, large)
+        settings = settings.after(time.monotonic() - started)
         if not gan:
             callbacks = StageCallbacks(should_stop=stop)
             model = train_features(
