@@ -190,7 +190,6 @@ def _step_seconds(trial: TrainState, data: TrainingData, budget: float) -> float
 
     How good they are does not matter.
     """
-    timed = TIMED if trial.device.type == "cpu" else TIMED_ON_ACCELERATOR
     on_cpu = trial.device.type == "cpu"
     timed = TIMED if on_cpu else TIMED_ON_ACCELERATOR
     trial.train_config = replace(trial.train_config, iters=trial.step + WARM + timed)
