@@ -13,7 +13,7 @@ from adgan_cli.config import FeatureConfig, SearchConfig, TrainConfig, from_dict
 from adgan_cli.engine.features.pretrained import backbone_of
 from adgan_cli.engine.models.files import load_model
 from adgan_cli.engine.models.model import Model
-from adgan_cli.engine.training.trainer import ShouldStop, StepMetrics
+from adgan_cli.engine.training.trainer import StepMetrics
 from adgan_cli.errors import ConfigError, ModelFileError
 from adgan_cli.fitting.data import hold_out, large_reader, load_training_images
 from adgan_cli.fitting.feature_run import train_features
@@ -26,6 +26,7 @@ from adgan_cli.images.reader import Reader
 from adgan_cli.scoring.adjust import held_out_scores
 from adgan_cli.scoring.rows import ScoreRow
 from adgan_cli.scoring.run import ScoringRun
+from adgan_cli.stopping import ShouldStop, is_stopped
 
 MIN_FOLD_TRAIN = 20  # images that a fold must leave to train on
 
@@ -41,7 +42,7 @@ class CrossFitCallbacks:
 
     def stop_requested(self) -> bool:
         """Ask whether to stop."""
-        return self.should_stop is not None and self.should_stop()
+        return is_stopped(self.should_stop)
 
     def of_features(self, fold: int) -> StageCallbacks:
         """Return those of fitting features in a fold."""

@@ -19,7 +19,7 @@ from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.models.neighbours import write_neighbours
 from adgan_cli.engine.training.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from adgan_cli.engine.training.state import TrainState, new_state
-from adgan_cli.engine.training.trainer import ShouldStop, StepMetrics, train_steps
+from adgan_cli.engine.training.trainer import StepMetrics, train_steps
 from adgan_cli.errors import ConfigError, DivergedError, ModelFileError
 from adgan_cli.fitting.data import data_provenance, training_data
 from adgan_cli.fitting.directory import open_history, prepare_output_dir, write_samples
@@ -41,6 +41,7 @@ from adgan_cli.fitting.verdict import with_verdict
 from adgan_cli.images.depth import ranges_dict
 from adgan_cli.images.pixels import PixelSet
 from adgan_cli.processes import SINGLE, Processes
+from adgan_cli.stopping import ShouldStop, is_stopped
 
 
 @dataclass(eq=False)
@@ -202,7 +203,7 @@ class TrainingRun:
                 yield from self._steps(stop)
             else:
                 yield from self._kept_steps(self.out, stop)
-        self.stopped = _is_set(stop) and self.state.step < self.state.train_config.iters
+        self.stopped = is_stopped(stop) and self.state.step < self.state.train_config.iters
 
     def finish(
         self,
@@ -220,7 +221,7 @@ class TrainingRun:
         callbacks = StageCallbacks(on_progress, stop, self.state.notes.append)
         if self.state.step:
             model = self._with_encoder(model, callbacks)
-            if not _is_set(stop):
+            if not is_stopped(stop):
                 work = replace(self._work_left(), steps=0, encoder_steps=0)
                 until = self.time_limit.until("calibration", work)
                 model = with_held_out_scores(
@@ -233,7 +234,7 @@ class TrainingRun:
                 )
         if not self.settings.networks_only:
             model = with_verdict(model, self.state, self.images, self.held_out)
-        self.stopped = _is_set(stop) and not self._is_complete(model)
+        self.stopped = is_stopped(stop) and not self._is_complete(model)
         return self._write(model)
 
     def save(self) -> None:
@@ -259,7 +260,7 @@ class TrainingRun:
             end = self.time_limit.until("generator", self._work_left())
 
         def should_stop() -> bool:
-            return _is_set(stop) or (end is not None and time.monotonic() >= end)
+            return is_stopped(stop) or (end is not None and time.monotonic() >= end)
 
         data = training_data(self.images, self.held_out, self.state.device)
         yield from train_steps(self.state, data, should_stop=should_stop, processes=self.processes)
@@ -342,7 +343,3 @@ class TrainingRun:
 
 def _picked(device: torch.device | str, processes: Processes) -> torch.device:
     return pick_device(device, processes.local_rank) if isinstance(device, str) else device
-
-
-def _is_set(stop: ShouldStop | None) -> bool:
-    return stop is not None and stop()

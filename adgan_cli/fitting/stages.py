@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from adgan_cli.engine.training.trainer import ShouldStop
+from adgan_cli.stopping import ShouldStop, is_stopped
 
 FEWER = "fewer"  # references are compared with than there are, as the time is short
 
@@ -33,4 +33,4 @@ class StageCallbacks:
 
     def stop_requested(self) -> bool:
         """Ask whether to stop."""
-        return self.should_stop is not None and self.should_stop()
+        return is_stopped(self.should_stop)

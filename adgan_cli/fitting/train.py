@@ -17,7 +17,7 @@ from adgan_cli.engine.device import pick_device
 from adgan_cli.engine.features.backbone import load_backbone
 from adgan_cli.engine.features.backbone_source import parse_backbone_source
 from adgan_cli.engine.models.model import Model
-from adgan_cli.engine.training.trainer import ShouldStop, StepMetrics
+from adgan_cli.engine.training.trainer import StepMetrics
 from adgan_cli.errors import ConfigError
 from adgan_cli.fitting.data import large_reader, load_training_images
 from adgan_cli.fitting.feature_run import train_features
@@ -28,6 +28,7 @@ from adgan_cli.images.find import list_inputs
 from adgan_cli.images.reader import Reader
 from adgan_cli.images.selection import Selection
 from adgan_cli.locks import owning
+from adgan_cli.stopping import ShouldStop
 
 
 def train(

@@ -21,6 +21,7 @@ from adgan_cli.scoring.calibration import MAX_HELD_OUT
 from adgan_cli.scoring.joining import fit_error_scale, held_out_table
 from adgan_cli.scoring.reading import read_twice
 from adgan_cli.scoring.scorer import Measured, Scorer, concatenated, join
+from adgan_cli.stopping import ShouldStop, is_stopped
 
 ALTERED_SHARE = 1 / 8  # of the images, that copies altered in 8 ways are searched for too
 MAX_ALTERED = 24  # images, as a search takes long
@@ -57,7 +58,7 @@ def calibrate(
     *,
     reader: Reader | None = None,
     on_image: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    should_stop: ShouldStop | None = None,
 ) -> tuple[Model, CalibrationCounts]:
     """Return the model calibrated by the images of a listing that it was not trained on.
 
@@ -78,7 +79,7 @@ def with_calibration(
     config: SearchConfig | None = None,
     *,
     on_image: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    should_stop: ShouldStop | None = None,
 ) -> Model:
     """Return the model with the scores of images that it was not trained on.
 
@@ -140,7 +141,7 @@ def _measured(
     held_out: ImagesToScore,
     altered: Mapping[str, np.ndarray],
     on_image: Callable[[int, int], None] | None,
-    should_stop: Callable[[], bool] | None,
+    should_stop: ShouldStop | None,
 ) -> tuple[Measured, dict[str, np.ndarray]]:
     """Measure images, and search for the altered copies of some: their errors by kind."""
     count = len(held_out.pixels)
@@ -149,7 +150,7 @@ def _measured(
     def batches(images: np.ndarray) -> Iterator[slice]:
         nonlocal done
         for batch in _batches(len(images), scorer.batch_size):
-            if should_stop is not None and should_stop():
+            if is_stopped(should_stop):
                 raise _Stopped
             yield batch
             done += batch.stop - batch.start

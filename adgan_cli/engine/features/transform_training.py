@@ -7,7 +7,7 @@ stopping anywhere and going on gives the same bytes as never having stopped.
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ from adgan_cli.engine.features.transformations import (
 )
 from adgan_cli.engine.pixels import to_model_range
 from adgan_cli.images.shrink import at_most
+from adgan_cli.stopping import ShouldStop, is_stopped
 
 BATCH = 64  # images in a step
 GROUPS = 8  # of them, each under one transformation
@@ -47,8 +48,6 @@ MAX_HELD_OUT = 400  # images that the accuracy is measured on
 MARGIN = 0.03  # share of the way from chance to perfection that a head must go to count
 MOMENTUM = "momentum"  # in the names of a checkpoint's tensors
 _WARM_STEPS, _TIMED_STEPS = 2, 4
-
-ShouldStop = Callable[[], bool]
 
 
 @dataclass(eq=False)
@@ -95,7 +94,7 @@ def train_transformations(
     indices: (N,), which of them are the training set; None: all.
     """
     state.network.train()
-    while state.step < state.n_steps and not (should_stop and should_stop()):
+    while state.step < state.n_steps and not is_stopped(should_stop):
         loss = _step(state, pixels, indices)
         state.step += 1
         yield TransformStep(state.step, loss)

@@ -36,6 +36,7 @@ from adgan_cli.engine.training.batches import (
 from adgan_cli.engine.training.optimizers import adam, named_memory, start_memory, take_step
 from adgan_cli.engine.training.reports import Reports
 from adgan_cli.errors import DivergedError
+from adgan_cli.stopping import ShouldStop, is_stopped
 
 BATCH = 64
 LR, BETAS = 1e-3, (0.5, 0.999)  # as our autoencoders are trained
@@ -48,7 +49,7 @@ def train_encoder(
     *,
     seed: int = 0,
     on_step: Callable[[int, float], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    should_stop: ShouldStop | None = None,
     is_over: Callable[[], bool] | None = None,
     on_note: Callable[[str], None] | None = None,
     record: Record | None = None,
@@ -76,7 +77,7 @@ def train_encoder(
     reports, done = Reports(generator.device, 0, iters), 0
     loss = torch.zeros((), device=generator.device)
     while done < iters:
-        if should_stop and should_stop():
+        if is_stopped(should_stop):
             return None
         if is_over and is_over():
             break

@@ -9,7 +9,7 @@ from the start differ: some kernels add in any order, so last digits differ, and
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -31,10 +31,9 @@ from adgan_cli.engine.training.steps import CRITIC, GENERATOR, Training, capture
 from adgan_cli.engine.training.validation import new_validation
 from adgan_cli.errors import ConfigError, DivergedError
 from adgan_cli.processes import SINGLE, Processes
+from adgan_cli.stopping import ShouldStop, is_stopped
 
 VALIDATE_EVERY = 25  # generator steps between looks at images held out
-
-ShouldStop = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def _train(
 ) -> Iterator[StepMetrics]:
     state, recipe, processes = training.state, training.recipe, training.processes
     config, images = state.train_config, 0
-    if record is not None and should_stop is not None and should_stop():
+    if record is not None and is_stopped(should_stop):
         return  # a capture takes as long as some steps
     steps, batches = _ready_steps(training, _batches(training), record)
     validate = new_validation(training, record=record)
@@ -199,5 +198,5 @@ def _global_mean(means: Tensor, training: Training) -> Tensor:
 
 
 def _stop_agreed(should_stop: ShouldStop | None, processes: Processes) -> bool:
-    stop = should_stop is not None and should_stop()
+    stop = is_stopped(should_stop)
     return stop if processes.world_size == 1 else any_process(stop)
