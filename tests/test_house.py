@@ -14,7 +14,18 @@ import adgan_cli
 
 ROOT = Path(adgan_cli.__file__).parent
 
-BASE = {"errors", "config", "presets", "atomic", "locks", "text", "processes", "store", "images"}
+BASE = {
+    "errors",
+    "config",
+    "presets",
+    "atomic",
+    "locks",
+    "text",
+    "processes",
+    "stopping",
+    "store",
+    "images",
+}
 FEATURES = BASE | {"engine", "engine/features"}
 MODELS = FEATURES | {"engine/models"}
 ENGINE = MODELS | {"engine/losses"}
@@ -30,6 +41,7 @@ ALLOWED = {
     "atomic": {"errors"},
     "locks": {"errors"},
     "text": set[str](),
+    "stopping": set[str](),
     "processes": {"errors", "config", "atomic"},
     "store": {"errors", "config", "atomic"},
     "images": BASE,
@@ -47,7 +59,8 @@ ALLOWED = {
 }
 # what draws a report again, and what says how images are read, does without torch
 WITHOUT_TORCH = {
-    *("__init__", "errors", "config", "presets", "atomic", "locks", "text", "store", "processes"),
+    *("__init__", "errors", "config", "presets", "atomic", "locks", "text", "stopping", "store"),
+    "processes",
     *("images", "cli"),
     *(
         "scoring/rows",
