@@ -544,12 +544,12 @@ def test_the_plan_says_what_time_goes_where_and_what_was_left_out(discs, out, mo
     options = [*TINY, "--holdout", "0.5", "--max-time", "600s", "-o", out]
     said = adgan("train", discs(), *options).stderr
     assert "plan for 10 min: " in said and "p-values (6 pictures)" in said
-    options[options.index("600s")] = "100s"
+    options[options.index("600s")] = "280s"
     said = adgan("train", discs(), *options, "--overwrite").stderr
-    assert "p-values (3 drawn from 6 pictures)" in said and "5 s writing" in said
-    assert "p-values go by 3 drawn from 6 pictures held out, as the time was short" in said
+    assert "p-values (4 drawn from 6 pictures)" in said and "5 s writing" in said
+    assert "p-values go by 4 drawn from 6 pictures held out, as the time was short" in said
     calibrations = load_model(out).calibrations
-    assert {len(one.scores) for one in calibrations} == {3}
+    assert {len(one.scores) for one in calibrations} == {4}
 
 
 def test_an_encoder_for_which_no_time_is_left_is_missed_in_words(discs, out, monkeypatch):
