@@ -11,7 +11,7 @@ install_adgan ''
 data=quickstart-data
 rm -rf "$data"
 python examples/digits.py "$data"
-adgan train "$data/train" -o "$data/model" --size 16 --width 32 --iters 1000
+adgan train "$data/train" -o "$data/model" --size 16 --width 32 -b 64 --iters 1000
 adgan rank "$data/val" -m "$data/model" -o "$data/report" --top 15 --fdr 0.05
 python examples/auc.py "$data/report/ranking.csv" --normal 'digit-*'
 echo "the sheet: $data/report/index.html"
