@@ -6,7 +6,23 @@ import numpy as np
 import pytest
 
 from adgan_cli.engine.features.ensemble import Scale
-from adgan_cli.engine.features.weights import evidence, scales, weights
+from adgan_cli.engine.features.weights import (
+    NETWORK_PRIOR,
+    evidence,
+    network_priors,
+    scales,
+    weights,
+)
+
+
+def test_a_network_counts_twice_where_there_are_colours_and_that_of_turns_if_it_tells_most():
+    turns, textures = {"transformations": 0.7}, {"patches": 0.6}
+    assert network_priors(textures | turns, 3) == {"transformations": NETWORK_PRIOR}
+    assert network_priors({"patches": 0.8} | turns, 3) == {}
+    assert network_priors(textures | turns | {"pretrained": 0.6}, 3) == {
+        "pretrained": NETWORK_PRIOR
+    }
+    assert network_priors(textures | turns, 1) == network_priors({}, 3) == {}
 
 
 def test_evidence_is_the_mean_auc_over_the_kinds():
@@ -72,7 +88,7 @@ def test_scales_standardise_the_logarithms_of_the_validation_scores():
     validation = {"patches": np.exp(rng.normal(2, 3, 1000)), "scattering": rng.uniform(1, 2, 1000)}
     originals = {name: scores[:50] for name, scores in validation.items()}
     altered = {"scratch": {"patches": originals["patches"] * 1e6, "scattering": np.zeros(50)}}
-    fitted = scales(validation, originals, altered)
+    fitted = scales(validation, originals, altered, 3)
     assert list(fitted) == ["patches", "scattering"]
     z = fitted["patches"].z_scores(validation["patches"])
     assert abs(z.mean()) < 1e-9 and abs(z.std() - 1) < 1e-9
@@ -82,6 +98,6 @@ def test_scales_standardise_the_logarithms_of_the_validation_scores():
 
 def test_identical_images_give_finite_scales():
     same = {"patches": np.zeros(5)}
-    fitted = scales(same, same, {"blur": same})
+    fitted = scales(same, same, {"blur": same}, 3)
     assert np.isfinite(fitted["patches"].z_scores(np.array([0.0, 1.0, 1e300]))).all()
     assert fitted["patches"].evidence == 0.5 and fitted["patches"].weight == 1.0

@@ -29,7 +29,7 @@ from adgan_cli.engine.features.transform_training import (
     train_transformations,
     trained_detector,
 )
-from adgan_cli.engine.features.weights import PRETRAINED_PRIOR, scales
+from adgan_cli.engine.features.weights import scales
 from adgan_cli.errors import ConfigError
 from adgan_cli.fitting.data import ReadLarge, images_to_score
 from adgan_cli.fitting.stages import FEWER, StageCallbacks
@@ -334,8 +334,8 @@ class _Fit:
             small = resized(large, originals.shape[1])
             of_originals = self._scores(detectors, small, large)
         size = None if large is None else large.shape[1]
-        priors = {"pretrained": PRETRAINED_PRIOR} if originals.shape[3] == 3 else {}
-        return FeatureModel(detectors, scales(scores, of_originals, altered, priors), size)
+        channels = originals.shape[3]
+        return FeatureModel(detectors, scales(scores, of_originals, altered, channels), size)
 
     def _images(self, indices: np.ndarray) -> ImagesToScore:
         """Gather images, (n,) ascending indices, at the backbone's size too if there is a way."""

@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm, rankdata
 
 from adgan_cli.engine.features.ensemble import Scale, joined_z_scores
-from adgan_cli.engine.features.weights import PRETRAINED_PRIOR, weights
+from adgan_cli.engine.features.weights import network_priors, weights
 
 TINY = 1e-12
 GLOBAL = ("quarters", "cells", "hue")  # alterations of the whole picture; the others are small
@@ -145,17 +145,24 @@ def above_chance(one: DetectorScores) -> float:
     return evidence(one) - 0.5
 
 
-def discriminant(pretrained: float = PRETRAINED_PRIOR) -> Rule:
-    """Join as adgan does: weights of a discriminant, a pretrained network's evidence times so much.
+def discriminant(priors: Mapping[str, float] | None = None) -> Rule:
+    """Join as adgan does: weights of a discriminant, the evidence of some detectors times a factor.
 
-    Of grey images, which have no other hue, it counts as it is.
+    priors: the factors; None: those of adgan. Of grey images, which have no other hue, evidence
+    counts as it is. A part of the pretrained network counts as the whole.
     """
 
     def rule(task: Task) -> np.ndarray:
-        scales = {}
-        for name, one in task.items():
-            prior = pretrained if name.startswith("pretrained") and "hue" in one.altered else 1.0
-            scales[name] = Scale(0.0, 1.0, 0.0, evidence(one), prior)
+        channels = 3 if any("hue" in one.altered for one in task.values()) else 1
+        kinds = {name: name.partition("-")[0] for name in task}
+        evidences = {name: evidence(one) for name, one in task.items()}
+        factors = network_priors({kinds[name]: one for name, one in evidences.items()}, channels)
+        if priors is not None:
+            factors = dict(priors) if channels == 3 else {}
+        scales = {
+            name: Scale(0.0, 1.0, 0.0, evidences[name], factors.get(kinds[name], 1.0))
+            for name in task
+        }
         validation = np.stack([z_of_logs(one, one.validation) for one in task.values()], axis=1)
         shares = weights(scales, validation)
         return joined_z_scores(z_matrix(task).T, list(shares.values()))
@@ -268,8 +275,12 @@ RULES: Mapping[str, Rule] = {
     "shift": by_shift(),
     "shift^2": by_shift(2.0),
     "discriminant": discriminant(),
-    "discriminant, no prior": discriminant(1.0),
-    "discriminant, pretrained x 3": discriminant(3.0),
+    "discriminant, no prior": discriminant({}),
+    "discriminant, pretrained x 2": discriminant({"pretrained": 2.0}),
+    "discriminant, pretrained x 3": discriminant({"pretrained": 3.0}),
+    "discriminant, turns x 1.5": discriminant({"pretrained": 2.0, "transformations": 1.5}),
+    "discriminant, turns x 2": discriminant({"pretrained": 2.0, "transformations": 2.0}),
+    "discriminant, turns x 3": discriminant({"pretrained": 2.0, "transformations": 3.0}),
     "decorrelated": decorrelated(False),
     "decorrelated, evidence": decorrelated(True),
 }

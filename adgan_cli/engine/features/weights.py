@@ -18,33 +18,47 @@ from adgan_cli.engine.features.ensemble import Scale, log
 CHANCE = 0.5  # AUC of a detector that tells nothing
 # added to the variance of z-scores, which is 1: correlations of some hundred images are not exact
 RIDGE = 1.0
-# of a network that has learned from colour photographs, where images have colours: what makes kinds
-# of pictures differ it knows better than altered copies show
-PRETRAINED_PRIOR = 2.0
+# of a network, where images have colours: what makes kinds of pictures differ it knows better than
+# altered copies show
+NETWORK_PRIOR = 2.0
 
 Scores = Mapping[str, np.ndarray]  # of each detector by its name
 
 
 def scales(
-    validation: Scores,
-    originals: Scores,
-    altered: Mapping[str, Scores],
-    priors: Mapping[str, float] | None = None,
+    validation: Scores, originals: Scores, altered: Mapping[str, Scores], channels: int
 ) -> dict[str, Scale]:
     """Fit how the scores of each detector are standardised, and weigh it.
 
     validation: scores (V,) of images that the detectors were not fitted to; originals: those of the
     A images among them that copies were made of; altered: kind -> scores (A,) of the copies;
-    priors: factors of the evidence above chance, 1 where none is given.
+    channels: of the images.
     """
-    fitted = {}
-    for name, scores in validation.items():
-        copies = {kind: of_kind[name] for kind, of_kind in altered.items()}
-        prior = (priors or {}).get(name, 1.0)
-        fitted[name] = fit_scale(scores, evidence(originals[name], copies), prior)
+    evidences = {
+        name: evidence(originals[name], {kind: scores[name] for kind, scores in altered.items()})
+        for name in validation
+    }
+    priors = network_priors(evidences, channels)
+    fitted = {
+        name: fit_scale(scores, evidences[name], priors.get(name, 1.0))
+        for name, scores in validation.items()
+    }
     z_scores = np.stack([fitted[name].z_scores(validation[name]) for name in fitted], axis=1)
     shares = weights(fitted, z_scores)
     return {name: replace(scale, weight=shares[name]) for name, scale in fitted.items()}
+
+
+def network_priors(evidences: Mapping[str, float], channels: int) -> dict[str, float]:
+    """Choose the factors of evidence above chance that are not 1, from the evidence of each part.
+
+    Where images have colours the evidence of a pretrained network counts twice. Without one that of
+    turns and shifts does where it is the largest: else altered copies say that textures matter.
+    """
+    best = "pretrained"
+    if best not in evidences:
+        best = max(evidences, key=lambda name: evidences[name], default="")
+    is_network = best in ("pretrained", "transformations")
+    return {best: NETWORK_PRIOR} if is_network and channels == 3 else {}
 
 
 def fit_scale(validation: np.ndarray, evidence: float, prior: float = 1.0) -> Scale:
