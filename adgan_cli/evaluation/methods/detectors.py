@@ -38,7 +38,7 @@ from adgan_cli.scoring.calibrate import copies_to_weigh_by
 from adgan_cli.scoring.joining import RECONSTRUCTION, fit_error_scale, with_reconstruction
 from adgan_cli.store import KeyedStore
 
-FORMAT = 2  # of what is kept; raised when detectors change what they amount to
+FORMAT = 3  # of what is kept; raised when detectors change what they amount to
 FEATURES_FILE = "features.safetensors"
 VALIDATION_SEARCH_FILE = "search-validation.safetensors"
 OF_VALIDATION = "validation/"  # before the names of arrays
