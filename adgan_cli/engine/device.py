@@ -115,3 +115,14 @@ def deterministic_convolutions() -> Iterator[None]:
         yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before
+
+
+@contextmanager
+def single_threaded_torch() -> Iterator[None]:
+    """Give each of our threads one torch thread: a sum split differently would be another sum."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

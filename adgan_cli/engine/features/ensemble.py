@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from adgan_cli.engine.device import single_threaded_torch
 from adgan_cli.engine.features.detector import TINY, ComparesFeatures, Detector
 
 _Item = TypeVar("_Item")
@@ -115,16 +116,13 @@ def side_by_side(measure: Callable[[_Item], _Measured], items: Iterable[_Item]) 
 
     What torch or BLAS divides among cores would be another sum on each number of them.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with (
-            threadpool_limits(1, user_api="blas"),
-            ThreadPoolExecutor(min(threads, os.cpu_count() or 1)) as pool,
-        ):
-            return list(pool.map(measure, items))
-    finally:
-        torch.set_num_threads(threads)
+    workers = min(torch.get_num_threads(), os.cpu_count() or 1)
+    with (
+        single_threaded_torch(),
+        threadpool_limits(1, user_api="blas"),
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        return list(pool.map(measure, items))
 
 
 def joined_z_scores(z_scores: np.ndarray, weights: Sequence[float]) -> np.ndarray:

@@ -8,9 +8,7 @@ image.
 """
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 
 from adgan_cli.config import SearchConfig
 from adgan_cli.engine.capture import CaptureContext, Captured, capture
+from adgan_cli.engine.device import single_threaded_torch
 from adgan_cli.engine.losses import LossFunction
 from adgan_cli.engine.search.algorithm1 import search_pairs
 from adgan_cli.engine.search.generators import FirstForward, GeneratorBank, make_bank
@@ -226,14 +225,3 @@ class PaddedBatches:
 def can_capture(x: Tensor) -> bool:
     """Say whether computations with x can be captured as a graph."""
     return x.device.type == "cuda"
-
-
-@contextmanager
-def single_threaded_torch() -> Iterator[None]:
-    """Give each of our threads one torch thread: a sum split differently would be another sum."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
