@@ -11,7 +11,7 @@ from adgan_cli.engine.features.altered import drawn_copies
 from adgan_cli.engine.features.ensemble import Scale
 from adgan_cli.engine.features.weights import CHANCE, evidence
 from adgan_cli.engine.models.model import Calibration, Model, comparable, what_scores_follow
-from adgan_cli.engine.search.precision import effective_precision
+from adgan_cli.engine.search.precision import as_computed
 from adgan_cli.errors import DivergedError, NoImagesError
 from adgan_cli.images.find import Listing
 from adgan_cli.images.read import DecodedImage
@@ -90,7 +90,7 @@ def with_calibration(
     is not a number.
     """
     config = what_scores_follow(config or model.default_search())
-    config = replace(config, precision=effective_precision(config, model.device))
+    config = as_computed(config, model.device)
     scorer = Scorer(model, config, error_scale=UNKNOWN)
     chosen, altered = np.arange(0), dict[str, np.ndarray]()
     if config.by == "all":

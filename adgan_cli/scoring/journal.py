@@ -34,7 +34,7 @@ from adgan_cli.atomic import writing
 from adgan_cli.config import SearchConfig, first_difference, to_dict
 from adgan_cli.engine.models.files import model_digest
 from adgan_cli.engine.models.model import Model, what_scores_follow
-from adgan_cli.engine.search.precision import effective_precision
+from adgan_cli.engine.search.precision import as_computed
 from adgan_cli.errors import ConfigError, ScoresError
 from adgan_cli.images.find import Listing
 from adgan_cli.images.refs import FileStamp, ImageRef
@@ -106,7 +106,7 @@ def scoring_key(model: Model, config: SearchConfig) -> dict[str, Any]:
     """Name all that scores depend on besides the images; rows of two kinds are not mixed."""
     followed = replace(what_scores_follow(config), adjust=config.adjust)
     # as computed here: what `auto` comes to differs between machines
-    followed = replace(followed, precision=effective_precision(followed, model.device))
+    followed = as_computed(followed, model.device)
     return {
         "adgan": __version__,
         "torch": torch.__version__,

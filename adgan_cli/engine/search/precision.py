@@ -7,6 +7,8 @@ images. bfloat16 is faster still, by a third where the loss is plain and hardly 
 rounds eight times as coarsely: it has to be asked for. Losses are computed in float32 in any case.
 """
 
+from dataclasses import replace
+
 import torch
 
 from adgan_cli.config import Precision, SearchConfig
@@ -28,3 +30,8 @@ def effective_precision(config: SearchConfig, device: torch.device) -> Precision
     if config.precision != "auto":
         return config.precision
     return "tf32" if not config.moves_theta and multiplies_tf32(device) else "fp32"
+
+
+def as_computed(config: SearchConfig, device: torch.device) -> SearchConfig:
+    """Replace the precision of a search by what it comes to on a device."""
+    return replace(config, precision=effective_precision(config, device))

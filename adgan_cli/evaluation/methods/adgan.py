@@ -17,7 +17,7 @@ from adgan_cli.config import PAPER_SEARCH, SearchConfig, to_dict
 from adgan_cli.engine.models.files import state_tensors
 from adgan_cli.engine.models.model import Model
 from adgan_cli.engine.pixels import to_model_range
-from adgan_cli.engine.search.precision import effective_precision
+from adgan_cli.engine.search.precision import as_computed
 from adgan_cli.engine.search.searcher import Searcher
 from adgan_cli.evaluation.batches import finite
 from adgan_cli.evaluation.methods.gan import gan_identity, trained_gan
@@ -52,7 +52,7 @@ def adgan_tuned(cell: Cell) -> MethodResult:
     model = trained_gan(cell, tuned=True)
     config = model.default_search(cell.settings.tuned)
     arrays = _search_test(cell, model, config, TUNED_SEARCH_FILE)
-    settings = to_dict(as_computed(model, config)) | gan_identity(model)
+    settings = to_dict(as_computed(config, model.device)) | gan_identity(model)
     return MethodResult(search_scores(arrays)["adgan"], settings)
 
 
@@ -113,20 +113,15 @@ def search_key(model: Model, pixels: np.ndarray, config: SearchConfig) -> dict[s
     return {
         "generator": weights.hexdigest(),
         "pictures": pixels_digest(pixels),
-        "search": to_dict(as_computed(model, config)),
+        "search": to_dict(as_computed(config, model.device)),
     }
-
-
-def as_computed(model: Model, config: SearchConfig) -> SearchConfig:
-    """Replace the precision of a search by what it comes to on the model's device."""
-    return replace(config, precision=effective_precision(config, model.device))
 
 
 def _search(cell: Cell, name: str, reported: SearchConfig) -> MethodResult:
     """Score by one of the three methods: whichever comes first searches for all of them."""
     model = trained_gan(cell)
     arrays = _search_test(cell, model, cell.settings.search, SEARCH_FILE)
-    settings = to_dict(as_computed(model, reported)) | gan_identity(model)
+    settings = to_dict(as_computed(reported, model.device)) | gan_identity(model)
     return MethodResult(search_scores(arrays)[name], settings)
 
 
